@@ -1,0 +1,167 @@
+//! What a storage node does for a coordinator. Real nodes speak HTTP behind this trait; simulated ones lie behind it too.
+
+use crate::{ClusterId, DiskId, Error, ErrorKind, NodeId, Result, ShardId};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The longest shard a node accepts, in bytes: two of the largest chunks fit.
+pub const SHARD_BYTES_MAX: usize = 8 << 20;
+
+/// A shard on its way to a node.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// Its name, never used before.
+    pub id: ShardId,
+    /// CRC32 (IEEE) of `data`, computed once by whoever made the bytes.
+    pub crc: u32,
+    /// The bytes; cheap to clone, so that a retry never sends a drained reader.
+    pub data: Bytes,
+}
+
+impl Shard {
+    /// A shard with its CRC computed.
+    pub fn new(id: ShardId, data: Bytes) -> Shard {
+        Shard { id, crc: crc32fast::hash(&data), data }
+    }
+
+    /// `Corrupt` unless the bytes match the CRC (law 6).
+    pub fn verify(&self) -> Result<()> {
+        let found = crc32fast::hash(&self.data);
+        if found != self.crc {
+            return Err(Error::corrupt(format!("shard {}: CRC32 {found:08x}, expected {:08x}", self.id, self.crc)));
+        }
+        Ok(())
+    }
+}
+
+/// What became of one shard of a batch. `Ok` means durable: fsynced on that node, by this call or an earlier one.
+pub type PutOutcome = std::result::Result<(), ErrorKind>;
+
+/// A half-open range of bytes within a shard.
+pub type ByteRange = std::ops::Range<u64>;
+
+/// What a node's records say of a shard, without reading its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardHead {
+    /// Which shard.
+    pub id: ShardId,
+    /// Its length in bytes.
+    pub length: u32,
+    /// CRC32 of its bytes.
+    pub crc: u32,
+}
+
+/// One page of a listing, in id order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardPage {
+    /// The shards held; deleted ones do not appear.
+    pub shards: Vec<ShardHead>,
+    /// Ask again with `after` = this; `None` on the last page.
+    pub next: Option<ShardId>,
+}
+
+/// Where a scrub goes on: a position in the node's segment files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyCursor {
+    /// Segment number, from 0.
+    pub segment: u32,
+    /// Offset of the next record, in bytes.
+    pub offset: u32,
+}
+
+/// What a scrub step read and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Records read and hashed.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Live shards whose bytes did not match; a coordinator repairs them.
+    pub corrupt: Vec<ShardId>,
+    /// Damaged stretches that name no live shard.
+    pub damaged_stretches: u64,
+    /// Where to go on; `None` when the end was reached.
+    pub next: Option<VerifyCursor>,
+}
+
+/// What a node can do right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeStatus {
+    /// Reads, writes, deletes.
+    Ok,
+    /// Above its high-water mark: reads and deletes only; writes answer `Full`.
+    Full,
+    /// Its disk refuses writes: verified reads only.
+    ReadOnly,
+}
+
+/// A node's answer to `GET /health`. Open to all: it holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHealth {
+    /// The operator's name for it.
+    pub node: NodeId,
+    /// The cluster its disk belongs to.
+    pub cluster: ClusterId,
+    /// Its data directory's life.
+    pub disk: DiskId,
+    /// Whether the operator said with `--replace` that this disk starts anew.
+    pub replaced: bool,
+    /// What it can do right now.
+    pub status: NodeStatus,
+    /// Failure domain; the empty string where none was given.
+    pub zone: String,
+    /// Bytes it may use in all.
+    pub capacity_bytes: u64,
+    /// Bytes of segment files that hold records.
+    pub used_bytes: u64,
+    /// Bytes it would still accept.
+    pub free_bytes: u64,
+    /// Live shards.
+    pub shards: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Segments whose fsync failed (law 12).
+    pub poisoned_segments: u64,
+    /// Moving average of one append and fsync, in microseconds.
+    pub fsync_us: u64,
+    /// Its software version.
+    pub version: String,
+}
+
+/// A storage node: a place for immutable shards, addressed by id. Contract of every implementation:
+///
+/// - `put`: when it answers `Ok` for a shard, that shard is fsynced (law 1). Putting an id again with the same bytes is
+///   `Ok`; with other bytes, or after a delete of that id, `Conflict` (law 2). A call that fails as a whole says nothing
+///   about any shard: each may or may not be stored.
+/// - `get`, `head`: `NotFound` means this node holds no such shard (three-valued: an error of another kind is *unknown*, never
+///   *absent*). Bytes returned were checked against the stored CRC; a mismatch is `Corrupt`.
+/// - `delete`: leaves a tombstone, also where nothing was stored, and works on a full disk. `Ok` is durable.
+/// - Every call ends within a bound.
+#[async_trait]
+pub trait Node: Send + Sync + 'static {
+    /// Stores shards; one outcome each, in order.
+    async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>>;
+
+    /// The bytes of a shard, or of a part of it. A range past the end is `Invalid`.
+    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes>;
+
+    /// Length and CRC of a shard.
+    async fn head(&self, id: ShardId) -> Result<ShardHead>;
+
+    /// Deletes shards; one outcome each, in order.
+    async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>>;
+
+    /// At most `limit` live shards with ids after `after`.
+    async fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage>;
+
+    /// Reads and checks records from `cursor` on, at least one and about `limit_bytes`.
+    async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport>;
+
+    /// Pulls `id` from the node at `source` (a base URL), verifies and stores it.
+    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()>;
+
+    /// What it can do right now.
+    async fn health(&self) -> Result<NodeHealth>;
+}

@@ -1,0 +1,51 @@
+//! Paths and headers of the node's HTTP interface. Shard ids are the only names in a path, and they are parsed before use.
+
+/// `PUT`, `GET` (with `Range`), `HEAD`, `DELETE` on `/shards/{id}`; `GET /shards?after=&limit=` lists.
+pub const SHARDS: &str = "/shards";
+/// `POST`: many shards in one framed body ([`crate::FrameDecoder`]); answers one outcome byte each.
+pub const SHARDS_BATCH: &str = "/shards-batch";
+/// `POST`: many ids ([`crate::encode_ids`]) to delete; answers one outcome byte each.
+pub const SHARDS_DELETE: &str = "/shards-delete";
+/// `POST`: read and verify the records of some segments; query is a [`crate::VerifyCursor`] and `limit_bytes`.
+pub const VERIFY: &str = "/verify";
+/// `POST /shards/{id}/copy-from?source=URL`: pull that shard from another node.
+pub const COPY_FROM: &str = "copy-from";
+/// `GET`, open to all: a [`crate::NodeHealth`].
+pub const HEALTH: &str = "/health";
+/// `GET`, open to all: Prometheus text.
+pub const METRICS: &str = "/metrics";
+
+/// CRC32 (IEEE) of the body, eight lower-case hex digits; on every request and reply that carries shard bytes.
+pub const HEADER_CRC: &str = "x-holdfast-crc32";
+/// The cluster secret.
+pub const HEADER_SECRET: &str = "x-holdfast-secret";
+/// The cluster id, so that a misconfigured peer is told so rather than obeyed.
+pub const HEADER_CLUSTER: &str = "x-holdfast-cluster";
+/// The id of the client request that this call serves (several, comma-separated, where calls were joined).
+pub const HEADER_REQUEST: &str = "x-request-id";
+/// The kind of an error reply, one of [`crate::ErrorKind::as_str`]; the body is JSON `{"error": …}`.
+pub const HEADER_ERROR: &str = "x-holdfast-error";
+
+/// The CRC header's value for these bytes.
+pub fn crc_to_text(crc: u32) -> String {
+    format!("{crc:08x}")
+}
+
+/// The CRC in a header's value; `None` unless it is exactly eight lower-case hex digits.
+pub fn crc_from_text(text: &str) -> Option<u32> {
+    let plain = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if plain { u32::from_str_radix(text, 16).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crc_has_one_spelling() {
+        assert_eq!(crc_from_text(&crc_to_text(0xff)), Some(0xff));
+        for text in ["", "ff", "000000FF", "+00000ff", "0000000ff"] {
+            assert_eq!(crc_from_text(text), None, "{text}");
+        }
+    }
+}
