@@ -88,11 +88,12 @@ fn arguments(command: &Command, given: &ArgMatches, table: &Table) -> Result<Vec
     let mut arguments = Vec::new();
     for (key, value) in table {
         let arg = known(command, key)?;
+        // Checked also where it is overridden: a mistake must not lie in wait.
+        let flags = flags(arg, key, value)?;
         let source = given.value_source(arg.get_id().as_str());
-        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
-            continue;
+        if !matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            arguments.extend(flags);
         }
-        push_flag(&mut arguments, arg, key, value)?;
     }
     Ok(arguments)
 }
@@ -110,27 +111,21 @@ fn known<'a>(command: &'a Command, key: &str) -> Result<&'a Arg, String> {
     }
 }
 
-fn push_flag(arguments: &mut Vec<OsString>, arg: &Arg, key: &str, value: &Value) -> Result<(), String> {
+/// The setting as it would be given on the command line.
+fn flags(arg: &Arg, key: &str, value: &Value) -> Result<Vec<OsString>, String> {
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     match value {
-        Value::Boolean(on) if is_switch => {
-            if *on {
-                arguments.push(format!("--{key}").into());
-            }
-            Ok(())
-        }
+        Value::Boolean(on) if is_switch => Ok(on.then(|| format!("--{key}").into()).into_iter().collect()),
         _ if is_switch => Err(format!("`{key}` must be true or false")),
-        Value::Array(values) => {
-            if !matches!(arg.get_action(), ArgAction::Append) {
-                return Err(format!("`{key}` takes one value, not a list"));
-            }
-            values.iter().try_for_each(|value| push_value(arguments, key, value))
+        Value::Array(_) if !matches!(arg.get_action(), ArgAction::Append) => {
+            Err(format!("`{key}` takes one value, not a list"))
         }
-        value => push_value(arguments, key, value),
+        Value::Array(values) => values.iter().map(|value| flag(key, value)).collect(),
+        value => Ok(vec![flag(key, value)?]),
     }
 }
 
-fn push_value(arguments: &mut Vec<OsString>, key: &str, value: &Value) -> Result<(), String> {
+fn flag(key: &str, value: &Value) -> Result<OsString, String> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
@@ -140,8 +135,7 @@ fn push_value(arguments: &mut Vec<OsString>, key: &str, value: &Value) -> Result
             return Err(format!("`{key}` must be text, a number, true or false, or a list of these"));
         }
     };
-    arguments.push(format!("--{key}={text}").into());
-    Ok(())
+    Ok(format!("--{key}={text}").into())
 }
 
 fn refused<T: Parser>(kind: ErrorKind, path: &Path, why: &str) -> Error {
