@@ -1,0 +1,190 @@
+//! The storage nodes: who they are, how they fare, and in which order to turn to them.
+//!
+//! What it keeps true:
+//! - Health and breakers are hints (I20): they change an order, they never hide a node that may hold the last copy.
+//! - A node that names another cluster, another node or an unknown disk is never used (I21).
+//! - Every probe round ends within a bound, whatever the nodes do.
+//! - Reading the snapshot of candidates costs a lock and a reference count; it is rebuilt when something changed, and at most
+//!   every [`SNAPSHOT_FOR`] otherwise.
+
+pub mod breaker;
+mod member;
+mod probe;
+mod report;
+pub mod request_id;
+mod vitals;
+
+pub use breaker::Refused;
+pub use member::{GIVEN_UP_COUNTS_AFTER, Member, MemberConfig};
+pub use probe::{KnownNodes, PROBE_TIMEOUT, UNREACHABLE_PROBE_EVERY};
+pub use report::NodeReport;
+pub use request_id::REQUEST_ID;
+
+use crate::placement::{Candidate, Circuit, Health};
+use protocol::{Clock, ClusterId, Node, NodeId};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How old a snapshot of the candidates may grow while nothing but load and free space changes.
+pub const SNAPSHOT_FOR: Duration = Duration::from_millis(50);
+/// How many calls under way halve a node's part of new chunks.
+const IN_FLIGHT_HALVES_AT: u64 = 64;
+/// Writes that take less than this are at ease, whatever the other nodes take.
+const WRITE_AT_EASE_US: u64 = 5_000;
+/// How much longer than the median a node's writes may take before it gets less, in percent.
+const SLOWER_TOLERATED_PERCENT: u64 = 50;
+/// The highest load told to placement: a slow node still gets a tenth of its part.
+const LOAD_PERCENT_MAX: u64 = 900;
+
+/// All storage nodes of the cluster.
+pub struct Nodes {
+    members: Vec<Arc<Member>>,
+    cluster: ClusterId,
+    known: Arc<dyn KnownNodes>,
+    clock: Arc<dyn Clock>,
+    /// Raised by members when something changed that candidates show.
+    changes: Arc<AtomicU64>,
+    snapshot: RwLock<Snapshot>,
+    /// Held while a member's name is learnt, so that no two members get the same.
+    naming: Mutex<()>,
+}
+
+struct Snapshot {
+    built: Instant,
+    changes: u64,
+    candidates: Arc<Vec<Candidate>>,
+    by_id: HashMap<NodeId, Arc<Member>>,
+}
+
+impl Nodes {
+    /// The nodes of `cluster`, none of them probed yet: call [`Nodes::probe_all`] before the first use.
+    pub fn new(
+        members: Vec<(MemberConfig, Arc<dyn Node>)>,
+        cluster: ClusterId,
+        known: Arc<dyn KnownNodes>,
+        clock: Arc<dyn Clock>,
+    ) -> Nodes {
+        let changes = Arc::new(AtomicU64::new(1));
+        let member = |(config, node)| Arc::new(Member::new(config, node, Arc::clone(&changes)));
+        let members: Vec<Arc<Member>> = members.into_iter().map(member).collect();
+        let snapshot = RwLock::new(build_snapshot(&members, 0, Instant::now()));
+        Nodes { members, cluster, known, clock, changes, snapshot, naming: Mutex::new(()) }
+    }
+
+    /// What placement should know of the nodes right now. Nodes that never showed their name are missing.
+    pub fn candidates(&self) -> Arc<Vec<Candidate>> {
+        self.with_snapshot(|snapshot| Arc::clone(&snapshot.candidates))
+    }
+
+    /// The node of this name.
+    pub fn member(&self, id: &NodeId) -> Option<Arc<Member>> {
+        self.with_snapshot(|snapshot| snapshot.by_id.get(id).cloned())
+    }
+
+    /// All members, in the order of the configuration.
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.members
+    }
+
+    /// The names of all nodes that are known by name.
+    pub fn registered(&self) -> Vec<NodeId> {
+        self.members.iter().filter_map(|member| member.id().cloned()).collect()
+    }
+
+    /// The names of those that are down or whose breaker is open.
+    pub fn unreachable(&self) -> BTreeSet<NodeId> {
+        let out = |member: &&Arc<Member>| member.vitals().health() == Health::Down || member.circuit() == Circuit::Open;
+        self.members.iter().filter(out).filter_map(|member| member.id().cloned()).collect()
+    }
+
+    /// The order in which to read from these nodes: those in good health before those that failed lately, on trial, or open or
+    /// down; within each, the one that should answer soonest first. Names no one knows come last. None is ever dropped (I20).
+    pub fn read_order(&self, ids: &[NodeId]) -> Vec<NodeId> {
+        let now = Instant::now();
+        let mut order: Vec<(ReadRank, &NodeId)> = self.with_snapshot(|snapshot| {
+            let rank = |id| snapshot.by_id.get(id).map_or(ReadRank::NO_ONE, |member| ReadRank::of(member, now));
+            ids.iter().map(|id| (rank(id), id)).collect()
+        });
+        order.sort_by_key(|(rank, _)| *rank);
+        order.into_iter().map(|(_, id)| id.clone()).collect()
+    }
+
+    fn with_snapshot<T>(&self, read: impl Fn(&Snapshot) -> T) -> T {
+        let now = Instant::now();
+        let changes = self.changes.load(Ordering::Acquire);
+        {
+            let snapshot = self.snapshot.read().expect("no one panics while building a snapshot");
+            if snapshot.changes == changes && now.duration_since(snapshot.built) < SNAPSHOT_FOR {
+                return read(&snapshot);
+            }
+        }
+        let mut snapshot = self.snapshot.write().expect("no one panics while building a snapshot");
+        if snapshot.changes < changes || now.duration_since(snapshot.built) >= SNAPSHOT_FOR {
+            *snapshot = build_snapshot(&self.members, changes, now);
+        }
+        read(&snapshot)
+    }
+}
+
+/// Sorts reads: what speaks against the node first, then the wait to be expected, in microseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ReadRank(u8, u64);
+
+impl ReadRank {
+    const NO_ONE: ReadRank = ReadRank(u8::MAX, 0);
+
+    fn of(member: &Member, now: Instant) -> ReadRank {
+        let vitals = member.vitals();
+        let doubt = match (vitals.health(), vitals.breaker.circuit(now)) {
+            (Health::Healthy, Circuit::Closed) => 0,
+            (Health::Suspect, Circuit::Closed) => 1,
+            (Health::Healthy | Health::Suspect, Circuit::HalfOpen) => 2,
+            (Health::Healthy | Health::Suspect, Circuit::Open) => 3,
+            (Health::Down, _) => 4,
+        };
+        let wait_us = vitals.reads.us(now).saturating_mul(u64::from(member.in_flight()) + 1);
+        ReadRank(doubt, wait_us)
+    }
+}
+
+fn build_snapshot(members: &[Arc<Member>], changes: u64, now: Instant) -> Snapshot {
+    let named = || members.iter().filter_map(|member| Some((member.id()?, member)));
+    let median_us = median_write_us(members, now);
+    let candidates = named().map(|(id, member)| candidate(id, member, median_us, now)).collect();
+    let by_id = named().map(|(id, member)| (id.clone(), Arc::clone(member))).collect();
+    Snapshot { built: now, changes, candidates: Arc::new(candidates), by_id }
+}
+
+fn candidate(id: &NodeId, member: &Member, median_us: u64, now: Instant) -> Candidate {
+    let vitals = member.vitals();
+    let health = vitals.health.as_ref();
+    Candidate {
+        id: id.clone(),
+        zone: health.map_or_else(String::new, |health| health.zone.clone()),
+        weight_percent: member.config().weight_percent,
+        free_bytes: health.map_or(0, |health| member.free_bytes(health)),
+        capacity_bytes: health.map_or(0, |health| health.capacity_bytes),
+        load_percent: load_percent(member.in_flight(), vitals.writes.us(now), median_us),
+        health: vitals.health(),
+        circuit: vitals.breaker.circuit(now),
+        accepts_writes: vitals.accepts_writes(),
+    }
+}
+
+/// Calls under way tell of a node that everyone waits for, slow writes of one that is slow even when few do.
+fn load_percent(in_flight: u32, write_us: u64, median_us: u64) -> u32 {
+    let crowd_percent = u64::from(in_flight) * 100 / IN_FLIGHT_HALVES_AT;
+    let usual_us = median_us.max(WRITE_AT_EASE_US);
+    let slower_percent = (write_us * 100 / usual_us).saturating_sub(100 + SLOWER_TOLERATED_PERCENT);
+    u32::try_from((crowd_percent + slower_percent).min(LOAD_PERCENT_MAX)).expect("bounded")
+}
+
+fn median_write_us(members: &[Arc<Member>], now: Instant) -> u64 {
+    let mut all_us: Vec<u64> =
+        members.iter().map(|member| member.vitals().writes.us(now)).filter(|write_us| *write_us > 0).collect();
+    all_us.sort_unstable();
+    all_us.get(all_us.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+}

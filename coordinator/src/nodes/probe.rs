@@ -1,0 +1,214 @@
+//! Asking the nodes how they are, and whether they are who they should be.
+//!
+//! What it keeps true:
+//! - A node is used only after it named this cluster, its own configured name, and a disk that [`KnownNodes`] accepts (I21).
+//! - A node that comes back is used again soon: good probes are the trial calls of a half-open breaker.
+//! - A round takes at most [`PROBE_TIMEOUT`] per call and [`PROBE_CALLS_MAX`] calls per node, [`PROBES_AT_ONCE`] nodes at once.
+
+use super::breaker::TRIALS;
+use super::vitals::Identity;
+use super::{Member, Nodes};
+use crate::placement::{Circuit, Health};
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt};
+use protocol::{DiskId, Error, ErrorKind, NodeHealth, NodeId, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How long one probe may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often [`Nodes::watch`] asks again those that are unreachable.
+pub const UNREACHABLE_PROBE_EVERY: Duration = Duration::from_secs(2);
+/// How many nodes are probed at the same time.
+const PROBES_AT_ONCE: usize = 64;
+/// The first probe may bring the breaker to HALF_OPEN, the others are its trials.
+const PROBE_CALLS_MAX: u32 = TRIALS + 1;
+
+/// The record of which disk belongs to which node.
+#[async_trait]
+pub trait KnownNodes: Send + Sync + 'static {
+    /// Accepts a node that answered from `url`: one that is new (and records it), one whose disk is the recorded one, or one that
+    /// says it was replaced (and records the new disk). `Denied` if its disk is another one; `Unavailable` if that cannot be
+    /// found out now.
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()>;
+}
+
+/// What must stay the same between two answers for the admission to stay good.
+#[derive(PartialEq, Eq)]
+struct Admission<'a> {
+    node: &'a NodeId,
+    disk: DiskId,
+    replaced: bool,
+    zone: &'a str,
+}
+
+impl<'a> Admission<'a> {
+    fn of(health: &'a NodeHealth) -> Admission<'a> {
+        Admission { node: &health.node, disk: health.disk, replaced: health.replaced, zone: &health.zone }
+    }
+}
+
+impl Nodes {
+    /// Asks every node how it is, and tells the log in one line for each.
+    pub async fn probe_all(&self) {
+        let probes = self.members().iter().map(|member| async move {
+            let began = Instant::now();
+            let result = self.probe(member).await;
+            log_probe(member, &result, began.elapsed());
+        });
+        stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).collect::<()>().await;
+    }
+
+    /// Asks those that are down or whose breaker is not closed; only changes are logged.
+    pub async fn probe_unreachable(&self) {
+        let out =
+            |member: &&Arc<Member>| member.vitals().health() != Health::Healthy || member.circuit() != Circuit::Closed;
+        let probes = self.members().iter().filter(out).map(|member| async move {
+            // The result is kept in the member, and a change was logged.
+            self.probe(member).await.ok();
+        });
+        stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).collect::<()>().await;
+    }
+
+    /// Probes all nodes every `every`, and the unreachable ones every [`UNREACHABLE_PROBE_EVERY`], until it is dropped.
+    pub async fn watch(&self, every: Duration) {
+        let mut rounds = interval(every);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut between = interval(UNREACHABLE_PROBE_EVERY);
+        between.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = rounds.tick() => self.probe_all().await,
+                _ = between.tick() => self.probe_unreachable().await,
+            }
+        }
+    }
+
+    async fn probe(&self, member: &Member) -> Result<NodeHealth> {
+        let mut health = self.probe_once(member).await?;
+        for _ in 1..PROBE_CALLS_MAX {
+            if member.circuit() != Circuit::HalfOpen {
+                break;
+            }
+            health = self.probe_once(member).await?;
+        }
+        Ok(health)
+    }
+
+    async fn probe_once(&self, member: &Member) -> Result<NodeHealth> {
+        let asked = member.ask_health().await;
+        let result = match asked {
+            Ok(health) => self.admit(member, &health).await.map(|()| health),
+            Err(error) => Err(error),
+        };
+        member.note_probe(&result);
+        result
+    }
+
+    async fn admit(&self, member: &Member, health: &NodeHealth) -> Result<()> {
+        if health.cluster != self.cluster {
+            return Err(Error::denied(format!(
+                "{} belongs to cluster {}, not to {}",
+                member.label(),
+                health.cluster,
+                self.cluster
+            )));
+        }
+        self.check_name(member, &health.node)?;
+        if member.is_admitted_as(health) {
+            return Ok(());
+        }
+        let admitted = timeout(PROBE_TIMEOUT, self.known.admit(health, member.url())).await;
+        admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
+        self.name(member, &health.node)
+    }
+
+    fn check_name(&self, member: &Member, name: &NodeId) -> Result<()> {
+        if let Some(wanted) = member.id()
+            && wanted != name
+        {
+            return Err(Error::denied(format!("{} should be node {wanted} but says it is {name}", member.url())));
+        }
+        let namesake = |other: &&Arc<Member>| other.id() == Some(name) && !std::ptr::eq(other.as_ref(), member);
+        if let Some(other) = self.members().iter().find(namesake) {
+            return Err(Error::denied(format!("{} says it is {name}, but that is {}", member.url(), other.url())));
+        }
+        Ok(())
+    }
+
+    fn name(&self, member: &Member, name: &NodeId) -> Result<()> {
+        let _naming = self.naming.lock().expect("no one panics while naming");
+        self.check_name(member, name)?;
+        member.set_id(name);
+        Ok(())
+    }
+}
+
+impl Member {
+    /// Asks for its health; the breaker and passive health learn from it as from any call, and so before it is admitted.
+    async fn ask_health(&self) -> Result<NodeHealth> {
+        let ask = async {
+            match timeout(PROBE_TIMEOUT, self.node().health()).await {
+                Ok(result) => result,
+                Err(_) => Err(Error::unavailable(format!("no answer within {} ms", PROBE_TIMEOUT.as_millis()))),
+            }
+        };
+        self.watched_probe(ask).await
+    }
+
+    fn is_admitted_as(&self, health: &NodeHealth) -> bool {
+        let vitals = self.vitals();
+        vitals.identity == Identity::Admitted
+            && vitals.health.as_ref().is_some_and(|before| Admission::of(before) == Admission::of(health))
+    }
+
+    fn note_probe(&self, result: &Result<NodeHealth>) {
+        let mut vitals = self.vitals();
+        let (health_before, identity_before) = (vitals.health(), vitals.identity.clone());
+        let was_seen = vitals.health.is_some() || vitals.probe_failed;
+        match result {
+            Ok(health) => {
+                vitals.identity = Identity::Admitted;
+                vitals.health = Some(health.clone());
+                (vitals.probe_failed, vitals.full, vitals.error) = (false, false, None);
+                self.restart_free_bytes();
+            }
+            Err(error) => {
+                let is_other = matches!(error.kind, ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::Invalid);
+                if is_other {
+                    vitals.identity = Identity::Refused(error.message.clone());
+                }
+                vitals.probe_failed = true;
+                vitals.error = Some(error.message.clone());
+            }
+        }
+        let (health, identity) = (vitals.health(), vitals.identity.clone());
+        drop(vitals);
+        self.raise_changes();
+        if identity != identity_before
+            && let Identity::Refused(reason) = &identity
+        {
+            tracing::warn!(target: "degradation", node = self.label(), url = self.url(), error = reason, "node refused");
+        } else if health_before != Health::Down && health == Health::Down || !was_seen && result.is_err() {
+            let error = result.as_ref().err().map(|error| error.message.as_str());
+            tracing::warn!(target: "degradation", node = self.label(), url = self.url(), error, "node is down");
+        } else if was_seen && health_before == Health::Down && health != Health::Down {
+            self.tell_up();
+        }
+    }
+}
+
+fn log_probe(member: &Member, result: &Result<NodeHealth>, took: Duration) {
+    let (node, url, circuit) = (member.label(), member.url(), member.circuit().to_string());
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    match result {
+        Ok(health) => {
+            let (free_bytes, used_bytes) = (health.free_bytes, health.used_bytes);
+            let status = format!("{:?}", health.status);
+            tracing::info!(node, url, circuit, status, free_bytes, used_bytes, took_us, "health check passed");
+        }
+        Err(error) => tracing::info!(node, url, circuit, error = error.message, took_us, "health check failed"),
+    }
+}
