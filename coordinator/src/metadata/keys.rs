@@ -1,0 +1,317 @@
+//! The one place that spells keys.
+//!
+//! ```text
+//! object/<bucket>\0<key>                       records::ObjectRecord    what a listing shows
+//! version/<bucket>\0<key>\0<number u64 BE>     records::VersionRecord   a manifest
+//! page/<version 16>/<end offset u64 BE>        records::PageRecord      chunks of a long manifest
+//! chunk/<chunk 16>                             records::ChunkRecord     where bytes are
+//! digest/<sha256 32><data 1><parity 1>         records::DigestRecord    which chunk holds these bytes under this code
+//! ref/<chunk 16>/<version 16>                  records::RefRecord       who needs a chunk
+//! intent/<version 16>                          records::IntentRecord    an upload under way
+//! repair/<severity 1>/<chunk 16>               records::RepairRecord    work, most urgent (0) first
+//! garbage/<version 16>                         records::GarbageRecord   space to give back
+//! node/<name>                                  records::NodeRecord
+//! cluster                                      records::ClusterRecord
+//! ```
+//!
+//! What it keeps true: keys of different kinds or names never collide, because a bucket and a key hold no NUL and binary parts
+//! have fixed lengths; byte order is the order of names, numbers and offsets.
+//!
+//! A page's key holds the END offset of its last chunk, so that the page with offset `o` is the first after `o`: one scan finds
+//! it and no index of pages is needed.
+
+use crate::code::Code;
+use crate::metadata::records::VersionId;
+use bytes::{BufMut, Bytes, BytesMut};
+use protocol::{ChunkId, Error, NodeId, Result};
+use uuid::Uuid;
+
+const OBJECT: &[u8] = b"object/";
+const VERSION: &[u8] = b"version/";
+const PAGE: &[u8] = b"page/";
+const CHUNK: &[u8] = b"chunk/";
+const DIGEST: &[u8] = b"digest/";
+const REF: &[u8] = b"ref/";
+const INTENT: &[u8] = b"intent/";
+const REPAIR: &[u8] = b"repair/";
+const GARBAGE: &[u8] = b"garbage/";
+const NODE: &[u8] = b"node/";
+
+/// A half-open range of keys, `[from, to)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first key that may be in it.
+    pub from: Bytes,
+    /// The first key beyond it.
+    pub to: Bytes,
+}
+
+/// The cluster's own record.
+pub fn cluster() -> Bytes {
+    Bytes::from_static(b"cluster")
+}
+
+/// The current state of a name.
+pub fn object(bucket: &str, key: &str) -> Bytes {
+    join(&[OBJECT, name(bucket), b"\0", name(key)])
+}
+
+/// The objects of a bucket whose keys start with `prefix`.
+pub fn objects(bucket: &str, prefix: &str) -> KeyRange {
+    starting_with(join(&[OBJECT, name(bucket), b"\0", name(prefix)]))
+}
+
+/// Bucket and key of an [`object`] key.
+pub fn parse_object(key: &[u8]) -> Result<(&str, &str)> {
+    let (bucket, object) = split_at_nul(strip(key, OBJECT)?).ok_or_else(|| malformed(key))?;
+    Ok((text(key, bucket)?, text(key, object)?))
+}
+
+/// Version `number` of a name.
+pub fn version(bucket: &str, key: &str, number: u64) -> Bytes {
+    join(&[VERSION, name(bucket), b"\0", name(key), b"\0", &number.to_be_bytes()])
+}
+
+/// The versions of a name, the oldest first.
+pub fn versions(bucket: &str, key: &str) -> KeyRange {
+    starting_with(join(&[VERSION, name(bucket), b"\0", name(key), b"\0"]))
+}
+
+/// Bucket, key and number of a [`version`] key.
+pub fn parse_version(key: &[u8]) -> Result<(&str, &str, u64)> {
+    let (bucket, rest) = split_at_nul(strip(key, VERSION)?).ok_or_else(|| malformed(key))?;
+    let (object, number) = split_at_nul(rest).ok_or_else(|| malformed(key))?;
+    let number = number.try_into().map_err(|_| malformed(key))?;
+    Ok((text(key, bucket)?, text(key, object)?, u64::from_be_bytes(number)))
+}
+
+/// The page of a version whose last chunk ends at `end`.
+pub fn page(version: VersionId, end: u64) -> Bytes {
+    join(&[PAGE, version.0.as_bytes(), b"/", &end.to_be_bytes()])
+}
+
+/// The pages of a version that hold the byte at `offset` or one after it, in order; all of them from offset 0.
+pub fn pages_from(version: VersionId, offset: u64) -> KeyRange {
+    let to = starting_with(join(&[PAGE, version.0.as_bytes(), b"/"])).to;
+    // No object has u64::MAX bytes, so at that offset there is nothing to find.
+    let from = offset.checked_add(1).map_or_else(|| to.clone(), |end| page(version, end));
+    KeyRange { from, to }
+}
+
+/// Version and end offset of a [`page`] key.
+pub fn parse_page(key: &[u8]) -> Result<(VersionId, u64)> {
+    let (version, end) = split_id(key, strip(key, PAGE)?)?;
+    let end = strip(end, b"/")?.try_into().map_err(|_| malformed(key))?;
+    Ok((VersionId(version), u64::from_be_bytes(end)))
+}
+
+/// Where a chunk's bytes are.
+pub fn chunk(chunk: ChunkId) -> Bytes {
+    join(&[CHUNK, chunk.0.as_bytes()])
+}
+
+/// All chunks, the oldest first.
+pub fn chunks() -> KeyRange {
+    starting_with(Bytes::from_static(CHUNK))
+}
+
+/// The id in a [`chunk`] key.
+pub fn parse_chunk(key: &[u8]) -> Result<ChunkId> {
+    Ok(ChunkId(last_id(key, strip(key, CHUNK)?)?))
+}
+
+/// Which chunk holds the bytes with this SHA-256 under this code.
+pub fn digest(sha256: &[u8; 32], code: Code) -> Bytes {
+    join(&[DIGEST, sha256, &[code.data, code.parity]])
+}
+
+/// That `version` needs `chunk`. Spelled `reference` because `ref` is a word of the language.
+pub fn reference(chunk: ChunkId, version: VersionId) -> Bytes {
+    join(&[REF, chunk.0.as_bytes(), b"/", version.0.as_bytes()])
+}
+
+/// Everyone that needs `chunk`.
+pub fn references(chunk: ChunkId) -> KeyRange {
+    starting_with(join(&[REF, chunk.0.as_bytes(), b"/"]))
+}
+
+/// Chunk and version of a [`reference`] key.
+pub fn parse_reference(key: &[u8]) -> Result<(ChunkId, VersionId)> {
+    let (chunk, version) = split_id(key, strip(key, REF)?)?;
+    Ok((ChunkId(chunk), VersionId(last_id(key, strip(version, b"/")?)?)))
+}
+
+/// An upload under way.
+pub fn intent(version: VersionId) -> Bytes {
+    join(&[INTENT, version.0.as_bytes()])
+}
+
+/// All uploads under way, the oldest first.
+pub fn intents() -> KeyRange {
+    starting_with(Bytes::from_static(INTENT))
+}
+
+/// The version in an [`intent`] key.
+pub fn parse_intent(key: &[u8]) -> Result<VersionId> {
+    Ok(VersionId(last_id(key, strip(key, INTENT)?)?))
+}
+
+/// A chunk short of shards; `severity` is how many more it may lose, so that 0 comes first.
+pub fn repair(severity: u8, chunk: ChunkId) -> Bytes {
+    join(&[REPAIR, &[severity], b"/", chunk.0.as_bytes()])
+}
+
+/// All repair work, the most urgent first.
+pub fn repairs() -> KeyRange {
+    starting_with(Bytes::from_static(REPAIR))
+}
+
+/// Severity and chunk of a [`repair`] key.
+pub fn parse_repair(key: &[u8]) -> Result<(u8, ChunkId)> {
+    let (severity, rest) = strip(key, REPAIR)?.split_first().ok_or_else(|| malformed(key))?;
+    Ok((*severity, ChunkId(last_id(key, strip(rest, b"/")?)?)))
+}
+
+/// A version whose space is to be given back.
+pub fn garbage(version: VersionId) -> Bytes {
+    join(&[GARBAGE, version.0.as_bytes()])
+}
+
+/// All garbage, the oldest first.
+pub fn garbages() -> KeyRange {
+    starting_with(Bytes::from_static(GARBAGE))
+}
+
+/// The version in a [`garbage`] key.
+pub fn parse_garbage(key: &[u8]) -> Result<VersionId> {
+    Ok(VersionId(last_id(key, strip(key, GARBAGE)?)?))
+}
+
+/// A storage node.
+pub fn node(node: &NodeId) -> Bytes {
+    join(&[NODE, node.as_str().as_bytes()])
+}
+
+/// All storage nodes, by name.
+pub fn nodes() -> KeyRange {
+    starting_with(Bytes::from_static(NODE))
+}
+
+/// The key right after `key`: a scan from here skips `key` and nothing else.
+pub fn after(key: &[u8]) -> Bytes {
+    join(&[key, b"\0"])
+}
+
+/// The keys that start with `prefix`.
+pub fn starting_with(prefix: Bytes) -> KeyRange {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX).expect("a prefix starts with text");
+    let mut to = BytesMut::from(&prefix[..=last]);
+    to[last] += 1;
+    KeyRange { from: prefix, to: to.freeze() }
+}
+
+/// A key as people can read it.
+pub fn display(key: &[u8]) -> String {
+    key.escape_ascii().to_string()
+}
+
+/// A bucket or key, which a dialect has checked before it came here.
+fn name(text: &str) -> &[u8] {
+    assert!(!text.as_bytes().contains(&0), "a bucket or key holds no NUL");
+    text.as_bytes()
+}
+
+fn join(parts: &[&[u8]]) -> Bytes {
+    let mut key = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| key.put_slice(part));
+    key.freeze()
+}
+
+fn malformed(key: &[u8]) -> Error {
+    Error::corrupt(format!("key {} is not of the kind expected", display(key)))
+}
+
+fn strip<'a>(key: &'a [u8], prefix: &[u8]) -> Result<&'a [u8]> {
+    key.strip_prefix(prefix).ok_or_else(|| malformed(key))
+}
+
+fn split_at_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == 0)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+fn text<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|_| malformed(key))
+}
+
+fn split_id<'a>(key: &[u8], rest: &'a [u8]) -> Result<(Uuid, &'a [u8])> {
+    let (id, rest) = rest.split_first_chunk::<16>().ok_or_else(|| malformed(key))?;
+    Ok((Uuid::from_bytes(*id), rest))
+}
+
+fn last_id(key: &[u8], rest: &[u8]) -> Result<Uuid> {
+    let (id, rest) = split_id(key, rest)?;
+    if rest.is_empty() { Ok(id) } else { Err(malformed(key)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version_id(byte: u8) -> VersionId {
+        VersionId(Uuid::from_bytes([byte; 16]))
+    }
+
+    #[test]
+    fn keys_round_trip() {
+        let id = ChunkId(Uuid::from_u128(7 << 90));
+        assert_eq!(parse_object(&object("b", "a/ä")).unwrap(), ("b", "a/ä"));
+        assert_eq!(parse_version(&version("b", "k", 256)).unwrap(), ("b", "k", 256));
+        assert_eq!(parse_page(&page(version_id(0), 9)).unwrap(), (version_id(0), 9));
+        assert_eq!(parse_chunk(&chunk(id)).unwrap(), id);
+        assert_eq!(parse_reference(&reference(id, version_id(0xff))).unwrap(), (id, version_id(0xff)));
+        assert_eq!(parse_intent(&intent(version_id(1))).unwrap(), version_id(1));
+        assert_eq!(parse_repair(&repair(0, id)).unwrap(), (0, id));
+        assert_eq!(parse_garbage(&garbage(version_id(2))).unwrap(), version_id(2));
+    }
+
+    #[test]
+    fn a_key_of_another_kind_or_length_is_corrupt() {
+        for key in [&b""[..], b"object/", b"version/a\0b\0123", b"chunk/1", b"ref/", b"repair/", b"page/x", b"garbage"]
+        {
+            assert!(parse_object(key).is_err() && parse_version(key).is_err() && parse_page(key).is_err());
+            assert!(parse_chunk(key).is_err() && parse_reference(key).is_err() && parse_intent(key).is_err());
+            assert!(parse_repair(key).is_err() && parse_garbage(key).is_err());
+        }
+        assert!(parse_object(b"object/b\0\xff").is_err(), "names are UTF-8");
+        assert!(parse_chunk(&after(&chunk(ChunkId(Uuid::nil())))).is_err(), "an id has 16 bytes");
+    }
+
+    #[test]
+    fn byte_order_is_the_order_of_names_numbers_and_offsets() {
+        assert!(version("b", "k", 255) < version("b", "k", 256));
+        let range = versions("b", "k");
+        assert!(range.from <= version("b", "k", 0) && version("b", "k", u64::MAX) < range.to);
+        assert!(!(range.from..range.to).contains(&version("b", "k2", 1)), "k2 is another name");
+        let range = objects("b", "");
+        assert!((range.from.clone()..range.to.clone()).contains(&object("b", "\u{10ffff}")));
+        assert!(!(range.from..range.to).contains(&object("b2", "k")), "b2 is another bucket");
+    }
+
+    #[test]
+    fn the_page_with_an_offset_is_the_first_after_it() {
+        let (first, second) = (page(version_id(3), 100), page(version_id(3), 200));
+        let at = |offset| pages_from(version_id(3), offset).from;
+        assert!(at(0) <= first && at(99) <= first);
+        assert!(first < at(100) && at(100) <= second && at(199) <= second);
+        assert!(second < at(200));
+        let end = pages_from(version_id(0xff), u64::MAX);
+        assert_eq!(end.from, end.to);
+    }
+
+    #[test]
+    fn a_prefix_of_ones_still_has_an_end() {
+        let range = starting_with(page(version_id(0xff), u64::MAX));
+        assert_eq!(range.to, Bytes::from_static(b"page0"));
+    }
+}

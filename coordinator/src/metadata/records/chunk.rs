@@ -1,0 +1,67 @@
+//! `chunk/<id>`: where the bytes of a chunk are.
+
+pub use v1::{ChunkRecord, ChunkState, ShardPlace};
+
+/// The first layout.
+pub mod v1 {
+    use crate::code::Code;
+    use crate::metadata::codec::{Migrate, Nothing};
+    use crate::metadata::records::Sha256;
+    use protocol::NodeId;
+    use serde::{Deserialize, Serialize};
+
+    /// Whether a chunk may be referred to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum ChunkState {
+        /// It may.
+        #[serde(rename = "l")]
+        Live,
+        /// The collector is about to take it away; whoever would reuse it stores its own (law 5).
+        #[serde(rename = "c")]
+        Condemned,
+    }
+
+    /// Where one shard is.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ShardPlace {
+        /// On which node.
+        pub node: NodeId,
+        /// Which shard of the chunk.
+        pub index: u8,
+        /// CRC32 of the shard's bytes.
+        pub crc: u32,
+        /// Whether the node said that it is fsynced there.
+        pub durable: bool,
+    }
+
+    /// A chunk: its length, its digest, and its shards.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ChunkRecord {
+        /// Plain length in bytes.
+        pub length: u32,
+        /// Length in bytes as it was encoded: after compression, before the code.
+        pub stored_length: u32,
+        /// SHA-256 of the plain bytes.
+        #[serde(with = "serde_bytes")]
+        pub sha256: Sha256,
+        /// Whether the stored bytes are a zstd frame.
+        pub compressed: bool,
+        /// How it is spread.
+        pub code: Code,
+        /// Where its shards are, at most one per node.
+        pub shards: Vec<ShardPlace>,
+        /// Whether it may be referred to.
+        pub state: ChunkState,
+    }
+
+    impl Migrate for ChunkRecord {
+        const NAME: &'static str = "chunk record";
+        const TYPE: u8 = 4;
+        const VERSION: u8 = 1;
+        type Previous = Nothing;
+
+        fn migrate(previous: Nothing) -> ChunkRecord {
+            match previous {}
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What the metadata holds: one file per record, each with its released layouts as types (`v1`, …) and `pub type X = v1::X` for
+//! the current one. [`crate::metadata::codec`] makes values of them, [`crate::metadata::keys`] says under which keys they live.
+//!
+//! What it keeps true: a manifest ([`VersionRecord`], [`PageRecord`]) says what an object is; a [`ChunkRecord`] says where bytes
+//! are. Repair and rebalance change chunk records only. No record grows with the size of an object beyond [`PAGE_ENTRIES_MAX`].
+
+mod chunk;
+mod cluster;
+mod digest;
+mod garbage;
+mod intent;
+mod node;
+mod object;
+mod page;
+mod reference;
+mod repair;
+mod version;
+
+pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
+pub use cluster::ClusterRecord;
+pub use digest::DigestRecord;
+pub use garbage::GarbageRecord;
+pub use intent::IntentRecord;
+pub use node::NodeRecord;
+pub use object::{ObjectRecord, ObjectState};
+pub use page::{ChunkEntry, PAGE_ENTRIES_MAX, PageRecord};
+pub use reference::RefRecord;
+pub use repair::RepairRecord;
+pub use version::{ChunkList, VersionRecord, VersionState};
+
+use crate::metadata::codec::{self, Migrate};
+use bytes::Bytes;
+use protocol::Result;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use uuid::Uuid;
+
+/// A version of an object: a UUIDv7, never reused. The same id names the upload that makes it and the garbage it becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VersionId(pub Uuid);
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A SHA-256, of 32 bytes.
+pub type Sha256 = [u8; 32];
+
+/// What a value of the metadata can be.
+pub trait Record: Migrate {
+    /// The value that holds this record.
+    fn encode(&self) -> Bytes {
+        codec::encode(self)
+    }
+
+    /// The record in this value; `Corrupt` if it holds none of this kind, or of a version not known.
+    fn decode(value: &[u8]) -> Result<Self> {
+        codec::decode(value)
+    }
+}
+
+impl<R: Migrate> Record for R {}
