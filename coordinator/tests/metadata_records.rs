@@ -1,0 +1,218 @@
+//! Stored records: every layout ever released reads for ever, and no bytes whatever make decoding panic.
+//!
+//! `golden/<record>.v1.bin` was written by the program that first released that layout. These files are never rewritten: a test
+//! that fails here found a change that would lose data. `NEW_GOLDEN=1` writes files that are missing, for a new layout.
+
+use coordinator::code::Code;
+use coordinator::metadata::records::{
+    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, DigestRecord, GarbageRecord, IntentRecord,
+    NodeRecord, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Record, RefRecord, RepairRecord, ShardPlace,
+    VersionId, VersionRecord, VersionState,
+};
+use proptest::prelude::{ProptestConfig, any, prop, proptest};
+use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
+use uuid::Uuid;
+
+fn version_id() -> VersionId {
+    VersionId(Uuid::from_u128(0x0193_4f1e_7a00_7000_8000_0000_0000_0001))
+}
+
+fn chunk_id() -> ChunkId {
+    ChunkId(Uuid::from_u128(0x0193_4f1e_7a00_7000_8000_0000_0000_0002))
+}
+
+fn entry(end: u64) -> ChunkEntry {
+    ChunkEntry { chunk: chunk_id(), end, sha256: [0x5a; 32] }
+}
+
+fn object() -> ObjectRecord {
+    ObjectRecord {
+        current: version_id(),
+        number: 3,
+        last_number: 4,
+        state: ObjectState::Live,
+        size: 5 << 30,
+        sha256: [0xa5; 32],
+        modified_ms: 1_732_150_000_123,
+        content_type: "text/plain; charset=utf-8".to_owned(),
+        chunks: 20_480,
+    }
+}
+
+fn version() -> VersionRecord {
+    VersionRecord {
+        id: version_id(),
+        number: 3,
+        created_ms: 1_732_150_000_123,
+        state: VersionState::Live,
+        size: 300,
+        sha256: [0xa5; 32],
+        md5: Some([0x11; 16]),
+        content_type: "text/plain".to_owned(),
+        metadata: BTreeMap::from([("colour".to_owned(), "blau äöü".to_owned()), ("empty".to_owned(), String::new())]),
+        chunks: ChunkList::Inline(vec![entry(100), entry(300)]),
+        chunk_count: 2,
+        shared_bytes: 100,
+        stored_bytes: 150,
+    }
+}
+
+fn paged_version() -> VersionRecord {
+    VersionRecord { md5: None, chunks: ChunkList::Paged { pages: 9 }, state: VersionState::Marker, ..version() }
+}
+
+fn chunk() -> ChunkRecord {
+    let place = |name: &str, index| ShardPlace {
+        node: name.parse::<NodeId>().unwrap(),
+        index,
+        crc: 0xdead_beef,
+        durable: index != 2,
+    };
+    ChunkRecord {
+        length: 65_536,
+        stored_length: 20_000,
+        sha256: [0x5a; 32],
+        compressed: true,
+        code: Code::REPLICATION,
+        shards: vec![place("n1", 0), place("n2", 1), place("n4", 2)],
+        state: ChunkState::Live,
+    }
+}
+
+fn node() -> NodeRecord {
+    NodeRecord {
+        node: "n1".parse().unwrap(),
+        url: "http://127.0.0.1:8081".to_owned(),
+        zone: "eu-1".to_owned(),
+        disk: DiskId(Uuid::from_u128(9)),
+        weight: 100,
+        known_since_ms: 1_732_150_000_123,
+    }
+}
+
+fn intent() -> IntentRecord {
+    IntentRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), started_ms: 1, heartbeat_ms: 2 }
+}
+
+fn garbage() -> GarbageRecord {
+    GarbageRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), number: 3, since_ms: 4 }
+}
+
+#[test]
+fn every_released_layout_reads_for_ever() {
+    golden("object.v1", &object());
+    golden("version.v1", &version());
+    golden("version-paged.v1", &paged_version());
+    golden("page.v1", &PageRecord { start: 7, entries: vec![entry(100), entry(300)] });
+    golden("chunk.v1", &chunk());
+    golden("digest.v1", &DigestRecord { chunk: chunk_id() });
+    golden("ref.v1", &RefRecord {});
+    golden("intent.v1", &intent());
+    golden("repair.v1", &RepairRecord { chunk: chunk_id(), since_ms: 5, reason: "n3 did not answer".to_owned() });
+    golden("garbage.v1", &garbage());
+    golden("node.v1", &node());
+    golden("cluster.v1", &ClusterRecord { cluster: ClusterId(Uuid::from_u128(8)), epoch: 2 });
+}
+
+fn golden<R: Record + PartialEq + Debug>(name: &str, expected: &R) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.bin"));
+    if std::env::var_os("NEW_GOLDEN").is_some() && !path.exists() {
+        #[expect(clippy::disallowed_methods, reason = "a file of the source tree, written once by hand")]
+        std::fs::write(&path, expected.encode()).unwrap();
+    }
+    let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let read = R::decode(&stored).unwrap();
+    assert_eq!(&read, expected, "{name}");
+    assert_eq!(read.encode(), stored, "{name}: the same record must make the same bytes");
+    for cut in 0..stored.len() {
+        assert_eq!(R::decode(&stored[..cut]).unwrap_err().kind, ErrorKind::Corrupt, "{name} cut at {cut}");
+    }
+    for bit in 0..stored.len() * 8 {
+        let mut flipped = stored.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // Noticing damage is the log's task (CRC32); decoding it must end in a record or in `Corrupt`.
+        drop(R::decode(&flipped));
+    }
+}
+
+#[test]
+fn every_state_round_trips() {
+    for state in [ObjectState::Live, ObjectState::Deleted, ObjectState::Purged] {
+        let record = ObjectRecord { state, ..object() };
+        assert_eq!(ObjectRecord::decode(&record.encode()).unwrap(), record);
+    }
+    for state in [ChunkState::Live, ChunkState::Condemned] {
+        let record = ChunkRecord { state, shards: Vec::new(), ..chunk() };
+        assert_eq!(ChunkRecord::decode(&record.encode()).unwrap(), record);
+    }
+}
+
+#[test]
+fn a_record_of_another_kind_is_corrupt() {
+    assert_eq!(ObjectRecord::decode(&version().encode()).unwrap_err().kind, ErrorKind::Corrupt);
+    assert_eq!(IntentRecord::decode(&garbage().encode()).unwrap_err().kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_code_or_node_name_that_cannot_be_is_corrupt() {
+    let good = chunk().encode();
+    let at = good.windows(3).position(|bytes| bytes == [0x92, 1, 2]).expect("1+2 as an array of two");
+    let mut bad = good.to_vec();
+    bad[at + 1] = 0;
+    assert_eq!(ChunkRecord::decode(&bad).unwrap_err().kind, ErrorKind::Corrupt);
+    let at = good.windows(2).position(|bytes| bytes == b"n4").unwrap();
+    let mut bad = good.to_vec();
+    bad[at] = b'/';
+    assert_eq!(ChunkRecord::decode(&bad).unwrap_err().kind, ErrorKind::Corrupt);
+}
+
+#[test]
+fn records_are_as_small_as_their_content() {
+    // A page of 1,024 chunks, the records of a 4 KiB object: what the metadata costs, watched.
+    let page = PageRecord { start: 0, entries: vec![entry(u64::MAX); PAGE_ENTRIES_MAX] };
+    assert!(page.encode().len() <= 64 * PAGE_ENTRIES_MAX, "{} bytes", page.encode().len());
+    assert!(object().encode().len() <= 110, "{} bytes", object().encode().len());
+    assert!(chunk().encode().len() <= 90, "{} bytes", chunk().encode().len());
+    assert!(RefRecord {}.encode().len() <= 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_bytes_make_decoding_panic(kind in 0u8..14, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        decode_as_everything(&[&[kind, 1][..], &bytes].concat());
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn no_damage_makes_decoding_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0usize..4) {
+        let samples = [object().encode(), version().encode(), chunk().encode(), node().encode()];
+        let mut bytes = samples[which].to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        decode_as_everything(&bytes);
+    }
+}
+
+fn decode_as_everything(bytes: &[u8]) {
+    let kinds = [
+        ObjectRecord::decode(bytes).err(),
+        VersionRecord::decode(bytes).err(),
+        PageRecord::decode(bytes).err(),
+        ChunkRecord::decode(bytes).err(),
+        DigestRecord::decode(bytes).err(),
+        RefRecord::decode(bytes).err(),
+        IntentRecord::decode(bytes).err(),
+        RepairRecord::decode(bytes).err(),
+        GarbageRecord::decode(bytes).err(),
+        NodeRecord::decode(bytes).err(),
+        ClusterRecord::decode(bytes).err(),
+    ];
+    for error in kinds.into_iter().flatten() {
+        assert_eq!(error.kind, ErrorKind::Corrupt);
+    }
+}
