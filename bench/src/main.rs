@@ -1,2 +1,188 @@
-//! placeholder
-fn main() {}
+//! Load generator and benchmarks. Never shipped. `bench load` drives one load, `bench limits` measures the machine,
+//! `bench suite` measures a running cluster against both and prints the table.
+
+mod body;
+mod driver;
+mod http;
+mod latency;
+mod limits;
+mod load;
+mod loopback;
+mod processes;
+mod report;
+mod table;
+
+use crate::body::Verify;
+use crate::driver::Driver;
+use crate::http::Endpoint;
+use crate::load::{Load, Objects, Operation, Stop};
+use crate::processes::Processes;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What each stream writes and what goes over loopback, for the limits.
+const LIMIT_STREAM_BYTES: u64 = 512 << 20;
+
+#[derive(Parser)]
+#[command(about = "Load generator and benchmarks of Holdfast")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// One load: N clients in a closed loop.
+    Load(LoadArgs),
+    /// What this machine's disk and loopback can do.
+    Limits(LimitsArgs),
+}
+
+#[derive(Args)]
+struct LoadArgs {
+    /// The server, as http://HOST:PORT.
+    #[arg(long)]
+    endpoint: Endpoint,
+    /// How many clients.
+    #[arg(long, default_value_t = 1)]
+    clients: usize,
+    /// Sizes of the objects, chosen among by chance: 4096, 4KiB, 1MiB,64MiB …
+    #[arg(long, value_delimiter = ',', value_parser = parse_size, default_value = "4KiB")]
+    size: Vec<u64>,
+    /// What the clients do.
+    #[arg(long, value_enum, default_value = "put")]
+    operation: OperationArg,
+    /// Share of downloads in a mixed load.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    get_percent: u8,
+    /// How long, in seconds.
+    #[arg(long, conflicts_with = "count", default_value_t = 10.0)]
+    seconds: f64,
+    /// How many requests in all, instead of a time.
+    #[arg(long)]
+    count: Option<u64>,
+    /// How many objects are put beforehand, for downloads to choose among.
+    #[arg(long, default_value_t = 256)]
+    objects: u64,
+    /// Share of requests that must be refused: a missing file, a bad version, an upload without a file or without a name.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    bad_percent: u8,
+    /// How closely downloads are compared.
+    #[arg(long, value_enum, default_value = "sampled")]
+    verify: Verify,
+    /// The servers whose CPU and memory are told.
+    #[arg(long, value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// A directory with their NAME.pid files, instead.
+    #[arg(long, conflicts_with = "pids")]
+    run_dir: Option<PathBuf>,
+    /// More errors than this make the exit status 1.
+    #[arg(long, default_value_t = 0)]
+    errors_max: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OperationArg {
+    Put,
+    Get,
+    Mixed,
+}
+
+#[derive(Args)]
+struct LimitsArgs {
+    /// A directory on the filesystem in question.
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Load(args) => load_once(&args),
+        Command::Limits(args) => print_limits(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("bench: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn load_once(args: &LoadArgs) -> io::Result<ExitCode> {
+    let servers = match &args.run_dir {
+        Some(dir) => Processes::of_directory(dir)?,
+        None => Processes::of_pids(&args.pids),
+    };
+    let operation = match args.operation {
+        OperationArg::Put => Operation::Put,
+        OperationArg::Get => Operation::Get,
+        OperationArg::Mixed => Operation::Mixed { get_percent: args.get_percent },
+    };
+    let objects = Objects::new(args.size.clone());
+    let mut load = Load {
+        driver: Driver::Native(args.endpoint.clone()),
+        clients: args.clients,
+        operation: Operation::Put,
+        stop: Stop::Count(args.objects),
+        objects: &objects,
+        stored: 0,
+        bad_percent: 0,
+        verify: args.verify,
+        servers: &servers,
+    };
+    if operation != Operation::Put {
+        let outcome = load::run(&load);
+        if outcome.errors() > 0 {
+            return Err(io::Error::other(format!("objects to get could not be put: {}", outcome.messages.join("; "))));
+        }
+        load.stored = args.objects;
+    }
+    load.operation = operation;
+    load.stop = args.count.map_or(Stop::After(Duration::from_secs_f64(args.seconds)), Stop::Count);
+    load.bad_percent = args.bad_percent;
+    servers.reset_peaks();
+    let outcome = load::run(&load);
+    report::lines(&outcome, &servers).iter().for_each(|line| println!("{line}"));
+    Ok(if outcome.errors() > args.errors_max { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print_limits(args: &LimitsArgs) -> io::Result<ExitCode> {
+    let mut rows = limits::measure(&args.dir, LIMIT_STREAM_BYTES)?.rows();
+    rows.extend(loopback::measure(LIMIT_STREAM_BYTES)?.rows());
+    print!("{}", table::to_text(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A number of bytes, with or without KiB, MiB or GiB.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 1u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (digits, unit) =
+        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit))).unwrap_or((text, 1));
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| format!("{text:?} is no size; say 4096, 4KiB, 1MiB"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(
+            ["0", "4096", "4KiB", "1MiB", "2GiB"].map(parse_size),
+            [Ok(0), Ok(4096), Ok(4096), Ok(1 << 20), Ok(2 << 30)]
+        );
+        for text in ["", "KiB", "-1", "1.5MiB", "99999999999GiB"] {
+            assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,184 @@
+//! What this machine's disk can do, measured in the same run as ours: the limit our figures are held against.
+//!
+//! What it keeps true:
+//! - A limit pays what an acknowledged write pays: every append is followed by an fdatasync on a preallocated file.
+//! - Where the filesystem takes O_DIRECT, both ways are tried and the better one is the limit.
+
+use crate::body::{Body, Random};
+use crate::latency::Samples;
+use crate::table::{Quantity, Row, Unit};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
+
+/// What O_DIRECT asks of addresses, lengths and offsets.
+const ALIGNMENT_BYTES: usize = 4096;
+/// One small append.
+const SMALL_BYTES: usize = 4096;
+/// How many small appends are timed.
+const SMALL_COUNT: u64 = 500;
+/// One large append.
+const LARGE_BYTES: usize = 8 << 20;
+/// As many streams as an object has replicas.
+const STREAMS: usize = 3;
+
+/// What the disk does at most, each way it can be written.
+#[derive(Clone, Debug)]
+pub struct DiskLimits {
+    ways: Vec<WayLimits>,
+}
+
+/// What the disk does at most, one way.
+#[derive(Clone, Copy, Debug)]
+struct WayLimits {
+    way: Way,
+    /// Half of the 4 KiB appends with fdatasync were quicker.
+    append_p50: Duration,
+    /// User bytes per second with three parallel streams of appends with fdatasync, in MB/s.
+    streams_mb_per_s: f64,
+}
+
+/// How bytes get to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Buffered,
+}
+
+/// Measures in a directory of the filesystem in question; `stream_bytes` are written by each of three streams, each way.
+pub fn measure(dir: &Path, stream_bytes: u64) -> io::Result<DiskLimits> {
+    let one_way = |way| {
+        let append_p50 = small_appends(dir, way)?;
+        Ok(WayLimits { way, append_p50, streams_mb_per_s: streams(dir, way, stream_bytes)? })
+    };
+    let mut ways = vec![one_way(Way::Buffered)?];
+    match one_way(Way::Direct) {
+        Ok(limits) => ways.push(limits),
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {} // No O_DIRECT here.
+        Err(error) => return Err(error),
+    }
+    Ok(DiskLimits { ways })
+}
+
+impl DiskLimits {
+    /// One append with fdatasync, the better way.
+    pub fn append_p50(&self) -> Duration {
+        self.ways.iter().map(|way| way.append_p50).min().expect("buffered appends were measured")
+    }
+
+    /// Three streams, the better way.
+    pub fn streams_mb_per_s(&self) -> f64 {
+        self.ways.iter().map(|way| way.streams_mb_per_s).fold(0.0, f64::max)
+    }
+
+    /// The rows that show them.
+    pub fn rows(&self) -> Vec<Row> {
+        let rows_of = |limits: &WayLimits| {
+            let name = if limits.way == Way::Direct { "O_DIRECT" } else { "buffered" };
+            let append_ms = limits.append_p50.as_secs_f64() * 1e3;
+            let streams = format!("limit: three append + fdatasync streams, {name}, user bytes");
+            [
+                Row::figure(format!("limit: append 4 KiB + fdatasync, {name}, p50"), Quantity(append_ms, Unit::Ms)),
+                Row::figure(streams, Quantity(limits.streams_mb_per_s, Unit::MbPerS)),
+            ]
+        };
+        self.ways.iter().flat_map(rows_of).collect()
+    }
+}
+
+fn small_appends(dir: &Path, way: Way) -> io::Result<Duration> {
+    let file = preallocated(dir, way, SMALL_COUNT * SMALL_BYTES as u64)?;
+    let mut buffer = AlignedBuffer::random(SMALL_BYTES)?;
+    let mut samples = Samples::default();
+    for n in 0..SMALL_COUNT {
+        let begun = Instant::now();
+        file.as_file().write_all_at(buffer.bytes(), n * SMALL_BYTES as u64)?;
+        file.as_file().sync_data()?;
+        samples.record(begun.elapsed());
+    }
+    Ok(samples.summary().p50)
+}
+
+/// User bytes per second, in MB/s: what three replicas of one upload could reach.
+fn streams(dir: &Path, way: Way, stream_bytes: u64) -> io::Result<f64> {
+    let appends = stream_bytes.div_ceil(LARGE_BYTES as u64);
+    let files: Vec<NamedTempFile> =
+        (0..STREAMS).map(|_| preallocated(dir, way, appends * LARGE_BYTES as u64)).collect::<io::Result<_>>()?;
+    let start = Barrier::new(STREAMS + 1);
+    let seconds = thread::scope(|scope| {
+        let writers: Vec<_> =
+            files.iter().map(|file| scope.spawn(|| stream(file.as_file(), appends, &start))).collect();
+        start.wait();
+        let begun = Instant::now();
+        for writer in writers {
+            writer.join().expect("a writer does not panic")?;
+        }
+        io::Result::Ok(begun.elapsed().as_secs_f64())
+    })?;
+    Ok((appends * LARGE_BYTES as u64) as f64 / 1e6 / seconds)
+}
+
+fn stream(file: &File, appends: u64, start: &Barrier) -> io::Result<()> {
+    let buffer = AlignedBuffer::random(LARGE_BYTES);
+    start.wait();
+    let mut buffer = buffer?;
+    for n in 0..appends {
+        file.write_all_at(buffer.bytes(), n * LARGE_BYTES as u64)?;
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+/// A file whose blocks are reserved, as a segment's are; it goes when it is dropped.
+fn preallocated(dir: &Path, way: Way, bytes: u64) -> io::Result<NamedTempFile> {
+    let flags = if way == Way::Direct { OFlags::DIRECT } else { OFlags::empty() };
+    let file = tempfile::Builder::new().prefix("bench-limit-").make_in(dir, |path| {
+        OpenOptions::new().write(true).create_new(true).custom_flags(flags.bits() as i32).open(path)
+    })?;
+    fallocate(file.as_file(), FallocateFlags::empty(), 0, bytes)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Bytes at an address that O_DIRECT accepts: a longer vector, used from its first aligned byte on.
+struct AlignedBuffer {
+    memory: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl AlignedBuffer {
+    fn random(length: usize) -> io::Result<AlignedBuffer> {
+        let mut content = Vec::new();
+        let mut reader = Body::Random(Random { seed: 1, length_bytes: length as u64 }).open()?;
+        while reader.append_piece(&mut content)? {}
+        let mut memory = vec![0; length + ALIGNMENT_BYTES];
+        let start = memory.as_ptr().align_offset(ALIGNMENT_BYTES);
+        memory[start..start + length].copy_from_slice(&content);
+        Ok(AlignedBuffer { memory, start, length })
+    }
+
+    fn bytes(&mut self) -> &[u8] {
+        &self.memory[self.start..self.start + self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_measured_and_leave_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = measure(dir.path(), 16 << 20).unwrap();
+        assert!(limits.append_p50() > Duration::ZERO && limits.streams_mb_per_s() > 0.0, "{limits:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
