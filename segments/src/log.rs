@@ -1,0 +1,484 @@
+//! The log: appends that are durable when they are acknowledged.
+//!
+//! An append, in order (a crash after any step leaves all that was acknowledged before, and any part of this append):
+//! 1. The names of segments poisoned earlier are made durable, if that has failed so far.
+//! 2. Room: every segment that the records need is made, preallocated, given its header, synced, and its name synced. If that
+//!    fails nothing was written: `Full` or `Unavailable`.
+//! 3. The records are written, in order.
+//! 4. One fdatasync of each segment touched: nearly always one.
+//! 5. Acknowledged. Segments that are full now get their footers.
+//!
+//! What it keeps true:
+//! - What was acknowledged is durable, and found again by every later recovery until its segment is removed (law 1).
+//! - After a failed write or sync, whatever the error, the segment is never written or synced again, and nothing of that append
+//!   counts, also after a restart (law 12). Where not even that could be made durable the answer is `Unknown`, and nothing is
+//!   appended until it is.
+//! - A full disk refuses; it does not wedge. Ordinary data is refused while no spare segment can be kept, so that tombstones
+//!   and compaction, which make room, always find some.
+
+use crate::blocks::Blocks;
+use crate::catalog::{Catalog, SegmentInfo};
+use crate::config::LogConfig;
+use crate::disk::{Disk, DiskFile, is_full};
+use crate::mutation::Mutation;
+use crate::names;
+use crate::reader::SegmentReader;
+use crate::record::{HeaderSeal, Location, PAYLOAD_BYTES_MAX, Position, Record, Stamp, stored_bytes};
+use crate::recovery::{Recovered, RecoveryReport, recover};
+use crate::scan::ScanFlaws;
+use crate::segment::{RESERVE, SegmentName};
+use crate::writer::SegmentWriter;
+use metrics::{Counter, Histogram};
+use protocol::{Error, ErrorKind, Result};
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What an append is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// New data: refused when the disk is nearly full.
+    Data,
+    /// What makes room in the end (tombstones, compaction): may use the spare segment.
+    Reclaim,
+}
+
+/// An append-only log in one directory. One owner appends; [`SegmentReader`]s read beside it.
+pub struct SegmentLog<D: Disk> {
+    catalog: Arc<Catalog<D>>,
+    config: LogConfig,
+    /// Open segments: the first is written, the others are empty and come after it.
+    writers: VecDeque<SegmentWriter<D::File>>,
+    blocks: Blocks,
+    next_number: u32,
+    has_reserve: bool,
+    /// Poisoned segments whose new name is not known to be durable.
+    owed_renames: Vec<u32>,
+    failures_in_a_row: u64,
+    meters: Meters,
+}
+
+struct Meters {
+    append_seconds: Histogram,
+    sync_seconds: Histogram,
+    group_records: Histogram,
+    appended_bytes: Counter,
+}
+
+impl<D: Disk> std::fmt::Debug for SegmentLog<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentLog").field("log", &self.config.name).field("end", &self.end()).finish_non_exhaustive()
+    }
+}
+
+impl<D: Disk> SegmentLog<D> {
+    /// Opens the log and shows `visit` every whole record at or after `from` (all, if `None`), in log order, duplicates
+    /// included. What it shows is durable. `from` is an earlier [`SegmentLog::end`]: the owner vouches for what lies before.
+    pub fn open(
+        disk: D,
+        stamp: Stamp,
+        config: LogConfig,
+        from: Option<Position>,
+        visit: &mut dyn FnMut(Recovered),
+    ) -> Result<(SegmentLog<D>, RecoveryReport)> {
+        config.check()?;
+        let seal = HeaderSeal::new(
+            stamp,
+            config.planted(Mutation::HeaderCrcIgnored),
+            config.planted(Mutation::PositionIgnored),
+        );
+        let flaws = ScanFlaws {
+            payload_unchecked: config.planted(Mutation::PayloadCrcIgnored),
+            stop_at_bad: config.planted(Mutation::StopAtFirstBadRecord),
+        };
+        let catalog = Catalog::new(disk, seal, flaws, config.name);
+        let found = recover(&catalog, &config, from, visit)?;
+        let mut log = SegmentLog {
+            catalog: Arc::new(catalog),
+            meters: Meters::new(config.name),
+            config,
+            writers: VecDeque::new(),
+            blocks: Blocks::new(),
+            next_number: found.next_number,
+            has_reserve: found.reserve,
+            owed_renames: Vec::new(),
+            failures_in_a_row: 0,
+        };
+        if let Some((file, number, end)) = found.resume
+            && let Ok(writer) = SegmentWriter::resume(file, number, end)
+        {
+            log.writers.push_back(writer);
+        }
+        log.sync_names().map_err(|error| log.unavailable("sync the directory", error))?;
+        if let Err(error) = log.make_reserve() {
+            tracing::warn!(log = log.config.name, %error, "cannot make the spare segment");
+        }
+        Ok((log, found.report))
+    }
+
+    /// Appends records. `Ok` with their locations once all are durable. Otherwise nothing of them counts, now or after a
+    /// restart, and the call may be repeated: `Full` (no room), `Unavailable` (the disk refused), `Invalid` (too long). `Unknown`:
+    /// they may or may not be found after a restart.
+    pub fn append(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Location>> {
+        let started = Instant::now();
+        let outcome = self.try_append(records, purpose);
+        match &outcome {
+            Ok(locations) => {
+                self.failures_in_a_row = 0;
+                self.meters.append_seconds.record(started.elapsed().as_secs_f64());
+                self.meters.group_records.record(locations.len() as f64);
+                self.meters.appended_bytes.increment(locations.iter().map(|location| u64::from(location.length)).sum());
+            }
+            Err(error) => {
+                let disk_failed = matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Unknown);
+                self.failures_in_a_row += u64::from(disk_failed);
+                let kind = error.kind.as_str();
+                metrics::counter!(names::APPEND_ERRORS, "log" => self.config.name, "kind" => kind).increment(1);
+            }
+        }
+        outcome
+    }
+
+    fn try_append(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Location>> {
+        self.check(records)?;
+        self.settle()?;
+        if purpose == Purpose::Data {
+            self.require_reserve()?;
+        }
+        let runs = self.plan(records);
+        while self.writers.len() < runs.len() {
+            self.begin_segment(purpose)?;
+        }
+        if self.config.planted(Mutation::AckBeforeSync) {
+            self.writers
+                .iter()
+                .try_for_each(SegmentWriter::sync)
+                .map_err(|error| self.unavailable("late sync", error))?;
+        }
+        let touched = runs.len();
+        match self.write(records, &runs) {
+            Ok(locations) => {
+                for writer in self.writers.iter().take(touched) {
+                    self.catalog.set_end(writer.number, writer.end());
+                }
+                (1..touched).for_each(|_| self.seal_first());
+                Ok(locations)
+            }
+            Err(error) => Err(self.poison(&runs, error)),
+        }
+    }
+
+    fn check(&self, records: &[Record]) -> Result<()> {
+        assert!(records.iter().all(|record| !record.kind.is_internal()), "kinds below 16 belong to the log");
+        let room = self.config.segment_room();
+        for record in records {
+            let length = u32::try_from(record.length()).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX);
+            if length.is_none_or(|length| stored_bytes(length) > room) {
+                let message = format!("{}: a record of {} bytes is too long", self.config.name, record.length());
+                return Err(Error::invalid(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which records go to which open segment: the first takes what fits, the rest goes to fresh ones.
+    fn plan(&self, records: &[Record]) -> Vec<Range<usize>> {
+        let fresh = self.config.segment_room();
+        let room_in = |index: usize| match self.writers.get(index) {
+            Some(writer) => self.config.records_end_max().saturating_sub(writer.end()),
+            None => fresh,
+        };
+        let (mut runs, mut start, mut room) = (Vec::new(), 0, room_in(0));
+        for (index, record) in records.iter().enumerate() {
+            let needed = stored_bytes(record.length() as u32);
+            while needed > room {
+                runs.push(start..index);
+                start = index;
+                room = room_in(runs.len());
+            }
+            room -= needed;
+        }
+        runs.push(start..records.len());
+        runs
+    }
+
+    fn write(&mut self, records: &[Record], runs: &[Range<usize>]) -> io::Result<Vec<Location>> {
+        let mut locations = Vec::with_capacity(records.len());
+        for (writer, run) in self.writers.iter_mut().zip(runs).filter(|(_, run)| !run.is_empty()) {
+            writer.write(&records[run.clone()], &self.catalog.seal, &mut self.blocks, &mut locations)?;
+        }
+        for (writer, run) in self.writers.iter().zip(runs) {
+            if !run.is_empty() {
+                self.sync(writer)?;
+            }
+        }
+        Ok(locations)
+    }
+
+    fn sync(&self, writer: &SegmentWriter<D::File>) -> io::Result<()> {
+        if self.config.planted(Mutation::NoFsync) || self.config.planted(Mutation::AckBeforeSync) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut outcome = writer.sync();
+        if self.config.planted(Mutation::RetryFsync) && outcome.is_err() {
+            outcome = writer.sync();
+        }
+        self.meters.sync_seconds.record(started.elapsed().as_secs_f64());
+        outcome
+    }
+
+    /// Gives up every segment that a failed append touched, at the length acknowledged before it.
+    fn poison(&mut self, runs: &[Range<usize>], error: io::Error) -> Error {
+        for run in runs {
+            let Some(writer) = self.writers.pop_front() else { break };
+            if run.is_empty() {
+                // Not touched, only full: it ends as any full segment does.
+                self.seal_writer(&writer);
+            } else {
+                self.poison_segment(writer.number, &error);
+            }
+        }
+        match self.settle() {
+            Ok(()) => self.unavailable("append", error),
+            Err(_) => {
+                let message = format!("{}: append: {error}; it may or may not count", self.config.name);
+                Error::caused(ErrorKind::Unknown, message, error)
+            }
+        }
+    }
+
+    fn poison_segment(&mut self, number: u32, error: &io::Error) {
+        tracing::error!(log = self.config.name, segment = number, %error, "write or fsync failed: segment given up");
+        metrics::counter!(names::POISONED, "log" => self.config.name).increment(1);
+        self.catalog.set_poisoned(number);
+        self.owed_renames.push(number);
+    }
+
+    /// Makes it durable which segments are poisoned.
+    fn settle(&mut self) -> Result<()> {
+        if self.owed_renames.is_empty() {
+            return Ok(());
+        }
+        let rename = || -> io::Result<()> {
+            self.owed_renames.iter().try_for_each(|number| self.catalog.rename_poisoned(*number))?;
+            self.sync_names()
+        };
+        rename().map_err(|error| self.unavailable("mark a poisoned segment", error))?;
+        self.owed_renames.clear();
+        Ok(())
+    }
+
+    /// Seals the segment that is written, if there is one, so that the next start reads headers only. Called before a clean stop.
+    pub fn seal(&mut self) -> Result<()> {
+        self.settle()?;
+        while !self.writers.is_empty() {
+            self.seal_first();
+        }
+        self.settle()
+    }
+
+    fn seal_first(&mut self) {
+        if let Some(writer) = self.writers.pop_front() {
+            self.seal_writer(&writer);
+        }
+    }
+
+    /// All records of this segment are durable already: a failure costs the footer, not them.
+    fn seal_writer(&mut self, writer: &SegmentWriter<D::File>) {
+        match writer.seal(&self.catalog.seal) {
+            Ok(length) => {
+                self.catalog.set_sealed(writer.number, length);
+                metrics::counter!(names::SEALED, "log" => self.config.name).increment(1);
+            }
+            Err(error) => self.poison_segment(writer.number, &error),
+        }
+    }
+
+    fn require_reserve(&mut self) -> Result<()> {
+        if self.has_reserve || self.make_reserve()? {
+            return Ok(());
+        }
+        Err(self.full("no room for a spare segment"))
+    }
+
+    /// Makes the spare segment if there is none; `false` if there is no room for it.
+    fn make_reserve(&mut self) -> Result<bool> {
+        if self.has_reserve {
+            return Ok(true);
+        }
+        let make = || -> io::Result<()> {
+            if self.catalog.disk.free_bytes()? < self.config.segment_bytes {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let file = self.catalog.disk.create(RESERVE)?;
+            file.allocate(self.config.segment_bytes)?;
+            file.sync_data()?;
+            self.sync_names()
+        };
+        match make() {
+            Ok(()) => self.has_reserve = true,
+            Err(error) => {
+                self.discard_file(RESERVE);
+                if !is_full(&error) {
+                    return Err(self.unavailable("make the spare segment", error));
+                }
+            }
+        }
+        Ok(self.has_reserve)
+    }
+
+    /// Makes the next segment. On failure nothing has changed but that its number is not used again.
+    fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
+        let number = self.next_number;
+        let name = SegmentName { number, poisoned_at: None }.text();
+        self.next_number += 1;
+        let begun = match self.create_file(&name, purpose) {
+            Err(error) if is_full(&error) && purpose == Purpose::Reclaim && self.has_reserve => {
+                self.take_reserve(&name)
+            }
+            outcome => outcome,
+        };
+        let begun = begun.and_then(|file| {
+            let writer = SegmentWriter::begin(file, &self.catalog.seal, number)?;
+            self.sync_names()?;
+            Ok(writer)
+        });
+        match begun {
+            Ok(writer) => {
+                self.catalog.add_open(number, writer.end(), Arc::clone(&writer.file));
+                self.writers.push_back(writer);
+                Ok(())
+            }
+            Err(error) => {
+                self.discard_file(&name);
+                Err(if is_full(&error) {
+                    self.full("no room for a segment")
+                } else {
+                    self.unavailable("begin a segment", error)
+                })
+            }
+        }
+    }
+
+    fn create_file(&self, name: &str, purpose: Purpose) -> io::Result<D::File> {
+        if purpose == Purpose::Data {
+            let needed = self.config.segment_bytes + self.config.free_floor_bytes;
+            if self.catalog.disk.free_bytes()? < needed {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let file = self.catalog.disk.create(name)?;
+        match file.allocate(self.config.segment_bytes) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                self.discard_file(name);
+                Err(error)
+            }
+        }
+    }
+
+    fn take_reserve(&mut self, name: &str) -> io::Result<D::File> {
+        self.catalog.disk.rename(RESERVE, name)?;
+        self.has_reserve = false;
+        tracing::warn!(log = self.config.name, "disk full: the spare segment is in use");
+        self.catalog.disk.open(name, crate::disk::Access::Write)
+    }
+
+    /// Removes a file that never counted, as far as that is possible.
+    fn discard_file(&self, name: &str) {
+        match self.catalog.disk.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(log = self.config.name, file = name, %error, "cannot remove a file that was not used");
+            }
+            _ => {}
+        }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        if self.config.planted(Mutation::NoDirectoryFsync) { Ok(()) } else { self.catalog.disk.sync_dir() }
+    }
+
+    /// Removes a sealed segment; durable when it answers `Ok`. One that is gone already is `Ok`; the last one and one that is being
+    /// written are `Invalid`. Readers that have it open may finish.
+    pub fn remove_segment(&mut self, number: u32) -> Result<()> {
+        if let Some(info) = self.catalog.info(number) {
+            if !info.sealed || self.catalog.last_number() == Some(number) {
+                return Err(Error::invalid(format!("{}: segment {number} is in use", self.config.name)));
+            }
+            self.settle()?;
+            let name = self.catalog.file_name(number).expect("it was there a moment ago");
+            match self.catalog.disk.remove(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.unavailable("remove a segment", error));
+                }
+                _ => self.catalog.forget(number),
+            }
+            metrics::counter!(names::REMOVED, "log" => self.config.name).increment(1);
+        }
+        self.sync_names().map_err(|error| self.unavailable("sync the directory", error))
+    }
+
+    /// A reader of this log.
+    pub fn reader(&self) -> SegmentReader<D> {
+        SegmentReader::new(Arc::clone(&self.catalog))
+    }
+
+    /// Where the next record goes, at the earliest: everything before is durable. A checkpoint for the next open.
+    pub fn end(&self) -> Position {
+        let durable = self.writers.front().and_then(|writer| self.catalog.info(writer.number));
+        match durable {
+            Some(info) => Position { segment: info.number, offset: info.bytes as u32 },
+            None => Position { segment: self.next_number, offset: 0 },
+        }
+    }
+
+    /// All segments, in order.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.catalog.infos()
+    }
+
+    /// Bytes of segments that count.
+    pub fn used_bytes(&self) -> u64 {
+        self.catalog.infos().iter().map(|info| info.bytes).sum()
+    }
+
+    /// Bytes of ordinary data that would still be accepted, about.
+    pub fn free_bytes(&self) -> u64 {
+        let kept = self.config.free_floor_bytes + if self.has_reserve { 0 } else { self.config.segment_bytes };
+        let open = self.writers.iter().map(|writer| self.config.records_end_max().saturating_sub(writer.end()));
+        let open: u64 = if self.has_reserve { open.sum() } else { 0 };
+        self.catalog.disk.free_bytes().map_or(0, |free| free.saturating_sub(kept)) + open
+    }
+
+    /// Whether the spare segment is there.
+    pub fn has_reserve(&self) -> bool {
+        self.has_reserve
+    }
+
+    /// Appends that the disk failed since the last one that worked. An owner goes read-only when this grows.
+    pub fn failures_in_a_row(&self) -> u64 {
+        self.failures_in_a_row
+    }
+
+    fn full(&self, what: &str) -> Error {
+        Error::full(format!("{}: {what}", self.config.name))
+    }
+
+    fn unavailable(&self, what: &str, error: io::Error) -> Error {
+        Error::caused(ErrorKind::Unavailable, format!("{}: {what}: {error}", self.config.name), error)
+    }
+}
+
+impl Meters {
+    fn new(log: &'static str) -> Meters {
+        Meters {
+            append_seconds: metrics::histogram!(names::APPEND_SECONDS, "log" => log),
+            sync_seconds: metrics::histogram!(names::SYNC_SECONDS, "log" => log),
+            group_records: metrics::histogram!(names::GROUP_RECORDS, "log" => log),
+            appended_bytes: metrics::counter!(names::APPENDED_BYTES, "log" => log),
+        }
+    }
+}

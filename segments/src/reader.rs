@@ -1,0 +1,217 @@
+//! Reads records: one by its location, or all from a position on.
+//!
+//! What it keeps true: bytes leave here only after header (id, stamp, position, length) and payload matched their CRCs (law 6).
+
+use crate::blocks::AlignedMemory;
+use crate::catalog::Catalog;
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Source};
+use crate::names;
+use crate::record::{HEADER_BYTES, Header, Kind, Location, Position};
+use crate::scan::{Depth, Scanner, Step};
+use bytes::Bytes;
+use protocol::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+/// From this length on a record is read past the page cache.
+const DEVICE_BYTES_MIN: u64 = 128 << 10;
+
+/// Reads the records of a log while its owner appends. Cheap to clone.
+pub struct SegmentReader<D: Disk> {
+    catalog: Arc<Catalog<D>>,
+}
+
+impl<D: Disk> Clone for SegmentReader<D> {
+    fn clone(&self) -> SegmentReader<D> {
+        SegmentReader { catalog: Arc::clone(&self.catalog) }
+    }
+}
+
+impl<D: Disk> std::fmt::Debug for SegmentReader<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentReader").field("log", &self.catalog.name).finish_non_exhaustive()
+    }
+}
+
+/// One find of [`SegmentReader::scan`], in log order.
+#[derive(Debug)]
+pub enum Scanned<'a> {
+    /// A record, with its payload, which matched.
+    Record {
+        /// What it is.
+        kind: Kind,
+        /// Its owner's id.
+        id: [u8; 17],
+        /// Where it is.
+        location: Location,
+        /// Its payload.
+        data: &'a [u8],
+    },
+    /// A record whose header is whole but whose payload does not match or cannot be read.
+    BadPayload {
+        /// What it was.
+        kind: Kind,
+        /// Its owner's id.
+        id: [u8; 17],
+        /// Where it is.
+        location: Location,
+    },
+    /// A stretch in which no record was found.
+    Damage {
+        /// Where it begins.
+        from: Position,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Whether nothing comes after it in its segment: what a crash leaves of an append that was not acknowledged.
+        tail: bool,
+    },
+}
+
+/// How a scan ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanEnd {
+    /// Records found whole.
+    pub records: u64,
+    /// Bytes looked at.
+    pub bytes: u64,
+    /// Records with bad payloads, and damaged stretches.
+    pub damaged: u64,
+    /// Where to go on; `None` at the end of the log.
+    pub next: Option<Position>,
+}
+
+impl<D: Disk> SegmentReader<D> {
+    pub(crate) fn new(catalog: Arc<Catalog<D>>) -> SegmentReader<D> {
+        SegmentReader { catalog }
+    }
+
+    /// The payload of the record `id` at `location`, checked. `Corrupt` if something else stands there or it cannot be read,
+    /// `NotFound` if its segment is gone, `Unavailable` if the file cannot be opened now.
+    pub fn read(&self, location: Location, id: &[u8; 17]) -> Result<Bytes> {
+        let file = self.catalog.file(location.position.segment)?;
+        let wanted = HEADER_BYTES + u64::from(location.length);
+        let from = u64::from(location.position.offset);
+        let large = wanted >= DEVICE_BYTES_MIN;
+        let start = if large { from - from % BLOCK_BYTES } else { from };
+        let length = if large { (from + wanted).next_multiple_of(BLOCK_BYTES) - start } else { wanted };
+        let (mut memory, aligned) =
+            if large { AlignedMemory::new(length as usize).into_parts() } else { (vec![0; length as usize], 0) };
+        let source = if large { Source::Device } else { Source::Cache };
+        let target = &mut memory[aligned..aligned + length as usize];
+        let read = file.read_at(target, start, source).map_err(|error| self.unreadable(location, error))?;
+        let begin = aligned + (from - start) as usize;
+        let end = (begin + wanted as usize).min(aligned + read);
+        self.check(&memory[begin.min(end)..end], location, id)?;
+        Ok(Bytes::from(memory).slice(begin + HEADER_BYTES as usize..end))
+    }
+
+    /// The same if the bytes are in the page cache; `None` if reading them would wait for the disk. Call it where waiting is
+    /// not allowed, [`SegmentReader::read`] where it is.
+    pub fn read_cached(&self, location: Location, id: &[u8; 17]) -> Option<Result<Bytes>> {
+        let wanted = HEADER_BYTES + u64::from(location.length);
+        if wanted >= DEVICE_BYTES_MIN {
+            return None;
+        }
+        let file = match self.catalog.file(location.position.segment) {
+            Ok(file) => file,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut memory = vec![0; wanted as usize];
+        match file.read_cached_at(&mut memory, u64::from(location.position.offset)) {
+            Ok(Some(_)) => {}
+            Ok(None) => return None,
+            Err(error) => return Some(Err(self.unreadable(location, error))),
+        }
+        Some(self.check(&memory, location, id).map(|()| Bytes::from(memory).slice(HEADER_BYTES as usize..)))
+    }
+
+    fn check(&self, bytes: &[u8], location: Location, id: &[u8; 17]) -> Result<()> {
+        let corrupt = |what: &str| {
+            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
+            let Position { segment, offset } = location.position;
+            Err(Error::corrupt(format!("{}: record at segment {segment} offset {offset}: {what}", self.catalog.name)))
+        };
+        if bytes.len() as u64 != HEADER_BYTES + u64::from(location.length) {
+            return corrupt("the file ends before it");
+        }
+        let (header, payload) = bytes.split_at(HEADER_BYTES as usize);
+        match Header::decode(header, &self.catalog.seal, location.position) {
+            Ok(header) if header.id == *id && header.location() == location => {}
+            Ok(_) => return corrupt("another record stands there"),
+            Err(_) => return corrupt("its header does not match its checksum"),
+        }
+        if crc32fast::hash(payload) != location.crc && !self.catalog.flaws.payload_unchecked {
+            return corrupt("its payload does not match its checksum");
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, location: Location, error: std::io::Error) -> Error {
+        metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
+        let Position { segment, offset } = location.position;
+        let message = format!("{}: read segment {segment} offset {offset}: {error}", self.catalog.name);
+        Error::caused(ErrorKind::Corrupt, message, error)
+    }
+
+    /// Reads and checks what is durable from `from` on, at least one find and about `limit_bytes`, and shows it to `visit`.
+    /// Reads from the device where that is possible, so that it sees what the page cache hides.
+    pub fn scan(&self, from: Position, limit_bytes: u64, visit: &mut dyn FnMut(Scanned<'_>)) -> Result<ScanEnd> {
+        let mut end = ScanEnd::default();
+        let mut from = from;
+        while let Some(segment) = self.catalog.next(from.segment) {
+            if segment.number != from.segment {
+                from = Position { segment: segment.number, offset: 0 };
+            }
+            let file = match self.catalog.file(segment.number) {
+                // Removed between the two calls.
+                Err(error) if error.kind == ErrorKind::NotFound && self.catalog.info(segment.number).is_none() => {
+                    from = Position { segment: segment.number + 1, offset: 0 };
+                    continue;
+                }
+                file => file?,
+            };
+            let start = u64::from(from.offset);
+            let mut scanner =
+                Scanner::new(&*file, &self.catalog.seal, segment.number, start, segment.bytes, Depth::Payloads);
+            loop {
+                if end.bytes >= limit_bytes && end.bytes > 0 {
+                    end.next = Some(Position { segment: segment.number, offset: scanner.at() as u32 });
+                    return Ok(end);
+                }
+                let before = scanner.at();
+                if !show(scanner.step(), segment.number, &mut end, visit) {
+                    break;
+                }
+                end.bytes += scanner.at().saturating_sub(before);
+            }
+            from = Position { segment: segment.number + 1, offset: 0 };
+        }
+        if end.damaged > 0 {
+            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(end.damaged);
+        }
+        Ok(end)
+    }
+}
+
+/// Shows one step; `false` at the end of the segment.
+fn show(step: Step<'_>, number: u32, end: &mut ScanEnd, visit: &mut dyn FnMut(Scanned<'_>)) -> bool {
+    match step {
+        Step::Record { header, payload, .. } => {
+            end.records += 1;
+            if !header.kind.is_internal() {
+                let data = payload.expect("payloads are looked at");
+                visit(Scanned::Record { kind: header.kind, id: header.id, location: header.location(), data });
+            }
+        }
+        Step::BadPayload(header) => {
+            end.damaged += 1;
+            visit(Scanned::BadPayload { kind: header.kind, id: header.id, location: header.location() });
+        }
+        Step::Damage { from, to, tail } => {
+            end.damaged += u64::from(!tail);
+            let from = Position { segment: number, offset: from as u32 };
+            visit(Scanned::Damage { from, bytes: to - u64::from(from.offset), tail });
+        }
+        Step::Unknown { .. } | Step::End => return false,
+    }
+    true
+}
