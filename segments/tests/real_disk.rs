@@ -1,4 +1,5 @@
 //! The log on a real directory.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use bytes::Bytes;
 use protocol::{ClusterId, DiskId, ErrorKind};
