@@ -1,0 +1,194 @@
+//! The coordinator's settings, from file, environment and flags ([`process::settings`]); what each means is said in its help.
+//!
+//! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use process::logs::Level;
+use process::settings::{self, bytes};
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The least `--memory-bytes`: two of the largest shards, so that one upload and one download can always go on.
+const MEMORY_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
+/// The longest interval accepted, in seconds: a day.
+const INTERVAL_S_MAX: u64 = 86_400;
+/// The most `--workers`.
+const WORKERS_MAX: usize = 256;
+
+/// Splits files into chunks, places them on storage nodes, and keeps the versioned catalog.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "coordinator", version)]
+pub struct Config {
+    /// Settings file (TOML, one key per flag); environment and flags go before it
+    #[arg(long, env = "HOLDFAST_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address to serve HTTP on; may be repeated
+    #[arg(
+        long,
+        env = "HOLDFAST_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<SocketAddr>,
+
+    /// Directory of the catalog
+    #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR", default_value = "./data/coordinator")]
+    pub data: PathBuf,
+
+    /// Cluster id and secret; `coordinator new-cluster` makes it
+    #[arg(
+        long,
+        env = "HOLDFAST_CLUSTER_FILE",
+        value_name = "FILE",
+        default_value = "./data/cluster.json",
+        global = true
+    )]
+    pub cluster_file: PathBuf,
+
+    /// Base URL of a storage node, such as http://127.0.0.1:8081; repeated for each
+    #[arg(long, env = "HOLDFAST_NODES", value_name = "URL", value_parser = node_url, value_delimiter = ',')]
+    pub node: Vec<String>,
+
+    /// Seconds between two health checks of every node
+    #[arg(long, env = "HOLDFAST_PROBE_INTERVAL_S", value_name = "SECONDS", default_value_t = 30)]
+    pub probe_interval_s: u64,
+
+    /// A request body that brings no byte for this many seconds is ended
+    #[arg(long, env = "HOLDFAST_BODY_STALL_S", value_name = "SECONDS", default_value_t = 30)]
+    pub body_stall_s: u64,
+
+    /// The largest upload taken; 0 = any size
+    #[arg(long, env = "HOLDFAST_UPLOAD_BYTES_MAX", value_name = "BYTES", value_parser = bytes, default_value = "0")]
+    pub upload_bytes_max: u64,
+
+    /// Memory for bytes on their way, of all requests together
+    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
+    pub memory_bytes: u64,
+
+    /// Memory for the cache of small chunks read lately; 0 = none
+    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    pub cache_bytes: u64,
+
+    /// Memory for the cache of the catalog's index
+    #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    pub index_cache_bytes: u64,
+
+    /// HTTP worker threads; 0 = one per core
+    #[arg(long, env = "HOLDFAST_WORKERS", value_name = "N", default_value_t = 0)]
+    pub workers: usize,
+
+    /// What is logged; degradation always is
+    #[arg(long, env = "HOLDFAST_LOGLEVEL", value_enum, default_value = "error")]
+    pub loglevel: Level,
+
+    /// Base URL of a Loki to push the log to as well
+    #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
+    pub loki: Option<String>,
+
+    /// Serve addresses other than loopback without asking for keys: whoever reaches them may do anything
+    #[arg(long, env = "HOLDFAST_INSECURE_NO_AUTH")]
+    pub insecure_no_auth: bool,
+
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Makes the cluster file, with a fresh id and secret; refuses to replace one
+    NewCluster,
+}
+
+/// Settings that have been checked. On an error, or for `--help`, `main` calls [`clap::Error::exit`].
+pub fn load(args: impl Iterator<Item = OsString>) -> Result<Config, clap::Error> {
+    let config: Config = settings::load(args)?;
+    match config.mistake() {
+        Some(mistake) => Err(Config::command().error(ErrorKind::ValueValidation, mistake)),
+        None => Ok(config),
+    }
+}
+
+impl Config {
+    /// HTTP worker threads to start.
+    pub fn worker_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.workers == 0 { cores().min(WORKERS_MAX) } else { self.workers }
+    }
+
+    /// Time between two health checks of a node.
+    pub fn probe_interval(&self) -> Duration {
+        Duration::from_secs(self.probe_interval_s)
+    }
+
+    /// How long a request body may bring nothing.
+    pub fn body_stall(&self) -> Duration {
+        Duration::from_secs(self.body_stall_s)
+    }
+
+    /// The first thing that cannot work, in words for the operator.
+    fn mistake(&self) -> Option<String> {
+        if self.command.is_some() {
+            return None; // It uses the cluster file's path and nothing else.
+        }
+        self.listen_mistake().or_else(|| self.node_mistake()).or_else(|| self.bound_mistake())
+    }
+
+    fn listen_mistake(&self) -> Option<String> {
+        if let Some(twice) = first_repeated(&self.listen) {
+            return Some(format!("--listen {twice} is given twice"));
+        }
+        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
+        open.filter(|_| !self.insecure_no_auth).map(|address| {
+            format!(
+                "--listen {address} can be reached from other machines, and there are no keys yet: \
+                 give --insecure-no-auth if whoever reaches it may do anything, or listen on 127.0.0.1"
+            )
+        })
+    }
+
+    fn node_mistake(&self) -> Option<String> {
+        if self.node.is_empty() {
+            return Some("no storage node is named: give --node URL, once for each".into());
+        }
+        first_repeated(&self.node).map(|twice| format!("--node {twice} is given twice"))
+    }
+
+    fn bound_mistake(&self) -> Option<String> {
+        let intervals = [("--probe-interval-s", self.probe_interval_s), ("--body-stall-s", self.body_stall_s)];
+        if let Some((flag, value)) = intervals.into_iter().find(|(_, value)| !(1..=INTERVAL_S_MAX).contains(value)) {
+            return Some(format!("{flag} {value}: must be from 1 to {INTERVAL_S_MAX}"));
+        }
+        if self.memory_bytes < MEMORY_BYTES_MIN {
+            return Some(format!("--memory-bytes {}: must be at least {MEMORY_BYTES_MIN}", self.memory_bytes));
+        }
+        if self.workers > WORKERS_MAX {
+            return Some(format!("--workers {}: must be at most {WORKERS_MAX}", self.workers));
+        }
+        None
+    }
+}
+
+fn first_repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
+    values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)).map(|(_, value)| value)
+}
+
+/// `http://host:port`, without a final slash. Nodes have no path, no query and no user of their own.
+fn node_url(text: &str) -> Result<String, String> {
+    let refused = || "must be http://host:port, such as http://127.0.0.1:8081".to_owned();
+    let base = text.strip_suffix('/').unwrap_or(text);
+    let (host, port) = base.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(refused)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
+    let port_is_valid =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty() || !host.bytes().all(plain) || !port_is_valid {
+        return Err(refused());
+    }
+    Ok(base.to_owned())
+}

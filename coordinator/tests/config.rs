@@ -1,0 +1,120 @@
+//! The coordinator's settings: defaults, and a refusal that names flag and value for each thing that cannot work.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use coordinator::config::{Command, Config, load};
+use process::logs::Level;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const NODE: &str = "--node=http://127.0.0.1:8081";
+
+fn try_load(args: &[&str]) -> Result<Config, clap::Error> {
+    load(std::iter::once("coordinator").chain(args.iter().copied()).map(OsString::from))
+}
+
+/// The refusal of these flags (with a node), which must hold each of `words`.
+fn refused(args: &[&str], words: &[&str]) {
+    let error = try_load(&[args, &[NODE]].concat()).unwrap_err().to_string();
+    for word in words {
+        assert!(error.contains(word), "no {word:?} in {error}");
+    }
+}
+
+#[test]
+fn defaults_serve_loopback_and_bound_everything() {
+    let config = try_load(&[NODE]).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.node, ["http://127.0.0.1:8081"]);
+    assert_eq!((config.data, config.cluster_file), ("./data/coordinator".into(), "./data/cluster.json".into()));
+    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (64 << 20, 32 << 20, 32 << 20));
+    assert_eq!((config.probe_interval_s, config.body_stall_s, config.upload_bytes_max), (30, 30, 0));
+    assert_eq!((config.loglevel, config.loki, config.insecure_no_auth), (Level::Error, None, false));
+}
+
+#[test]
+fn what_is_given_counts() {
+    let config = try_load(&[
+        "--listen=127.0.0.1:1",
+        "--listen",
+        "[::1]:2",
+        "--node=http://node-1.example:8081/",
+        "--node=http://[::1]:8082",
+        "-loglevel",
+        "info",
+        "--memory-bytes=128MiB",
+        "--probe-interval-s=2",
+        "--workers=3",
+        "--loki=http://127.0.0.1:3100",
+    ])
+    .unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.node, ["http://node-1.example:8081", "http://[::1]:8082"]);
+    assert_eq!((config.loglevel, config.memory_bytes, config.worker_count()), (Level::Info, 128 << 20, 3));
+    assert_eq!(config.probe_interval(), Duration::from_secs(2));
+    assert_eq!(config.loki.as_deref(), Some("http://127.0.0.1:3100"));
+}
+
+#[test]
+fn without_keys_only_loopback_is_served_unless_named_insecure() {
+    refused(&["--listen=127.0.0.1:8080", "--listen=0.0.0.0:8000"], &["--listen 0.0.0.0:8000", "--insecure-no-auth"]);
+    refused(&["--listen=[::]:8080"], &["--listen [::]:8080"]);
+    assert!(try_load(&["--listen=0.0.0.0:8000", "--insecure-no-auth", NODE]).unwrap().insecure_no_auth);
+    assert!(try_load(&["--listen=127.9.9.9:8000", NODE]).is_ok());
+}
+
+#[test]
+fn nodes_are_base_urls_named_once() {
+    let error = try_load(&[]).unwrap_err().to_string();
+    assert!(error.contains("--node URL"), "{error}");
+    refused(&["--node=http://127.0.0.1:8081/"], &["--node http://127.0.0.1:8081 is given twice"]);
+    for url in [
+        "127.0.0.1:8081",
+        "https://n1:8081",
+        "http://n1",
+        "http://n1:0",
+        "http://n1:+1",
+        "http://n1:70000",
+        "http://:80",
+        "http://n1:8081/path",
+        "http://user@n1:8081",
+        "http://n1:8081?x",
+    ] {
+        refused(&[&format!("--node={url}")], &["--node", url, "http://host:port"]);
+    }
+}
+
+#[test]
+fn bounds_are_checked_with_flag_and_value() {
+    refused(&["--probe-interval-s=0"], &["--probe-interval-s 0", "from 1 to 86400"]);
+    refused(&["--body-stall-s=99999"], &["--body-stall-s 99999"]);
+    refused(&["--memory-bytes=1MiB"], &["--memory-bytes 1048576", "16777216"]);
+    refused(&["--memory-bytes=lots"], &["--memory-bytes", "lots"]);
+    refused(&["--workers=1000"], &["--workers 1000"]);
+    refused(&["--listen=localhost"], &["--listen", "localhost"]);
+    refused(&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen 127.0.0.1:1 is given twice"]);
+}
+
+#[test]
+fn a_settings_file_is_checked_as_flags_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("holdfast.toml");
+    std::io::Write::write_all(
+        &mut std::fs::File::create(&path).unwrap(),
+        b"node = ['http://127.0.0.1:1', 'http://127.0.0.1:2']\nlisten = '0.0.0.0:8080'\nmemory-bytes = '32MiB'",
+    )
+    .unwrap();
+    let flag = format!("--config={}", path.display());
+    let error = try_load(&[&flag]).unwrap_err().to_string();
+    assert!(error.contains("--insecure-no-auth"), "{error}");
+    let config = try_load(&[&flag, "--listen=127.0.0.1:8080"]).unwrap();
+    assert_eq!((config.node.len(), config.memory_bytes), (2, 32 << 20));
+}
+
+#[test]
+fn new_cluster_needs_nothing_but_a_path() {
+    let config = try_load(&["new-cluster", "--cluster-file", "c.json"]).unwrap();
+    assert_eq!((config.command, config.cluster_file), (Some(Command::NewCluster), PathBuf::from("c.json")));
+    assert_eq!(try_load(&["new-cluster"]).unwrap().cluster_file, PathBuf::from("./data/cluster.json"));
+}
