@@ -5,6 +5,7 @@
 //! - A write quorum is one shard more than reading needs, so that no single loss after the reply loses a chunk (law 1):
 //!   two of three replicas; five of six shards under 4+2, never four.
 
+use bytes::Bytes;
 use protocol::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -40,6 +41,12 @@ impl Code {
     /// Shards that must be durable before a write is acknowledged (law 1).
     pub fn write_quorum(self) -> usize {
         self.shards().min(usize::from(self.data) + 1)
+    }
+
+    /// A chunk's shards with their CRC32s, in index order: replicas share their bytes.
+    pub fn encode(self, chunk: &Bytes) -> Vec<(Bytes, u32)> {
+        assert_eq!(self.data, 1, "a code with several data shards comes with its encoder");
+        vec![(chunk.clone(), crc32fast::hash(chunk)); self.shards()]
     }
 
     /// Shards that suffice to read.

@@ -1,5 +1,15 @@
-//! placeholder
+//! The coordinator: splits files into content-defined chunks, places their shards on storage nodes, and keeps the versioned
+//! catalog that says which is where.
+//!
+//! Modules, left to right; each names only modules to its left:
+//! [`config`] [`names`] → [`code`] → [`placement`] → [`metadata`] → [`nodes`] → [`object`] → [`dialect`].
+
 pub mod code;
+pub mod config;
+pub mod dialect;
 pub mod metadata;
+pub mod names;
+pub mod new_cluster;
 pub mod nodes;
+pub mod object;
 pub mod placement;

@@ -33,6 +33,7 @@ fn object() -> ObjectRecord {
         current: version_id(),
         number: 3,
         last_number: 4,
+        purged_through: 1,
         state: ObjectState::Live,
         size: 5 << 30,
         sha256: [0xa5; 32],
@@ -65,12 +66,7 @@ fn paged_version() -> VersionRecord {
 }
 
 fn chunk() -> ChunkRecord {
-    let place = |name: &str, index| ShardPlace {
-        node: name.parse::<NodeId>().unwrap(),
-        index,
-        crc: 0xdead_beef,
-        durable: index != 2,
-    };
+    let place = |name: &str, index| ShardPlace { node: name.parse::<NodeId>().unwrap(), index, crc: 0xdead_beef };
     ChunkRecord {
         length: 65_536,
         stored_length: 20_000,
@@ -98,7 +94,7 @@ fn intent() -> IntentRecord {
 }
 
 fn garbage() -> GarbageRecord {
-    GarbageRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), number: 3, since_ms: 4 }
+    GarbageRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), after: 0, through: 3, since_ms: 4 }
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub struct Entry {
 pub enum Expect {
     /// The key does not exist.
     Absent,
+    /// The key exists, whatever put it.
+    Present,
     /// The key exists, and was last put by the commit with this revision.
     Revision(u64),
 }
@@ -54,6 +56,7 @@ impl Expect {
     pub fn holds(self, current: Option<u64>) -> bool {
         match self {
             Expect::Absent => current.is_none(),
+            Expect::Present => current.is_some(),
             Expect::Revision(revision) => current == Some(revision),
         }
     }
@@ -164,6 +167,7 @@ pub(crate) fn conflict(key: &[u8], expect: Expect, current: Option<u64>) -> Erro
         current.map_or_else(|| "it does not exist".to_owned(), |revision| format!("it has revision {revision}"));
     let expected = match expect {
         Expect::Absent => "not to exist".to_owned(),
+        Expect::Present => "to exist".to_owned(),
         Expect::Revision(revision) => format!("to have revision {revision}"),
     };
     Error::conflict(format!("{} was expected {expected}, but {found}", keys::display(key)))

@@ -8,8 +8,10 @@
 //!   every [`SNAPSHOT_FOR`] otherwise.
 
 pub mod breaker;
+pub mod client;
 mod member;
 mod probe;
+pub mod registry;
 mod report;
 pub mod request_id;
 mod vitals;

@@ -21,7 +21,7 @@ pub mod v1 {
         Condemned,
     }
 
-    /// Where one shard is.
+    /// Where one shard is: a node that answered that it is fsynced there. Shards still on their way are not named.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ShardPlace {
         /// On which node.
@@ -30,8 +30,6 @@ pub mod v1 {
         pub index: u8,
         /// CRC32 of the shard's bytes.
         pub crc: u32,
-        /// Whether the node said that it is fsynced there.
-        pub durable: bool,
     }
 
     /// A chunk: its length, its digest, and its shards.

@@ -7,15 +7,17 @@ pub mod v1 {
     use crate::metadata::codec::{Migrate, Nothing};
     use serde::{Deserialize, Serialize};
 
-    /// A version to be collected.
+    /// Versions of a name to be collected.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct GarbageRecord {
-        /// The bucket it was in.
+        /// The bucket they were in.
         pub bucket: String,
-        /// The key it was under.
+        /// The key they were under.
         pub key: String,
-        /// The number it had.
-        pub number: u64,
+        /// The first of them has the next number after this.
+        pub after: u64,
+        /// The last of them has this number.
+        pub through: u64,
         /// Since when.
         pub since_ms: u64,
     }

@@ -31,6 +31,8 @@ pub mod v1 {
         pub number: u64,
         /// The highest number given to any version of this name; the next one gets one more, after a purge too (law 7).
         pub last_number: u64,
+        /// Versions up to this number were purged and are gone from sight; 0 if none was.
+        pub purged_through: u64,
         /// What the name stands for.
         pub state: ObjectState,
         /// Length in bytes.

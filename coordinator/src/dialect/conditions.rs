@@ -1,0 +1,197 @@
+//! Conditional requests and ranges, RFC 9110: section 13.2.2 gives the order of the conditions, 14.2 the ranges.
+
+use super::reply::Refusal;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What a representation is compared by.
+#[derive(Clone, Debug)]
+pub struct Validators {
+    /// The ETag with its quotes.
+    pub etag: String,
+    /// When it was made, in milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+/// What the conditions of a GET or HEAD come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answer it.
+    Proceed,
+    /// 304.
+    NotModified,
+}
+
+impl Validators {
+    /// Evaluates the conditions of a read. 412 when one of `If-Match` and `If-Unmodified-Since` does not hold.
+    pub fn evaluate(&self, headers: &HeaderMap) -> Result<Verdict, Refusal> {
+        if let Some(wanted) = text(headers, &IF_MATCH) {
+            if !self.listed_in(wanted, false) {
+                return Err(precondition_failed("If-Match"));
+            }
+        } else if let Some(since) = date(headers, &IF_UNMODIFIED_SINCE)
+            && self.modified() > since
+        {
+            return Err(precondition_failed("If-Unmodified-Since"));
+        }
+        if let Some(known) = text(headers, &IF_NONE_MATCH) {
+            if self.listed_in(known, true) {
+                return Ok(Verdict::NotModified);
+            }
+        } else if let Some(since) = date(headers, &IF_MODIFIED_SINCE)
+            && self.modified() <= since
+        {
+            return Ok(Verdict::NotModified);
+        }
+        Ok(Verdict::Proceed)
+    }
+
+    /// The part asked for: `None` means the whole. A range this server does not understand is ignored, as the RFC allows; one
+    /// that lies beyond the end is 416.
+    pub fn range(&self, headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, Refusal> {
+        let Some(wanted) = text(headers, &RANGE) else {
+            return Ok(None);
+        };
+        if let Some(only_if) = text(headers, &IF_RANGE) {
+            let same = match httpdate::parse_http_date(only_if) {
+                Ok(date) => self.modified() == date,
+                Err(_) => only_if.trim() == self.etag,
+            };
+            if !same {
+                return Ok(None);
+            }
+        }
+        match parse_range(wanted, size) {
+            Parsed::Part(range) => Ok(Some(range)),
+            Parsed::Ignored => Ok(None),
+            Parsed::Beyond => Err(Refusal::range_beyond(size)),
+        }
+    }
+
+    /// `Last-Modified`, to the second.
+    pub fn last_modified(&self) -> String {
+        httpdate::fmt_http_date(self.modified())
+    }
+
+    fn modified(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.modified_ms / 1_000)
+    }
+
+    fn listed_in(&self, list: &str, weak_allowed: bool) -> bool {
+        list.split(',').map(str::trim).any(|tag| {
+            let tag = if weak_allowed { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
+            tag == "*" || tag == self.etag
+        })
+    }
+}
+
+fn precondition_failed(header: &str) -> Refusal {
+    Refusal::new(StatusCode::PRECONDITION_FAILED, format!("the condition in {header} does not hold"))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    text(headers, name).and_then(|value| httpdate::parse_http_date(value).ok())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Parsed {
+    Part(Range<u64>),
+    Ignored,
+    Beyond,
+}
+
+/// A single byte range; several at once are ignored, which answers with the whole.
+fn parse_range(text: &str, size: u64) -> Parsed {
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+        return Parsed::Ignored;
+    };
+    let number = |text: &str| -> Option<u64> {
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A number that is beyond u64 is beyond every object too.
+        plain.then(|| text.parse().unwrap_or(u64::MAX))
+    };
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first > last => Parsed::Ignored,
+        (Some(first), _) if first >= size && (last.is_empty() || number(last).is_some()) => Parsed::Beyond,
+        (Some(first), Some(last)) => Parsed::Part(first..last.saturating_add(1).min(size)),
+        (Some(first), None) if last.is_empty() => Parsed::Part(first..size),
+        (None, Some(suffix)) if first.is_empty() => match suffix.min(size) {
+            0 => Parsed::Beyond,
+            suffix => Parsed::Part(size - suffix..size),
+        },
+        _ => Parsed::Ignored,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    fn validators() -> Validators {
+        Validators { etag: "\"abc\"".to_owned(), modified_ms: 784_111_777_500 }
+    }
+
+    #[test]
+    fn ranges() {
+        let cases = [
+            ("bytes=0-0", Parsed::Part(0..1)),
+            ("bytes=5-", Parsed::Part(5..10)),
+            ("bytes=-3", Parsed::Part(7..10)),
+            ("bytes=-30", Parsed::Part(0..10)),
+            ("bytes=2-99999999999999999999999", Parsed::Part(2..10)),
+            ("bytes=10-", Parsed::Beyond),
+            ("bytes=10-12", Parsed::Beyond),
+            ("bytes=-0", Parsed::Beyond),
+            ("bytes=3-2", Parsed::Ignored),
+            ("bytes=1-2,4-5", Parsed::Ignored),
+            ("bytes=x-", Parsed::Ignored),
+            ("bytes=--1", Parsed::Ignored),
+            ("items=0-1", Parsed::Ignored),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_range(text, 10), expected, "{text}");
+        }
+        assert_eq!(parse_range("bytes=0-", 0), Parsed::Beyond);
+    }
+
+    #[test]
+    fn if_none_match_goes_before_if_modified_since() {
+        let both = headers(&[(IF_NONE_MATCH, "\"other\""), (IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        assert_eq!(validators().evaluate(&both).unwrap(), Verdict::Proceed);
+        let known = headers(&[(IF_NONE_MATCH, "\"x\", W/\"abc\"")]);
+        assert_eq!(validators().evaluate(&known).unwrap(), Verdict::NotModified);
+        let unchanged = headers(&[(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        assert_eq!(validators().evaluate(&unchanged).unwrap(), Verdict::NotModified);
+        let older = headers(&[(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")]);
+        assert_eq!(validators().evaluate(&older).unwrap(), Verdict::Proceed);
+    }
+
+    #[test]
+    fn if_match_needs_a_strong_match() {
+        assert!(validators().evaluate(&headers(&[(IF_MATCH, "W/\"abc\"")])).is_err());
+        assert!(validators().evaluate(&headers(&[(IF_MATCH, "\"abc\"")])).is_ok());
+        assert!(validators().evaluate(&headers(&[(IF_MATCH, "*")])).is_ok());
+        assert!(validators().evaluate(&headers(&[(IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")])).is_err());
+    }
+
+    #[test]
+    fn a_stale_if_range_gets_the_whole() {
+        let stale = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"old\"")]);
+        assert_eq!(validators().range(&stale, 10).unwrap(), None);
+        let fresh = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"abc\"")]);
+        assert_eq!(validators().range(&fresh, 10).unwrap(), Some(0..2));
+    }
+}

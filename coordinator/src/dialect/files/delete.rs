@@ -1,0 +1,22 @@
+//! `DELETE /delete?filename=[&purge=true]`: a marker, or with `purge` the end of every version.
+
+use super::super::Door;
+use super::super::reply::Refusal;
+use super::query_and_file;
+use crate::names;
+use crate::object::{DeleteMode, Deleted};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
+    let (query, name) = query_and_file(&request)?;
+    let mode = if query.flag("purge")? { DeleteMode::Purge } else { DeleteMode::Mark };
+    let message = match door.objects.delete(&name, mode).await? {
+        Deleted::Done => {
+            metrics::counter!(names::FILE_DELETIONS_TOTAL).increment(1);
+            format!("{} deleted successfully", name.key())
+        }
+        Deleted::Nothing => format!("{} not found or already deleted", name.key()),
+    };
+    Ok(HttpResponse::Ok().json(json!({ "message": message, "filename": name.key() })))
+}

@@ -1,0 +1,193 @@
+//! `GET|HEAD /download?filename=&version=` and `/files/{filename}?version=`: any version, whole or a range, conditionally.
+
+use super::super::Door;
+use super::super::conditions::{Validators, Verdict};
+use super::super::query::Query;
+use super::super::reply::Refusal;
+use super::{file_in_path, query_and_file};
+use crate::metadata::records::VersionRecord;
+use crate::names;
+use crate::object::{ObjectName, ObjectReader, Version, VersionSelector};
+use actix_web::body::{BoxBody, SizedStream};
+use actix_web::http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use protocol::{Error, ErrorKind};
+use std::ops::Range;
+use tracing::warn;
+
+/// What RFC 8187 wants encoded in `filename*`: all but its `attr-char`.
+const NOT_ATTR_CHAR: &AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+/// What cannot stand in a quoted string.
+const NOT_QUOTABLE: &AsciiSet = &CONTROLS.add(b'"').add(b'\\').add(b'%');
+
+/// `GET /download?filename=&version=`.
+pub(super) async fn by_query(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
+    let (query, name) = query_and_file(&request)?;
+    download(&request, &door, &query, &name).await
+}
+
+/// `GET /files/{filename}?version=`.
+pub(super) async fn by_path(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
+    let query = Query::parse(request.query_string())?;
+    let name = file_in_path(&request)?;
+    download(&request, &door, &query, &name).await
+}
+
+async fn download(
+    request: &HttpRequest,
+    door: &Door,
+    query: &Query,
+    name: &ObjectName,
+) -> Result<HttpResponse, Refusal> {
+    let selector = selector(query)?;
+    let version = match door.objects.resolve(name, selector).await.map_err(unavailable)? {
+        Version::Found(version) => version,
+        Version::NoObject => return Err(Refusal::not_found(format!("File '{}' does not exist", name.key()))),
+        Version::NoVersion => {
+            let number = query.get("version").unwrap_or("latest");
+            return Err(Refusal::not_found(format!("Version {number} of file '{}' does not exist", name.key())));
+        }
+    };
+    let validators =
+        Validators { etag: format!("\"{}\"", hex::encode(version.sha256)), modified_ms: version.created_ms };
+    if validators.evaluate(request.headers())? == Verdict::NotModified {
+        let mut response = HttpResponse::NotModified();
+        response.insert_header((ETAG, validators.etag.as_str()));
+        return Ok(response.finish());
+    }
+    let part = validators.range(request.headers(), version.size)?;
+    let range = part.clone().unwrap_or(0..version.size);
+    let body = match *request.method() == Method::HEAD {
+        true => no_body(range.end - range.start),
+        false => body(door, &version, range).await?,
+    };
+    metrics::counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
+    Ok(head(&version, name, &validators, part).body(body))
+}
+
+fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
+    match query.get("version") {
+        None => Ok(VersionSelector::Latest),
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map(VersionSelector::Number).map_err(|_| bad_version())
+        }
+        Some(_) => Err(bad_version()),
+    }
+}
+
+fn bad_version() -> Refusal {
+    Refusal::bad_request("Invalid version number format")
+}
+
+/// The contract's words (A9) for bytes that cannot be had now.
+fn unavailable(error: Error) -> Refusal {
+    match error.kind {
+        ErrorKind::Unavailable | ErrorKind::Corrupt => {
+            let headline = "File is currently unavailable due to storage node failures";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.message).headed(headline)
+        }
+        _ => error.into(),
+    }
+}
+
+fn head(
+    version: &VersionRecord,
+    name: &ObjectName,
+    validators: &Validators,
+    part: Option<Range<u64>>,
+) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    if let Some(part) = part {
+        response.status(StatusCode::PARTIAL_CONTENT);
+        response.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, version.size)));
+    }
+    response
+        .insert_header((ETAG, validators.etag.as_str()))
+        .insert_header((LAST_MODIFIED, validators.last_modified()))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header((CONTENT_TYPE, version.content_type.as_str()))
+        .insert_header((CONTENT_DISPOSITION, disposition(name.key())))
+        .insert_header(("x-holdfast-version", version.number))
+        .insert_header(("x-holdfast-version-id", version.id.to_string()));
+    response
+}
+
+/// `attachment` with the name twice: for old clients, and exactly (RFC 6266, 8187). Nothing in a name can end the header.
+fn disposition(name: &str) -> String {
+    let quoted: String = utf8_percent_encode(name, NOT_QUOTABLE).to_string();
+    format!("attachment; filename=\"{quoted}\"; filename*=UTF-8''{}", utf8_percent_encode(name, NOT_ATTR_CHAR))
+}
+
+fn no_body(length: u64) -> BoxBody {
+    BoxBody::new(SizedStream::new(length, stream::empty::<Result<Bytes, std::io::Error>>()))
+}
+
+/// The first chunk is read and verified before the status is sent; after that, an error cuts the connection.
+async fn body(door: &Door, version: &VersionRecord, range: Range<u64>) -> Result<BoxBody, Refusal> {
+    let length = range.end - range.start;
+    let mut reader = door.objects.open(version, range).await?;
+    let first = match reader.next().await {
+        None => return Ok(BoxBody::new(Bytes::new())),
+        Some(first) => first.map_err(unavailable)?,
+    };
+    if first.len() as u64 == length {
+        return Ok(BoxBody::new(first));
+    }
+    let rest = stream::unfold(Some((reader, Some(first))), send_next);
+    Ok(BoxBody::new(SizedStream::new(length, Box::pin(rest))))
+}
+
+type Sending = Option<(ObjectReader, Option<Bytes>)>;
+
+async fn send_next(state: Sending) -> Option<(Result<Bytes, std::io::Error>, Sending)> {
+    let (mut reader, first) = state?;
+    if let Some(first) = first {
+        return Some((Ok(first), Some((reader, None))));
+    }
+    match reader.next().await? {
+        Ok(data) => Some((Ok(data), Some((reader, None)))),
+        Err(error) => {
+            warn!(target: "degradation", %error, "download cut off: a chunk cannot be read");
+            Some((Err(std::io::Error::other(error)), None))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_header() {
+        let text = disposition("a\"b\r\nSet-Cookie: x\\é.txt");
+        assert!(!text.contains('\r') && !text.contains('\n'));
+        assert!(text.starts_with("attachment; filename=\"a%22b%0D%0ASet-Cookie: x%5C%C3%A9.txt\""), "{text}");
+        assert!(text.ends_with("filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x%5C%C3%A9.txt"), "{text}");
+    }
+
+    #[test]
+    fn versions_are_plain_numbers() {
+        for bad in
+            ["version=", "version=-1", "version=%2B1", "version=1.0", "version=abc", "version=99999999999999999999"]
+        {
+            assert!(selector(&Query::parse(bad).unwrap()).is_err(), "{bad}");
+        }
+        assert_eq!(selector(&Query::parse("version=2").unwrap()).unwrap(), VersionSelector::Number(2));
+    }
+}

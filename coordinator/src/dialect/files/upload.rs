@@ -1,0 +1,226 @@
+//! `POST /upload`: a multipart form with a `file` part and, before or after it, an optional `filename`. The file goes to the
+//! put as it arrives; there is no copy of it anywhere.
+
+use super::super::Door;
+use super::super::reply::Refusal;
+use super::file;
+use crate::names;
+use crate::object::{BodyMessage, Condition, ObjectName, PutDone, PutTarget, body_channel, joined};
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use protocol::Error;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// The longest text field; longer ones cannot be names.
+const FIELD_BYTES_MAX: usize = 4 << 10;
+/// More parts than any form of this door has.
+const PARTS_MAX: usize = 32;
+const MEDIA_TYPE_DEFAULT: &str = "application/octet-stream";
+
+/// `POST /upload`.
+pub(super) async fn upload(
+    request: HttpRequest,
+    payload: web::Payload,
+    door: web::Data<Door>,
+) -> Result<HttpResponse, Refusal> {
+    refuse_early(&request, &door)?;
+    let condition = condition(&request)?;
+    let form = Form { parts: Multipart::new(request.headers(), payload.into_inner()), stall: door.settings.body_stall };
+    let (name, done) = receive(form, &door, condition).await?;
+    metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
+    Ok(HttpResponse::Created().insert_header(("x-holdfast-durability", done.receipt.to_header())).json(json!({
+        "message": "File uploaded successfully",
+        "filename": name.key(),
+        "version": done.number,
+        "versionId": done.version,
+        "size": done.size,
+        "chunks": done.chunks,
+        "sha256": hex::encode(done.sha256),
+        "stored_bytes": done.stored_bytes,
+        "receipt": done.receipt,
+    })))
+}
+
+/// What the head alone condemns.
+fn refuse_early(request: &HttpRequest, door: &Door) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "the request has neither Content-Length nor chunks"));
+    }
+    if let (Some(length), Some(most)) = (length, door.settings.upload_bytes_max) {
+        refuse_larger(length, most)?;
+    }
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+        return Err(no_file().headed("The request is not a multipart/form-data form"));
+    }
+    Ok(())
+}
+
+fn refuse_larger(bytes: u64, most: u64) -> Result<(), Refusal> {
+    if bytes > most {
+        let message = format!("the upload has {bytes} bytes or more, at most {most} are accepted");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(())
+}
+
+fn no_file() -> Refusal {
+    Refusal::bad_request("No file provided: send a form with a part named 'file' that has a filename")
+}
+
+fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
+    match (text(IF_NONE_MATCH), text(IF_MATCH)) {
+        (None, None) => Ok(Condition::None),
+        (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
+        (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
+        (None, Some(tags)) => {
+            let digest = |tag: &str| hex::decode(tag.trim().trim_matches('"')).ok()?.try_into().ok();
+            let wanted: Vec<[u8; 32]> = tags.split(',').filter_map(digest).collect();
+            // A tag that cannot be one of ours matches nothing; an empty list would match anything.
+            Ok(Condition::Matches(if wanted.is_empty() { vec![[0; 32]] } else { wanted }))
+        }
+        _ => Err(Refusal::bad_request("an upload takes If-None-Match: * or If-Match with ETags, not both")),
+    }
+}
+
+/// The form as it arrives, with a bound on how long it may stand still.
+struct Form {
+    parts: Multipart,
+    stall: Duration,
+}
+
+impl Form {
+    async fn next_part(&mut self) -> Result<Option<Field>, Refusal> {
+        let part = tokio::time::timeout(self.stall, self.parts.next()).await.map_err(|_| stalled(self.stall))?;
+        part.transpose().map_err(broken)
+    }
+
+    async fn next_piece(&self, part: &mut Field) -> Result<Option<Bytes>, Refusal> {
+        let piece = tokio::time::timeout(self.stall, part.next()).await.map_err(|_| stalled(self.stall))?;
+        piece.transpose().map_err(broken)
+    }
+
+    /// A short text field, whole.
+    async fn text(&self, part: &mut Field) -> Result<String, Refusal> {
+        let mut text = Vec::new();
+        while let Some(piece) = self.next_piece(part).await? {
+            text.extend_from_slice(&piece);
+            if text.len() > FIELD_BYTES_MAX {
+                return Err(Refusal::bad_request(format!("a form field is longer than {FIELD_BYTES_MAX} bytes")));
+            }
+        }
+        String::from_utf8(text).map_err(|_| Refusal::bad_request("the filename is not UTF-8"))
+    }
+}
+
+fn stalled(stall: Duration) -> Refusal {
+    let message = format!("no byte of the body arrived for {} s; the upload was given up", stall.as_secs());
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+}
+
+fn broken(error: MultipartError) -> Refusal {
+    Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete")
+}
+
+/// What the parts so far said.
+#[derive(Default)]
+struct Seen {
+    name: Option<ObjectName>,
+    file: Option<FilePart>,
+}
+
+struct FilePart {
+    own_name: Option<String>,
+    media_type: Option<String>,
+}
+
+/// Reads the form to its end and publishes the file. Whatever ends it early, ends the put: dropping the channel tells it so.
+async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(ObjectName, PutDone), Refusal> {
+    let (sender, body) = body_channel();
+    let objects = door.objects.clone();
+    let put = door.objects.tasks.spawn(super::super::with_request_id(async move { objects.put(body).await }));
+    let mut seen = Seen::default();
+    let mut parts = 0;
+    while let Some(mut part) = form.next_part().await? {
+        parts += 1;
+        if parts > PARTS_MAX {
+            return Err(Refusal::bad_request(format!("the form has more than {PARTS_MAX} parts")));
+        }
+        match part.name() {
+            Some("file") if seen.file.is_some() => {
+                return Err(Refusal::bad_request("the form has two parts named 'file'"));
+            }
+            Some("file") => {
+                seen.file = Some(file_part(&part));
+                if let Pumped::PutEnded = pump(&form, &mut part, &sender, door).await? {
+                    return Err(joined(put).await.err().map_or_else(ended_without_reason, Refusal::from));
+                }
+            }
+            Some("filename") => seen.name = Some(file(&form.text(&mut part).await?)?),
+            _ => {
+                form.text(&mut part).await?;
+            }
+        }
+    }
+    let target = target(seen, condition)?;
+    let name = target.name.clone();
+    // If this cannot be sent, the put has ended and says why.
+    drop(sender.send(BodyMessage::End(Box::new(target))).await);
+    Ok((name, joined(put).await?))
+}
+
+fn ended_without_reason() -> Refusal {
+    Refusal::from(Error::unavailable("the put ended before its body did"))
+}
+
+fn file_part(part: &Field) -> FilePart {
+    FilePart {
+        own_name: part.content_disposition().and_then(|disposition| disposition.get_filename()).map(str::to_owned),
+        media_type: part.content_type().map(|media_type| media_type.to_string()),
+    }
+}
+
+fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
+    let Some(part) = seen.file else {
+        return Err(no_file());
+    };
+    let name = match (seen.name, part.own_name) {
+        (Some(name), _) => name,
+        (None, Some(own_name)) => file(&own_name)?,
+        (None, None) => return Err(no_file()),
+    };
+    let media_type = part
+        .media_type
+        .unwrap_or_else(|| mime_guess::from_path(name.key()).first_raw().unwrap_or(MEDIA_TYPE_DEFAULT).to_owned());
+    Ok(PutTarget { name, content_type: media_type, metadata: BTreeMap::new(), condition })
+}
+
+enum Pumped {
+    All,
+    PutEnded,
+}
+
+async fn pump(form: &Form, part: &mut Field, sender: &Sender<BodyMessage>, door: &Door) -> Result<Pumped, Refusal> {
+    let mut bytes = 0;
+    while let Some(piece) = form.next_piece(part).await? {
+        bytes += piece.len() as u64;
+        if let Some(most) = door.settings.upload_bytes_max {
+            refuse_larger(bytes, most)?;
+        }
+        if sender.send(BodyMessage::Piece(piece)).await.is_err() {
+            return Ok(Pumped::PutEnded);
+        }
+    }
+    metrics::counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "in").increment(bytes);
+    Ok(Pumped::All)
+}

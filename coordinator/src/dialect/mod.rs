@@ -1,0 +1,93 @@
+//! The doors: HTTP in, verbs called, answers out. A door may parse, authorise, call one verb, print; it may not decide.
+//!
+//! What it keeps true:
+//! - Every answer carries a request id, which travels to the nodes and into every log line of the request.
+//! - Endpoint labels of metrics are route patterns, never names of clients' files.
+//! - Every request ends: slow heads by the framework's limit, slow bodies by `body_stall`, slow nodes by their deadlines.
+
+mod conditions;
+mod files;
+mod query;
+mod reply;
+mod system;
+mod watch;
+
+use crate::nodes::REQUEST_ID;
+use crate::object::Objects;
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use reply::Refusal;
+use std::future::Future;
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long requests under way may take after a stop was asked for, in seconds.
+const STOP_PATIENCE_S: u64 = 30;
+/// Connections per worker; beyond them clients wait to be accepted.
+const CONNECTIONS_PER_WORKER_MAX: usize = 4_096;
+
+/// What the doors need to know of the settings.
+#[derive(Clone, Debug)]
+pub struct DoorSettings {
+    /// How long a body may stand still.
+    pub body_stall: Duration,
+    /// The largest upload, in bytes; `None` for any.
+    pub upload_bytes_max: Option<u64>,
+    /// This machine's name.
+    pub hostname: String,
+    /// This process's name in logs, metrics and `/health`.
+    pub server_id: String,
+    /// Threads that serve connections.
+    pub workers: usize,
+}
+
+/// What every route can reach.
+#[derive(Clone)]
+pub struct Door {
+    /// The verbs.
+    pub objects: Objects,
+    /// The settings.
+    pub settings: DoorSettings,
+    /// The process's metrics.
+    pub metrics: process::metrics::Metrics,
+}
+
+/// Serves the native doors on `listeners` until it is stopped.
+pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+    let workers = door.settings.workers;
+    let data = web::Data::new(door);
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .wrap(from_fn(watch::watch))
+            .configure(files::routes)
+            .configure(system::routes)
+            .default_service(web::route().to(no_such_path))
+    })
+    .workers(workers)
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .max_connections(CONNECTIONS_PER_WORKER_MAX)
+    .tcp_nodelay(true)
+    .shutdown_timeout(STOP_PATIENCE_S)
+    .disable_signals();
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    Ok(server.run())
+}
+
+async fn no_such_path() -> Result<(), Refusal> {
+    Err(Refusal::not_found("no such path; see the README for what there is"))
+}
+
+/// Hands the id of the request being served on to work that goes on in another task.
+fn with_request_id<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let id = crate::nodes::request_id::current().unwrap_or_else(|| "none".into());
+    REQUEST_ID.scope(id, work)
+}

@@ -1,0 +1,90 @@
+//! Names in paths and queries. Decoding is strict: what is not UTF-8 after percent-decoding is refused, never replaced, or two
+//! names would become one (faults 0.7).
+
+use super::reply::Refusal;
+use percent_encoding::percent_decode_str;
+
+/// The parameters of a query string, `application/x-www-form-urlencoded`: `+` and `%20` are spaces, `%2B` is a plus.
+#[derive(Debug, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+/// More parameters than any door has; the rest of a longer query is refused.
+const PARAMETERS_MAX: usize = 32;
+
+impl Query {
+    /// Parses a query string; 400 for bytes that are not UTF-8.
+    pub fn parse(text: &str) -> Result<Query, Refusal> {
+        let mut pairs = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() == PARAMETERS_MAX {
+                return Err(Refusal::bad_request(format!("the query has more than {PARAMETERS_MAX} parameters")));
+            }
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            pairs.push((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?));
+        }
+        Ok(Query { pairs })
+    }
+
+    /// The first value of the parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A flag: `true`, `1` or no value are yes; `false` and `0` are no.
+    pub fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
+            None | Some("false" | "0") => Ok(false),
+            Some("" | "true" | "1") => Ok(true),
+            Some(other) => Err(Refusal::bad_request(format!("{name}={other} must be true or false"))),
+        }
+    }
+
+    /// A number within bounds.
+    pub fn number(&self, name: &str, default: usize, least: usize, most: usize) -> Result<usize, Refusal> {
+        let Some(text) = self.get(name) else {
+            return Ok(default);
+        };
+        match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(Refusal::bad_request(format!("{name}={text} must be a number from {least} to {most}"))),
+        }
+    }
+}
+
+/// The text behind percent-encoding; 400 if that is not UTF-8.
+pub fn decode(text: &str) -> Result<String, Refusal> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Refusal::bad_request("the name is not UTF-8 after percent-decoding")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn awkward_names_come_through_whole() {
+        let query = Query::parse("filename=a%2Bb+c%20d%23%3F%25&x&version=2").unwrap();
+        assert_eq!(query.get("filename"), Some("a+b c d#?%"));
+        assert_eq!(query.get("version"), Some("2"));
+        assert_eq!(query.get("x"), Some(""));
+        assert_eq!(query.get("y"), None);
+        assert_eq!(decode("e%CC%81").unwrap(), "e\u{301}");
+        assert!(Query::parse("filename=%ff").is_err());
+        assert!(decode("%c3").is_err());
+    }
+
+    #[test]
+    fn numbers_and_flags_are_checked() {
+        let query = Query::parse("limit=5&purge=true&bad=maybe").unwrap();
+        assert_eq!(query.number("limit", 100, 1, 1_000).unwrap(), 5);
+        assert_eq!(query.number("other", 100, 1, 1_000).unwrap(), 100);
+        assert!(query.number("limit", 100, 6, 1_000).is_err());
+        assert!(query.flag("purge").unwrap());
+        assert!(!query.flag("other").unwrap());
+        assert!(query.flag("bad").is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! What happens around every request: an id, a span, a line in the log, and the metrics.
+
+use super::Door;
+use crate::names;
+use crate::nodes;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use metrics::{counter, gauge, histogram};
+use protocol::routes::HEADER_REQUEST;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::{Instrument, info, info_span};
+
+/// The longest request id taken from a client; a longer or stranger one is replaced.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static(HEADER_REQUEST);
+/// Requests to paths that no route has share one label.
+const UNMATCHED: &str = "unmatched";
+
+/// The middleware.
+pub async fn watch(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let began = Instant::now();
+    let door = request.app_data::<web::Data<Door>>().cloned();
+    let id: Arc<str> = request_id(&request, door.as_ref().map(|door| door.get_ref())).into();
+    let method = request.method().clone();
+    let endpoint = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
+    let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint);
+    let connections = gauge!(names::ACTIVE_CONNECTIONS);
+    connections.increment(1.0);
+    let outcome = nodes::REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await;
+    connections.decrement(1.0);
+    let mut response = outcome?;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    let status = response.status();
+    let seconds = began.elapsed().as_secs_f64();
+    let server = door.map_or_else(String::new, |door| door.settings.server_id.clone());
+    let method = method.as_str().to_owned();
+    histogram!(names::HTTP_REQUEST_DURATION_SECONDS, "method" => method.clone(), "endpoint" => endpoint.clone())
+        .record(seconds);
+    histogram!(names::HTTP_REQUEST_DURATION).record(seconds);
+    if status.is_client_error() || status.is_server_error() {
+        counter!(names::HTTP_ERRORS_TOTAL, "endpoint" => endpoint.clone(), "status_code" => status.as_str().to_owned())
+            .increment(1);
+    }
+    if let BodySize::Sized(bytes) = response.response().body().size() {
+        counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "out").increment(bytes);
+    }
+    let status_code = status.as_str().to_owned();
+    counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "endpoint" => endpoint, "status_code" => status_code, "server_id" => server)
+        .increment(1);
+    span.in_scope(|| info!(status = status.as_u16(), seconds, "request served"));
+    Ok(response)
+}
+
+/// The client's own id if it is plain and short, else a fresh one.
+fn request_id(request: &ServiceRequest, door: Option<&Door>) -> String {
+    let given = request.headers().get(HEADER_REQUEST).and_then(|value| value.to_str().ok());
+    let plain = |text: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    match given.filter(plain) {
+        Some(id) => id.to_owned(),
+        None => door.map_or_else(String::new, |door| format!("{:016x}", door.objects.clock.random() as u64)),
+    }
+}

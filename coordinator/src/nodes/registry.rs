@@ -1,0 +1,60 @@
+//! Which disk belongs to which node, kept in the metadata: an emptied, swapped or foreign disk is noticed before it is used (I21).
+
+use super::KnownNodes;
+use crate::metadata::records::{NodeRecord, Record};
+use crate::metadata::{Batch, Expect, Metadata, keys};
+use async_trait::async_trait;
+use protocol::{Clock, Error, NodeHealth, Result};
+use std::sync::Arc;
+use tracing::info;
+
+/// An ordinary node's weight.
+const WEIGHT_DEFAULT: u32 = 100;
+
+/// The record of nodes, over the metadata.
+pub struct Registry {
+    metadata: Arc<dyn Metadata>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Registry {
+    /// The record of nodes in `metadata`.
+    pub fn new(metadata: Arc<dyn Metadata>, clock: Arc<dyn Clock>) -> Registry {
+        Registry { metadata, clock }
+    }
+}
+
+#[async_trait]
+impl KnownNodes for Registry {
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()> {
+        let key = keys::node(&health.node);
+        let entry = self.metadata.get(&key).await?;
+        let known = entry.as_ref().map(|entry| NodeRecord::decode(&entry.value)).transpose()?;
+        if let Some(known) = &known {
+            if known.disk != health.disk && !health.replaced {
+                return Err(Error::denied(format!(
+                    "node {} shows disk {}, but its data is on disk {}: mount that one, or start the node with --replace if \
+                     it is lost",
+                    health.node, health.disk, known.disk
+                )));
+            }
+            if known.disk == health.disk && known.url == url && known.zone == health.zone {
+                return Ok(());
+            }
+        }
+        let record = NodeRecord {
+            node: health.node.clone(),
+            url: url.to_owned(),
+            zone: health.zone.clone(),
+            disk: health.disk,
+            weight: known.as_ref().map_or(WEIGHT_DEFAULT, |known| known.weight),
+            known_since_ms: known.as_ref().map_or_else(|| self.clock.now_ms(), |known| known.known_since_ms),
+        };
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
+        commit.put(key, record.encode());
+        self.metadata.commit(commit).await?;
+        info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! A batch of chunks on its way from plain bytes to records: looked up, packed, stored at quorum, and named by one commit.
+//!
+//! What it keeps true:
+//! - A chunk is reused only if enough of its shards are on nodes that answer, and only by a commit that checks that its record is
+//!   still the one looked at (law 5, design 5 *Dedup against collection*). A reuse is as durable as a write.
+//! - A fresh chunk is named only by a commit that checks that nothing has taken or condemned its id: scrub removes an unnamed
+//!   shard only after it has put a condemned record under that id, so a writer that slept too long fails instead of naming
+//!   bytes that are gone (`docs/decisions/0003-fenced-fast-path.md`).
+
+use super::Objects;
+use super::chunker::PlainChunk;
+use super::pack::{Packed, pack};
+use super::receipt::Receipt;
+use super::write::{NewChunk, Stragglers, WrittenChunk, write_chunks};
+use crate::metadata::records::{
+    ChunkEntry, ChunkRecord, ChunkState, DigestRecord, Record, RefRecord, RepairRecord, VersionId,
+};
+use crate::metadata::{Batch, Expect, keys};
+use bytes::Bytes;
+use protocol::{ChunkId, Error, Result};
+use std::collections::BTreeMap;
+use tracing::warn;
+
+type Digest = [u8; 32];
+
+/// Chunks of one batch, stored and ready to be named.
+pub(super) struct StoredBatch {
+    entries: Vec<ChunkEntry>,
+    placed: BTreeMap<Digest, Placed>,
+    plain: BTreeMap<Digest, Bytes>,
+    /// Calls still under way, one set for each time something was stored.
+    pub(super) stragglers: Vec<Stragglers>,
+}
+
+/// Where the bytes of a digest are.
+enum Placed {
+    /// A chunk that other versions hold too.
+    Reused { chunk: ChunkId, revision: u64, receipt: Receipt },
+    /// A chunk of our own, and what must hold for its digest to be published; `None` if another chunk speaks for it already.
+    Fresh { chunk: ChunkId, record: ChunkRecord, digest: Option<Expect> },
+}
+
+/// What a look-up of a digest said.
+enum Found {
+    Reusable(Placed),
+    StoreAnew { digest: Option<Expect> },
+}
+
+impl Objects {
+    /// Looks up, packs and stores the chunks; nothing is named yet.
+    pub(super) async fn store_batch(&self, chunks: Vec<PlainChunk>) -> Result<StoredBatch> {
+        let mut batch = StoredBatch {
+            entries: Vec::with_capacity(chunks.len()),
+            placed: BTreeMap::new(),
+            plain: BTreeMap::new(),
+            stragglers: Vec::new(),
+        };
+        let mut missing = Vec::new();
+        for chunk in &chunks {
+            if batch.plain.insert(chunk.sha256, chunk.data.clone()).is_some() {
+                continue;
+            }
+            match self.look_up(&chunk.sha256).await? {
+                Found::Reusable(placed) => {
+                    batch.placed.insert(chunk.sha256, placed);
+                }
+                Found::StoreAnew { digest } => missing.push((chunk.sha256, digest)),
+            }
+        }
+        self.store_missing(&mut batch, missing).await?;
+        batch.entries.extend(chunks.iter().map(|chunk| ChunkEntry {
+            chunk: batch.placed[&chunk.sha256].chunk(),
+            end: chunk.end,
+            sha256: chunk.sha256,
+        }));
+        Ok(batch)
+    }
+
+    async fn look_up(&self, sha256: &Digest) -> Result<Found> {
+        let Some(entry) = self.metadata.get(&keys::digest(sha256, self.code)).await? else {
+            return Ok(Found::StoreAnew { digest: Some(Expect::Absent) });
+        };
+        let chunk = DigestRecord::decode(&entry.value)?.chunk;
+        let replace = Found::StoreAnew { digest: Some(Expect::Revision(entry.revision)) };
+        let Some(entry) = self.metadata.get(&keys::chunk(chunk)).await? else {
+            return Ok(replace);
+        };
+        let record = ChunkRecord::decode(&entry.value)?;
+        Ok(self.reuse(chunk, &record, entry.revision).map_or(replace, Found::Reusable))
+    }
+
+    /// The chunk, if a write that leans on it is as durable as one that stores it (faults I5b).
+    fn reuse(&self, chunk: ChunkId, record: &ChunkRecord, revision: u64) -> Option<Placed> {
+        let unreachable = self.nodes.unreachable();
+        let good = record.shards.iter().filter(|place| !unreachable.contains(&place.node)).count();
+        if record.state != ChunkState::Live || good < record.code.write_quorum() {
+            return None;
+        }
+        let receipt = Receipt::of(record.code, record.shards.len() as u32);
+        Some(Placed::Reused { chunk, revision, receipt })
+    }
+
+    async fn store_missing(&self, batch: &mut StoredBatch, missing: Vec<(Digest, Option<Expect>)>) -> Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let plain: Vec<Bytes> = missing.iter().map(|(sha256, _)| batch.plain[sha256].clone()).collect();
+        let bytes = plain.iter().map(Bytes::len).sum();
+        let packed: Vec<Packed> = self.compute.run(bytes, move || plain.iter().map(pack).collect()).await;
+        let new: Vec<NewChunk> = packed
+            .iter()
+            .map(|packed| NewChunk { id: ChunkId(self.clock.fresh_id()), data: packed.data.clone() })
+            .collect();
+        let written = write_chunks(&self.nodes, self.code, new).await?;
+        batch.stragglers.extend(written.stragglers);
+        for (((sha256, digest), packed), written) in missing.into_iter().zip(packed).zip(written.chunks) {
+            let record = self.chunk_record(sha256, batch.plain[&sha256].len(), &packed, &written);
+            batch.placed.insert(sha256, Placed::Fresh { chunk: written.id, record, digest });
+        }
+        Ok(())
+    }
+
+    fn chunk_record(&self, sha256: Digest, length: usize, packed: &Packed, written: &WrittenChunk) -> ChunkRecord {
+        assert!(
+            written.places.len() >= self.code.write_quorum(),
+            "law 1: a chunk is named only when a quorum of distinct nodes has fsynced it"
+        );
+        ChunkRecord {
+            length: length as u32,
+            stored_length: packed.data.len() as u32,
+            sha256,
+            compressed: packed.compressed,
+            code: self.code,
+            shards: written.places.clone(),
+            state: ChunkState::Live,
+        }
+    }
+
+    /// After a conflict: looks at every record again that the batch leans on, and stores again what cannot be leant on.
+    pub(super) async fn refresh_batch(&self, batch: &mut StoredBatch) -> Result<()> {
+        let mut missing = Vec::new();
+        for (sha256, placed) in &mut batch.placed {
+            match placed {
+                Placed::Reused { chunk, .. } => {
+                    let entry = self.metadata.get(&keys::chunk(*chunk)).await?;
+                    let again = match &entry {
+                        Some(entry) => self.reuse(*chunk, &ChunkRecord::decode(&entry.value)?, entry.revision),
+                        None => None,
+                    };
+                    match again {
+                        Some(again) => *placed = again,
+                        None => missing.push((*sha256, None)),
+                    }
+                }
+                Placed::Fresh { chunk, digest, .. } => {
+                    if self.metadata.get(&keys::chunk(*chunk)).await?.is_some() {
+                        return Err(Error::unavailable(format!(
+                            "chunk {chunk} was condemned while its upload slept; send the upload again"
+                        )));
+                    }
+                    let entry = self.metadata.get(&keys::digest(sha256, self.code)).await?;
+                    let unchanged = match (&*digest, &entry) {
+                        (Some(Expect::Absent), None) => true,
+                        (Some(Expect::Revision(seen)), Some(entry)) => entry.revision == *seen,
+                        _ => false,
+                    };
+                    if !unchanged {
+                        *digest = None;
+                    }
+                }
+            }
+        }
+        self.store_missing(batch, missing).await?;
+        for entry in &mut batch.entries {
+            entry.chunk = batch.placed[&entry.sha256].chunk();
+        }
+        Ok(())
+    }
+}
+
+impl StoredBatch {
+    /// The batch of an object without bytes.
+    pub(super) fn empty() -> StoredBatch {
+        StoredBatch { entries: Vec::new(), placed: BTreeMap::new(), plain: BTreeMap::new(), stragglers: Vec::new() }
+    }
+
+    /// The manifest's lines for these chunks.
+    pub(super) fn entries(&self) -> &[ChunkEntry] {
+        &self.entries
+    }
+
+    /// The plain bytes of one of these chunks.
+    pub(super) fn plain_of(&self, entry: &ChunkEntry) -> Option<Bytes> {
+        self.plain.get(&entry.sha256).cloned()
+    }
+
+    /// What holds for the weakest of them.
+    pub(super) fn receipt(&self) -> Option<Receipt> {
+        self.placed.values().map(Placed::receipt).reduce(Receipt::weakest)
+    }
+
+    /// Bytes stored, before replication, for chunks that were not there yet.
+    pub(super) fn fresh_stored_bytes(&self) -> u64 {
+        self.placed.values().map(Placed::fresh_stored_bytes).sum()
+    }
+
+    /// Whether any chunk was there already.
+    pub(super) fn reuses_any(&self) -> bool {
+        self.placed.values().any(|placed| matches!(placed, Placed::Reused { .. }))
+    }
+
+    /// Adds what names these chunks under `version` to `commit`: chunk, digest, reference, and repair for what is short.
+    pub(super) fn name_in(&self, commit: &mut Batch, version: VersionId, now_ms: u64) {
+        for (sha256, placed) in &self.placed {
+            commit.put(keys::reference(placed.chunk(), version), RefRecord {}.encode());
+            match placed {
+                Placed::Reused { chunk, revision, .. } => {
+                    commit.check(keys::chunk(*chunk), Expect::Revision(*revision));
+                }
+                Placed::Fresh { chunk, record, digest } => {
+                    commit.check(keys::chunk(*chunk), Expect::Absent);
+                    commit.put(keys::chunk(*chunk), record.encode());
+                    if let Some(expect) = digest {
+                        let key = keys::digest(sha256, record.code);
+                        commit.check(key.clone(), *expect);
+                        commit.put(key, DigestRecord { chunk: *chunk }.encode());
+                    }
+                    queue_repair(commit, *chunk, record, now_ms);
+                }
+            }
+        }
+    }
+
+    /// Chunks of ours that are short of shards.
+    pub(super) fn shortfalls(&self) -> usize {
+        self.placed
+            .values()
+            .filter(|placed| matches!(placed, Placed::Fresh { .. }) && placed.receipt().pending > 0)
+            .count()
+    }
+
+    /// Says so, always, when a quorum was met without all replicas (contract A14, B10).
+    pub(super) fn log_shortfall(&self) {
+        let chunks = self.shortfalls();
+        if chunks > 0 {
+            warn!(target: "degradation", chunks, "Quorum met, but nodes failed. Scheduling repair.");
+        }
+    }
+}
+
+/// The repair record of a chunk that is short of shards, in the same commit as the chunk (law 8).
+fn queue_repair(commit: &mut Batch, chunk: ChunkId, record: &ChunkRecord, now_ms: u64) {
+    if let Some(severity) = repair_severity(record) {
+        let reason = "written short of replicas".to_owned();
+        commit.put(keys::repair(severity, chunk), RepairRecord { chunk, since_ms: now_ms, reason }.encode());
+    }
+}
+
+/// How many more shards the chunk can lose before it is lost: 0 is the most urgent. `None` when it is whole.
+pub(super) fn repair_severity(record: &ChunkRecord) -> Option<u8> {
+    let missing = record.code.shards() > record.shards.len();
+    missing.then(|| (record.shards.len() as u8).saturating_sub(record.code.data))
+}
+
+impl Placed {
+    fn chunk(&self) -> ChunkId {
+        match self {
+            Placed::Reused { chunk, .. } | Placed::Fresh { chunk, .. } => *chunk,
+        }
+    }
+
+    fn receipt(&self) -> Receipt {
+        match self {
+            Placed::Reused { receipt, .. } => *receipt,
+            Placed::Fresh { record, .. } => Receipt::of(record.code, record.shards.len() as u32),
+        }
+    }
+
+    fn fresh_stored_bytes(&self) -> u64 {
+        match self {
+            Placed::Reused { .. } => 0,
+            Placed::Fresh { record, .. } => u64::from(record.stored_length),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! How many bytes of clients' data the coordinator holds at once (law 10): memory grows neither with object size nor with the
+//! number of clients.
+//!
+//! What it keeps true: every stream works within its own allowance and never waits for another's while it holds one, so streams
+//! cannot wait for each other in a circle. Who gets no allowance in time is told to come again (`Unavailable`).
+
+use protocol::{Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a stream waits for its allowance.
+const ADMISSION_WAIT: Duration = Duration::from_secs(10);
+/// The smallest budget: any one stream can work.
+pub const BUDGET_BYTES_MIN: usize = 16 << 20;
+const UNIT_BYTES: usize = 64 << 10;
+
+/// The whole budget, shared by all streams.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    units: Arc<Semaphore>,
+    bytes: usize,
+}
+
+/// One stream's share; given back when dropped.
+#[derive(Debug)]
+pub struct Allowance {
+    permit: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    /// A budget of about `bytes`, at least [`BUDGET_BYTES_MIN`].
+    pub fn new(bytes: usize) -> Budget {
+        let bytes = bytes.max(BUDGET_BYTES_MIN);
+        Budget { units: Arc::new(Semaphore::new(bytes / UNIT_BYTES)), bytes }
+    }
+
+    /// Waits for an allowance of `least` bytes, and takes up to `most` while there is plenty; `Unavailable` when none came free
+    /// in time.
+    pub async fn admit(&self, least: usize, most: usize) -> Result<Allowance> {
+        let waited = tokio::time::timeout(ADMISSION_WAIT, self.units.clone().acquire_many_owned(units(least)));
+        let Ok(Ok(mut permit)) = waited.await else {
+            return Err(Error::unavailable(format!(
+                "too many transfers at once: no part of the {} bytes for data in flight came free within {} s; retry later",
+                self.bytes,
+                ADMISSION_WAIT.as_secs()
+            )));
+        };
+        let more = units(most - least);
+        if self.units.available_permits() >= 2 * more as usize
+            && let Ok(extra) = self.units.clone().try_acquire_many_owned(more)
+        {
+            permit.merge(extra);
+        }
+        Ok(Allowance { permit })
+    }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes / UNIT_BYTES).expect("allowances are small")
+}
+
+impl Allowance {
+    /// How many bytes this stream may hold.
+    pub fn bytes(&self) -> usize {
+        self.permit.num_permits() * UNIT_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ErrorKind;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_budget_is_never_exceeded_and_the_excess_is_told_to_retry() {
+        let budget = Budget::new(32 << 20);
+        let mut held = Vec::new();
+        let refused = loop {
+            match budget.admit(2 << 20, 12 << 20).await {
+                Ok(allowance) => held.push(allowance),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind, ErrorKind::Unavailable);
+        assert!(held.iter().map(Allowance::bytes).sum::<usize>() <= 32 << 20);
+        assert!(held.len() >= 4);
+        held.pop();
+        assert!(budget.admit(2 << 20, 12 << 20).await.is_ok());
+    }
+}

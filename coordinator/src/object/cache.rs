@@ -1,0 +1,68 @@
+//! A bounded cache of small chunks that were read or written lately. Chunks are immutable and ids never reused (law 2), so an
+//! entry cannot be stale; what is in it was verified before it came here.
+
+use bytes::Bytes;
+use protocol::ChunkId;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+
+/// Larger chunks are not kept: a few of them would push out what the cache is for.
+pub const CACHED_CHUNK_BYTES_MAX: usize = 64 << 10;
+/// What an entry costs beyond its bytes.
+const ENTRY_BYTES: usize = 128;
+/// A guess at the size of an entry, only to size the table.
+const ENTRY_BYTES_EXPECTED: u64 = 4 << 10;
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<ChunkId, Bytes> for ByBytes {
+    fn weight(&self, _: &ChunkId, data: &Bytes) -> u64 {
+        (data.len() + ENTRY_BYTES) as u64
+    }
+}
+
+/// The cache; cheap to clone.
+#[derive(Clone)]
+pub struct ChunkCache {
+    entries: Arc<Cache<ChunkId, Bytes, ByBytes>>,
+}
+
+impl ChunkCache {
+    /// A cache of at most `bytes`; 0 keeps nothing.
+    pub fn new(bytes: u64) -> ChunkCache {
+        let expected = (bytes / ENTRY_BYTES_EXPECTED).max(1) as usize;
+        ChunkCache { entries: Arc::new(Cache::with_weighter(expected, bytes, ByBytes)) }
+    }
+
+    /// The plain bytes of the chunk, if they are here.
+    pub fn get(&self, chunk: ChunkId) -> Option<Bytes> {
+        self.entries.get(&chunk)
+    }
+
+    /// Keeps the verified plain bytes of a small chunk.
+    pub fn insert(&self, chunk: ChunkId, data: Bytes) {
+        if data.len() <= CACHED_CHUNK_BYTES_MAX {
+            self.entries.insert(chunk, data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn the_cache_stays_below_its_bound_and_leaves_large_chunks_out() {
+        let cache = ChunkCache::new(1 << 20);
+        for n in 0..1_000u128 {
+            cache.insert(ChunkId(Uuid::from_u128(n)), vec![0; 4096].into());
+        }
+        assert!(cache.entries.weight() <= 1 << 20);
+        let large = ChunkId(Uuid::from_u128(5_000));
+        cache.insert(large, vec![0; CACHED_CHUNK_BYTES_MAX + 1].into());
+        assert!(cache.get(large).is_none());
+    }
+}

@@ -1,0 +1,124 @@
+//! Delete: one commit, and the object is gone from sight. Space comes back by the collector, later and always.
+
+use super::Objects;
+use super::name::ObjectName;
+use crate::metadata::records::{
+    ChunkList, GarbageRecord, ObjectRecord, ObjectState, Record, VersionId, VersionRecord, VersionState,
+};
+use crate::metadata::{Batch, Expect, keys};
+use protocol::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+/// How often a delete is tried anew when writers of the key come first.
+const DELETE_ATTEMPTS_MAX: u32 = 128;
+
+/// What a delete takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteMode {
+    /// The current state: a marker becomes the newest version, older versions stay readable by number.
+    Mark,
+    /// Every version there is.
+    Purge,
+}
+
+/// What a delete found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It was there.
+    Done,
+    /// There was nothing (left) to delete.
+    Nothing,
+}
+
+impl Objects {
+    /// Deletes an object. `Ok` is durable. A number is consumed, so that no later version can be taken for an earlier one (I6).
+    pub async fn delete(&self, name: &ObjectName, mode: DeleteMode) -> Result<Deleted> {
+        let key = keys::object(name.bucket().as_str(), name.key());
+        let mut unsure = false;
+        for _ in 0..DELETE_ATTEMPTS_MAX {
+            let Some(entry) = self.metadata.get(&key).await? else {
+                return Ok(Deleted::Nothing);
+            };
+            let record = ObjectRecord::decode(&entry.value)?;
+            let gone = match mode {
+                DeleteMode::Mark => record.state != ObjectState::Live,
+                DeleteMode::Purge => record.state == ObjectState::Purged,
+            };
+            if gone {
+                return Ok(if unsure { Deleted::Done } else { Deleted::Nothing });
+            }
+            let mut commit = match mode {
+                DeleteMode::Mark => self.mark(name, record),
+                DeleteMode::Purge => self.purge(name, record),
+            };
+            commit.check(key.clone(), Expect::Revision(entry.revision));
+            match self.metadata.commit(commit).await {
+                Ok(()) => return Ok(Deleted::Done),
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                // A delete may be repeated: its second run finds the first one's work.
+                Err(error) if error.kind == ErrorKind::Unknown => unsure = true,
+                Err(error) => return Err(error),
+            }
+        }
+        let message = format!("'{}' is being written by too many at once; retry the delete", name.key());
+        Err(Error::new(if unsure { ErrorKind::Unknown } else { ErrorKind::Unavailable }, message))
+    }
+
+    fn mark(&self, name: &ObjectName, record: ObjectRecord) -> Batch {
+        let now_ms = self.clock.now_ms();
+        let number = record.last_number + 1;
+        let marker = VersionRecord {
+            id: VersionId(self.clock.fresh_id()),
+            number,
+            created_ms: now_ms,
+            state: VersionState::Marker,
+            size: 0,
+            sha256: [0; 32],
+            md5: None,
+            content_type: String::new(),
+            metadata: BTreeMap::new(),
+            chunks: ChunkList::Inline(Vec::new()),
+            chunk_count: 0,
+            shared_bytes: 0,
+            stored_bytes: 0,
+        };
+        let (bucket, key) = (name.bucket().as_str(), name.key());
+        let object = ObjectRecord {
+            current: marker.id,
+            number,
+            last_number: number,
+            state: ObjectState::Deleted,
+            modified_ms: now_ms,
+            ..record
+        };
+        let mut commit = Batch::new();
+        commit.put(keys::version(bucket, key, number), marker.encode());
+        commit.put(keys::object(bucket, key), object.encode());
+        commit
+    }
+
+    /// Purged versions are out of sight at once, however many they are; one garbage record has the collector take them apart.
+    fn purge(&self, name: &ObjectName, record: ObjectRecord) -> Batch {
+        let now_ms = self.clock.now_ms();
+        let (bucket, key) = (name.bucket().as_str(), name.key());
+        let garbage = GarbageRecord {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            after: record.purged_through,
+            through: record.last_number,
+            since_ms: now_ms,
+        };
+        let last_number = record.last_number + 1;
+        let object = ObjectRecord {
+            last_number,
+            purged_through: last_number,
+            state: ObjectState::Purged,
+            modified_ms: now_ms,
+            ..record
+        };
+        let mut commit = Batch::new();
+        commit.put(keys::garbage(VersionId(self.clock.fresh_id())), garbage.encode());
+        commit.put(keys::object(bucket, key), object.encode());
+        commit
+    }
+}

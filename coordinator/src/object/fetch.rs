@@ -1,0 +1,147 @@
+//! Reads one chunk: from the nodes that hold it, the best first, verified before anyone sees a byte (law 6).
+//!
+//! What it keeps true:
+//! - Wrong bytes are never returned: a replica that does not match its CRC or the chunk's digest is passed over, and its chunk is
+//!   queued for repair.
+//! - Health and breakers decide the order only: every node that is named is asked before a chunk is given up (faults I20).
+//! - A node that hangs delays a read by [`HEDGE_AFTER`], not by its deadline.
+
+use super::Objects;
+use super::pack::unpack;
+use crate::metadata::records::{ChunkRecord, Record, RepairRecord, ShardPlace};
+use crate::metadata::{Batch, keys};
+use crate::nodes::Nodes;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::{ChunkId, Error, ErrorKind, NodeId, Result, ShardId};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// When a replica has not answered after this time, the next one is asked as well.
+pub const HEDGE_AFTER: Duration = Duration::from_millis(150);
+
+struct Attempt {
+    node: NodeId,
+    outcome: Result<Bytes>,
+}
+
+impl Objects {
+    /// The plain bytes of `chunk`, verified.
+    ///
+    /// `Unavailable` if no good copy could be had now, `Corrupt` if there is none at all.
+    pub(super) async fn fetch_chunk(&self, chunk: ChunkId) -> Result<Bytes> {
+        if let Some(data) = self.cache.get(chunk) {
+            return Ok(data);
+        }
+        let Some(entry) = self.metadata.get(&keys::chunk(chunk)).await? else {
+            return Err(Error::corrupt(format!("a manifest names chunk {chunk}, which has no record")));
+        };
+        let record = Arc::new(ChunkRecord::decode(&entry.value)?);
+        let data = self.fetch_any(chunk, &record).await?;
+        self.cache.insert(chunk, data.clone());
+        Ok(data)
+    }
+
+    async fn fetch_any(&self, chunk: ChunkId, record: &Arc<ChunkRecord>) -> Result<Bytes> {
+        let mut waiting = self.read_order(record);
+        let mut asked: FuturesUnordered<BoxFuture<'static, Attempt>> = FuturesUnordered::new();
+        let mut failures: Vec<Attempt> = Vec::new();
+        loop {
+            if asked.is_empty() {
+                match waiting.pop_front() {
+                    Some(place) => asked.push(self.ask(chunk, record, place)),
+                    None => return Err(unreadable(chunk, &failures)),
+                }
+            }
+            let hedge_after = if waiting.is_empty() { None } else { Some(HEDGE_AFTER) };
+            match next_answer(&mut asked, hedge_after).await {
+                None => {
+                    if let Some(place) = waiting.pop_front() {
+                        asked.push(self.ask(chunk, record, place));
+                    }
+                }
+                Some(Attempt { outcome: Ok(data), .. }) => {
+                    self.queue_repair_of_corrupt(chunk, record, &failures).await;
+                    return Ok(data);
+                }
+                Some(failure) => failures.push(failure),
+            }
+        }
+    }
+
+    fn read_order(&self, record: &ChunkRecord) -> VecDeque<ShardPlace> {
+        let holders: Vec<NodeId> = record.shards.iter().map(|place| place.node.clone()).collect();
+        let order = self.nodes.read_order(&holders);
+        order.iter().filter_map(|node| record.shards.iter().find(|place| place.node == *node).cloned()).collect()
+    }
+
+    fn ask(&self, chunk: ChunkId, record: &Arc<ChunkRecord>, place: ShardPlace) -> BoxFuture<'static, Attempt> {
+        let (nodes, compute, record) = (self.nodes.clone(), self.compute, record.clone());
+        Box::pin(async move {
+            let read = async {
+                let stored = read_shard(&nodes, chunk, &place).await?;
+                let bytes = stored.len();
+                let unpack = move || unpack(stored, record.compressed, record.length as usize, &record.sha256);
+                compute.run(bytes, unpack).await
+            };
+            let outcome = read.await;
+            Attempt { node: place.node, outcome }
+        })
+    }
+
+    /// What is found rotten is mended by repair; that it is, is a record (law 8).
+    async fn queue_repair_of_corrupt(&self, chunk: ChunkId, record: &ChunkRecord, failures: &[Attempt]) {
+        let rotten = failures.iter().filter(|attempt| is_damage(attempt)).count();
+        if rotten == 0 {
+            return;
+        }
+        let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
+        let reason = "a read met a damaged or missing replica".to_owned();
+        let mut commit = Batch::new();
+        let repair = RepairRecord { chunk, since_ms: self.clock.now_ms(), reason };
+        commit.put(keys::repair(severity, chunk), repair.encode());
+        let queued = self.metadata.commit(commit).await;
+        warn!(target: "degradation", %chunk, rotten, queued = queued.is_ok(), "damaged replica passed over, repair queued");
+    }
+}
+
+fn is_damage(attempt: &Attempt) -> bool {
+    matches!(&attempt.outcome, Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound))
+}
+
+async fn next_answer(
+    asked: &mut FuturesUnordered<BoxFuture<'static, Attempt>>,
+    hedge_after: Option<Duration>,
+) -> Option<Attempt> {
+    match hedge_after {
+        Some(hedge_after) => tokio::time::timeout(hedge_after, asked.next()).await.ok().flatten(),
+        None => asked.next().await,
+    }
+}
+
+async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace) -> Result<Bytes> {
+    let Some(member) = nodes.member(&place.node) else {
+        return Err(Error::unavailable(format!("node {} is not registered", place.node)));
+    };
+    let data = member.get(ShardId { chunk, index: place.index }, None).await?;
+    if crc32fast::hash(&data) != place.crc {
+        return Err(Error::corrupt(format!("chunk {chunk} on {} is not what was stored there", place.node)));
+    }
+    Ok(data)
+}
+
+fn unreadable(chunk: ChunkId, failures: &[Attempt]) -> Error {
+    let told = |attempt: &Attempt| match &attempt.outcome {
+        Ok(_) => String::new(),
+        Err(error) => format!("{}: {}", attempt.node, error),
+    };
+    let message = format!(
+        "no good copy of chunk {chunk} can be read now ({})",
+        failures.iter().map(told).collect::<Vec<String>>().join("; ")
+    );
+    let lost = !failures.is_empty() && failures.iter().all(is_damage);
+    Error::new(if lost { ErrorKind::Corrupt } else { ErrorKind::Unavailable }, message)
+}

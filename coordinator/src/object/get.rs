@@ -1,0 +1,127 @@
+//! Get: the bytes of a version, whole or a range, as verified chunks in order, read ahead within a bounded window.
+//!
+//! What it keeps true: at most the allowance is held (law 10); an error in the middle is an error of the stream, never its end.
+
+use super::Objects;
+use super::budget::Allowance;
+use super::put::with_starts;
+use super::tasks::joined;
+use crate::metadata::records::{ChunkEntry, ChunkList, VersionId, VersionRecord};
+use bytes::Bytes;
+use protocol::{Error, Result};
+use std::collections::VecDeque;
+use std::ops::Range;
+use tokio::task::JoinHandle;
+
+/// The smallest read-ahead, in bytes: a few chunks of a small object.
+const WINDOW_BYTES_MIN: usize = 512 << 10;
+/// The read-ahead when there is plenty, in bytes.
+const WINDOW_BYTES_MAX: usize = 8 << 20;
+
+/// A version that is being read.
+pub struct ObjectReader {
+    objects: Objects,
+    version: VersionId,
+    /// What is still to be planned.
+    rest: Range<u64>,
+    paged: bool,
+    planned: VecDeque<Part>,
+    under_way: VecDeque<(Range<usize>, JoinHandle<Result<Bytes>>)>,
+    under_way_bytes: usize,
+    allowance: Option<Allowance>,
+}
+
+/// A chunk, and which of its bytes are wanted.
+#[derive(Clone, Debug)]
+struct Part {
+    entry: ChunkEntry,
+    length: usize,
+    wanted: Range<usize>,
+}
+
+impl Objects {
+    /// Opens `range` of a version. Nothing is read yet but the plan.
+    pub async fn open(&self, version: &VersionRecord, range: Range<u64>) -> Result<ObjectReader> {
+        assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
+        let mut reader = ObjectReader {
+            objects: self.clone(),
+            version: version.id,
+            rest: range,
+            paged: matches!(version.chunks, ChunkList::Paged { .. }),
+            planned: VecDeque::new(),
+            under_way: VecDeque::new(),
+            under_way_bytes: 0,
+            allowance: None,
+        };
+        if let ChunkList::Inline(entries) = &version.chunks {
+            reader.plan(0, entries);
+            reader.rest = 0..0;
+        }
+        if reader.paged || reader.planned.len() > 1 {
+            reader.allowance = Some(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
+        }
+        Ok(reader)
+    }
+}
+
+impl ObjectReader {
+    /// The next verified bytes; `None` at the end of the range.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        if let Err(error) = self.read_ahead().await {
+            return Some(Err(error));
+        }
+        if let Some((wanted, chunk)) = self.under_way.pop_front() {
+            self.under_way_bytes -= wanted.len();
+            return Some(joined(chunk).await.map(|data| data.slice(wanted)));
+        }
+        let part = self.planned.pop_front()?;
+        Some(self.objects.fetch_chunk(part.entry.chunk).await.map(|data| data.slice(part.wanted)))
+    }
+
+    /// Starts reading what fits the window. A range within one chunk is read in place, without a task.
+    async fn read_ahead(&mut self) -> Result<()> {
+        let Some(window_bytes) = self.allowance.as_ref().map(Allowance::bytes) else {
+            return Ok(());
+        };
+        loop {
+            if self.planned.is_empty() && !self.rest.is_empty() {
+                self.plan_next_page().await?;
+            }
+            let Some(part) = self.planned.front() else {
+                return Ok(());
+            };
+            if !self.under_way.is_empty() && self.under_way_bytes + part.length > window_bytes {
+                return Ok(());
+            }
+            let part = self.planned.pop_front().expect("just seen");
+            let (objects, chunk) = (self.objects.clone(), part.entry.chunk);
+            let read = self.objects.tasks.spawn(async move { objects.fetch_chunk(chunk).await });
+            self.under_way_bytes += part.wanted.len();
+            self.under_way.push_back((part.wanted, read));
+        }
+    }
+
+    async fn plan_next_page(&mut self) -> Result<()> {
+        let Some(page) = self.objects.page_after(self.version, self.rest.start).await? else {
+            return Err(Error::corrupt(format!(
+                "version {} has no page for offset {}",
+                self.version.0, self.rest.start
+            )));
+        };
+        self.plan(page.start, &page.entries);
+        let end = page.entries.last().map_or(self.rest.end, |entry| entry.end);
+        self.rest.start = end.min(self.rest.end);
+        Ok(())
+    }
+
+    fn plan(&mut self, start: u64, entries: &[ChunkEntry]) {
+        for (start, entry) in with_starts(start, entries) {
+            let from = self.rest.start.max(start);
+            let to = self.rest.end.min(entry.end);
+            if from < to {
+                let wanted = (from - start) as usize..(to - start) as usize;
+                self.planned.push_back(Part { entry: entry.clone(), length: (entry.end - start) as usize, wanted });
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Lists the objects of a bucket in key order, a page at a time. Reads the listing key only (design 5); whether an object's
+//! bytes can be read right now follows from the nodes, and is looked up chunk by chunk only while too many of them are away.
+
+use super::Objects;
+use super::name::{BucketName, ObjectName};
+use super::resolve::{Version, VersionSelector};
+use crate::metadata::records::{ChunkEntry, ChunkList, ChunkRecord, ObjectRecord, ObjectState, Record, VersionRecord};
+use crate::metadata::{SCAN_ENTRIES_MAX, keys};
+use protocol::{NodeId, Result};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The most objects in one page.
+pub const LIST_LIMIT_MAX: usize = 1_000;
+
+/// What is to be listed.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// In which bucket.
+    pub bucket: BucketName,
+    /// Keys that start so.
+    pub prefix: String,
+    /// Keys after this one, in byte order.
+    pub after: Option<String>,
+    /// At most so many, 1 to [`LIST_LIMIT_MAX`].
+    pub limit: usize,
+}
+
+/// Whether an object's bytes can be read right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// Yes, and every node answers.
+    Available,
+    /// Yes, while some nodes do not answer.
+    Degraded,
+    /// Some chunk has no copy on a node that answers.
+    Unavailable,
+}
+
+/// A line of a listing.
+#[derive(Clone, Debug)]
+pub struct ListedObject {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When its current version was made, in milliseconds since 1970.
+    pub modified_ms: u64,
+    /// The current version's number.
+    pub number: u64,
+    /// Its digest.
+    pub sha256: [u8; 32],
+    /// Its media type.
+    pub content_type: String,
+    /// Whether it can be read now.
+    pub availability: Availability,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct ListPage {
+    /// In key order.
+    pub objects: Vec<ListedObject>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+impl Objects {
+    /// Lists live objects. Sees every commit that was answered before (law 7).
+    pub async fn list(&self, request: &ListRequest) -> Result<ListPage> {
+        let range = keys::objects(request.bucket.as_str(), &request.prefix);
+        let mut from = match &request.after {
+            Some(after) => range.from.max(keys::after(&keys::object(request.bucket.as_str(), after))),
+            None => range.from,
+        };
+        let limit = request.limit.clamp(1, LIST_LIMIT_MAX);
+        let mut page = ListPage { objects: Vec::new(), more: false };
+        while from < range.to {
+            let entries = self.metadata.scan(&from, &range.to, LIST_LIMIT_MAX).await?;
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
+            from = keys::after(last);
+            for (key, entry) in &entries {
+                let record = ObjectRecord::decode(&entry.value)?;
+                if record.state != ObjectState::Live {
+                    continue;
+                }
+                if page.objects.len() == limit {
+                    page.more = true;
+                    return Ok(page);
+                }
+                let (_, key) = keys::parse_object(key)?;
+                page.objects.push(self.listed(&request.bucket, key, record).await?);
+            }
+        }
+        Ok(page)
+    }
+
+    /// How many chunks wait for repair; counting stops at one scan's bound.
+    pub async fn repairs_waiting(&self) -> Result<usize> {
+        let range = keys::repairs();
+        Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
+    }
+
+    async fn listed(&self, bucket: &BucketName, key: &str, record: ObjectRecord) -> Result<ListedObject> {
+        let availability = self.availability(bucket, key, &record).await?;
+        Ok(ListedObject {
+            key: key.to_owned(),
+            size: record.size,
+            modified_ms: record.modified_ms,
+            number: record.number,
+            sha256: record.sha256,
+            content_type: record.content_type,
+            availability,
+        })
+    }
+
+    /// Every acknowledged chunk has a quorum of copies, so while fewer nodes than that are away, each has one that answers.
+    async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
+        let unreachable = self.nodes.unreachable();
+        if unreachable.is_empty() {
+            return Ok(Availability::Available);
+        }
+        if unreachable.len() <= self.code.write_quorum() - self.code.read_quorum() || record.size == 0 {
+            return Ok(Availability::Degraded);
+        }
+        let name = ObjectName::new(bucket.clone(), key)?;
+        let readable = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
+            Version::Found(version) => self.is_readable(&version, &unreachable).await?,
+            Version::NoObject | Version::NoVersion => true,
+        };
+        Ok(if readable { Availability::Degraded } else { Availability::Unavailable })
+    }
+
+    async fn is_readable(&self, version: &VersionRecord, unreachable: &BTreeSet<NodeId>) -> Result<bool> {
+        if let ChunkList::Inline(entries) = &version.chunks {
+            return self.are_readable(entries, unreachable).await;
+        }
+        let mut offset = 0;
+        while offset < version.size {
+            let Some(page) = self.page_after(version.id, offset).await? else {
+                return Ok(false);
+            };
+            if !self.are_readable(&page.entries, unreachable).await? {
+                return Ok(false);
+            }
+            offset = page.entries.last().map_or(version.size, |entry| entry.end);
+        }
+        Ok(true)
+    }
+
+    async fn are_readable(&self, entries: &[ChunkEntry], unreachable: &BTreeSet<NodeId>) -> Result<bool> {
+        for entry in entries {
+            let Some(found) = self.metadata.get(&keys::chunk(entry.chunk)).await? else {
+                return Ok(false);
+            };
+            let record = ChunkRecord::decode(&found.value)?;
+            let answering = record.shards.iter().filter(|place| !unreachable.contains(&place.node)).count();
+            if answering < record.code.read_quorum() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,74 @@
+//! The verbs: what an object is, above the seams. Put, get, head, list, delete and the history of a key, for every dialect.
+//!
+//! What it keeps true:
+//! - Law 1: an acknowledged write is durable: its shards are fsynced on a quorum of distinct nodes and its metadata is committed.
+//! - Law 3: a version is visible whole or not at all; one commit publishes it.
+//! - Law 6: a chunk is verified before its first byte leaves.
+//! - Law 7: versions of a key only grow; a number is never used twice, not even after a purge.
+//! - Law 10: what a stream holds in memory is bounded by its [`budget::Allowance`].
+//!
+//! Everything here runs over `dyn Metadata`, `dyn Node` (behind [`Nodes`]) and `dyn Clock`, so the simulated cluster runs the
+//! very code that is shipped.
+
+mod batch;
+pub mod budget;
+mod cache;
+mod chunker;
+mod compute;
+mod delete;
+mod fetch;
+mod get;
+mod list;
+mod name;
+mod pack;
+mod publish;
+mod put;
+mod receipt;
+mod resolve;
+mod settle;
+mod tasks;
+mod versions;
+pub mod write;
+
+pub use cache::ChunkCache;
+pub use compute::Compute;
+pub use delete::{DeleteMode, Deleted};
+pub use get::ObjectReader;
+pub use list::{Availability, ListPage, ListRequest, ListedObject};
+pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
+pub use publish::{Condition, PutDone, PutTarget};
+pub use put::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
+pub use receipt::Receipt;
+pub use resolve::{Version, VersionSelector};
+pub use tasks::{Tasks, joined};
+pub use versions::{HistoryEntry, HistoryPage};
+
+use crate::code::Code;
+use crate::metadata::Metadata;
+use crate::nodes::Nodes;
+use budget::Budget;
+use protocol::Clock;
+use std::sync::Arc;
+
+/// Everything a verb needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    /// Where truth lives.
+    pub metadata: Arc<dyn Metadata>,
+    /// Where bytes live.
+    pub nodes: Arc<Nodes>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// Who runs what outlives a request.
+    pub tasks: Tasks,
+    /// Where processor work runs.
+    pub compute: Compute,
+    /// How many bytes of uploads may be in flight.
+    pub budget: Budget,
+    /// How many bytes of downloads may be in flight.
+    pub read_budget: Budget,
+    /// Small chunks read or written lately.
+    pub cache: ChunkCache,
+    /// How new chunks are encoded.
+    pub code: Code,
+}

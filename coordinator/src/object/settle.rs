@@ -1,0 +1,59 @@
+//! What stragglers still bring after the acknowledgement: their shards are added to the chunk records, and the repair records
+//! that the commit left are taken away again. If this never runs, nothing is lost: the repair records stand (law 8).
+
+use super::Objects;
+use super::batch::repair_severity;
+use super::write::{LateShard, Stragglers};
+use crate::metadata::records::{ChunkRecord, Record, RepairRecord};
+use crate::metadata::{Batch, Expect, keys};
+use protocol::{ErrorKind, Result};
+use tracing::warn;
+
+/// How often one late shard is tried to be noted before repair is left to do it.
+const NOTE_ATTEMPTS_MAX: u32 = 4;
+
+/// Follows the stragglers of a committed batch to their end.
+pub(super) fn start(objects: &Objects, stragglers: Vec<Stragglers>) {
+    for straggler in stragglers {
+        let objects = objects.clone();
+        drop(objects.tasks.clone().spawn(async move {
+            for late in straggler.finish().await {
+                if let Err(error) = objects.note(&late).await {
+                    warn!(chunk = %late.chunk, node = %late.place.node, %error, "late shard not noted; repair will");
+                }
+            }
+        }));
+    }
+}
+
+impl Objects {
+    /// Adds a shard that became durable late to its chunk's record.
+    async fn note(&self, late: &LateShard) -> Result<()> {
+        for _ in 0..NOTE_ATTEMPTS_MAX {
+            let Some(entry) = self.metadata.get(&keys::chunk(late.chunk)).await? else {
+                return Ok(());
+            };
+            let mut record = ChunkRecord::decode(&entry.value)?;
+            if record.shards.iter().any(|place| place.node == late.place.node || place.index == late.place.index) {
+                return Ok(());
+            }
+            let mut commit = Batch::new();
+            commit.check(keys::chunk(late.chunk), Expect::Revision(entry.revision));
+            if let Some(severity) = repair_severity(&record) {
+                commit.delete(keys::repair(severity, late.chunk));
+            }
+            record.shards.push(late.place.clone());
+            if let Some(severity) = repair_severity(&record) {
+                let reason = "written short of replicas".to_owned();
+                let repair = RepairRecord { chunk: late.chunk, since_ms: self.clock.now_ms(), reason };
+                commit.put(keys::repair(severity, late.chunk), repair.encode());
+            }
+            commit.put(keys::chunk(late.chunk), record.encode());
+            match self.metadata.commit(commit).await {
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                outcome => return outcome,
+            }
+        }
+        Ok(())
+    }
+}

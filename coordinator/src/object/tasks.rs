@@ -1,0 +1,45 @@
+//! The one place that starts tasks. Every task is counted and joined at shutdown; none is detached (law 8).
+
+use std::future::Future;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+/// Starts tasks on the coordinator's own runtime, whichever thread asks.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    runtime: Handle,
+}
+
+impl Tasks {
+    /// Tasks on `runtime`.
+    pub fn new(runtime: Handle) -> Tasks {
+        Tasks { tracker: TaskTracker::new(), runtime }
+    }
+
+    /// Starts `work`; it ends with its own deadlines, also when nobody waits for it any more.
+    pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tracker.spawn_on(work, &self.runtime)
+    }
+
+    /// The counter behind it, for those who start tasks themselves.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    /// Waits until all tasks ended, `patience` at most; says whether they did.
+    pub async fn join(&self, patience: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// The result of a task; a panic in it goes on in the caller.
+pub async fn joined<T>(handle: JoinHandle<T>) -> T {
+    match handle.await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,53 @@
+//! The history of a key: every version that can still be read, and the markers between them.
+
+use super::Objects;
+use super::name::ObjectName;
+use crate::metadata::keys;
+use crate::metadata::records::{ObjectRecord, ObjectState, Record, VersionRecord};
+use protocol::Result;
+
+/// The most versions in one page.
+pub const HISTORY_LIMIT_MAX: usize = 1_000;
+
+/// A page of a key's history, oldest first.
+#[derive(Clone, Debug)]
+pub struct HistoryPage {
+    /// The versions.
+    pub entries: Vec<HistoryEntry>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+/// A version in a history.
+#[derive(Clone, Debug)]
+pub struct HistoryEntry {
+    /// The version or marker.
+    pub version: VersionRecord,
+    /// Whether a get without a version means this one.
+    pub current: bool,
+}
+
+impl Objects {
+    /// Versions with numbers above `after`; `None` if the name has none.
+    pub async fn versions(&self, name: &ObjectName, after: u64, limit: usize) -> Result<Option<HistoryPage>> {
+        let (bucket, key) = (name.bucket().as_str(), name.key());
+        let Some(entry) = self.metadata.get(&keys::object(bucket, key)).await? else {
+            return Ok(None);
+        };
+        let object = ObjectRecord::decode(&entry.value)?;
+        if object.state == ObjectState::Purged {
+            return Ok(None);
+        }
+        let first = after.max(object.purged_through).saturating_add(1);
+        let limit = limit.clamp(1, HISTORY_LIMIT_MAX);
+        let from = keys::version(bucket, key, first);
+        let found = self.metadata.scan(&from, &keys::versions(bucket, key).to, limit + 1).await?;
+        let mut entries = Vec::new();
+        for (_, entry) in found.iter().take(limit) {
+            let version = VersionRecord::decode(&entry.value)?;
+            let current = object.state == ObjectState::Live && version.number == object.number;
+            entries.push(HistoryEntry { version, current });
+        }
+        Ok(Some(HistoryPage { entries, more: found.len() > limit }))
+    }
+}
