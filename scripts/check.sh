@@ -59,7 +59,8 @@ step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+# Written for those who work on the code: private items are documented too, and may be linked to.
+RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --workspace --no-deps --document-private-items --locked
 
 step "dependencies"
 if command -v cargo-deny >/dev/null; then
