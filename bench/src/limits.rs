@@ -56,7 +56,7 @@ enum Way {
 pub fn measure(dir: &Path, stream_bytes: u64) -> io::Result<DiskLimits> {
     let one_way = |way| {
         let append_p50 = small_appends(dir, way)?;
-        Ok(WayLimits { way, append_p50, streams_mb_per_s: streams(dir, way, stream_bytes)? })
+        io::Result::Ok(WayLimits { way, append_p50, streams_mb_per_s: streams(dir, way, stream_bytes)? })
     };
     let mut ways = vec![one_way(Way::Buffered)?];
     match one_way(Way::Direct) {

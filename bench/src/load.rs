@@ -7,7 +7,7 @@
 use crate::body::{Body, Random, Verify, mix};
 use crate::driver::{BadRequest, Driver, Session};
 use crate::latency::{Latency, Samples};
-use crate::processes::{Processes, own_cpu};
+use crate::processes::{Cost, Processes};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,12 +114,8 @@ pub struct Outcome {
     pub refusals: Side<Latency>,
     /// The first few different error messages.
     pub messages: Vec<String>,
-    /// From the first request to the last reply.
-    pub elapsed: Duration,
-    /// CPU time of this client.
-    pub client_cpu: Duration,
-    /// CPU time of the servers, what they put off included.
-    pub server_cpu: Duration,
+    /// What they cost.
+    pub cost: Cost,
 }
 
 impl Outcome {
@@ -140,22 +136,22 @@ impl Outcome {
 
     /// Server CPU for one operation, in milliseconds.
     pub fn server_cpu_ms_per_operation(&self) -> f64 {
-        self.server_cpu.as_secs_f64() * 1e3 / self.operations().max(1) as f64
+        self.cost.server_cpu.as_secs_f64() * 1e3 / self.operations().max(1) as f64
     }
 
     /// Server CPU for one GiB, in seconds.
     pub fn server_cpu_s_per_gib(&self) -> f64 {
-        self.server_cpu.as_secs_f64() * (1u64 << 30) as f64 / self.bytes().max(1) as f64
+        self.cost.server_cpu.as_secs_f64() * (1u64 << 30) as f64 / self.bytes().max(1) as f64
     }
 
     /// Operations per second.
     pub fn operations_per_s(&self) -> f64 {
-        self.operations() as f64 / self.elapsed.as_secs_f64()
+        self.operations() as f64 / self.cost.elapsed.as_secs_f64()
     }
 
     /// Bytes per second, in MB.
     pub fn mb_per_s(&self) -> f64 {
-        self.bytes() as f64 / 1e6 / self.elapsed.as_secs_f64()
+        self.bytes() as f64 / 1e6 / self.cost.elapsed.as_secs_f64()
     }
 }
 
@@ -179,9 +175,17 @@ struct Shared<'a> {
 /// Runs the clients to their end.
 pub fn run(load: &Load) -> Outcome {
     assert!(load.operation == Operation::Put || load.stored > 0, "gets need objects that were put before");
-    load.servers.wait_until_quiet();
-    let servers_before = load.servers.cpu();
-    let client_before = own_cpu();
+    let (all, cost) = load.servers.charge(|| run_clients(load));
+    Outcome {
+        puts: all.puts.summary(),
+        gets: all.gets.summary(),
+        refusals: all.refusals.summary(),
+        messages: all.messages,
+        cost,
+    }
+}
+
+fn run_clients(load: &Load) -> Gathered {
     let shared =
         Shared { load, begun: Instant::now(), requests: AtomicU64::new(0), objects: AtomicU64::new(load.stored) };
     let mut all = Gathered::default();
@@ -191,18 +195,7 @@ pub fn run(load: &Load) -> Outcome {
             all.absorb(client.join().expect("a client does not panic"));
         }
     });
-    let elapsed = shared.begun.elapsed();
-    let client_cpu = own_cpu().saturating_sub(client_before);
-    load.servers.wait_until_quiet();
-    Outcome {
-        puts: all.puts.summary(),
-        gets: all.gets.summary(),
-        refusals: all.refusals.summary(),
-        messages: all.messages,
-        elapsed,
-        client_cpu,
-        server_cpu: load.servers.cpu().since(&servers_before),
-    }
+    all
 }
 
 impl Shared<'_> {

@@ -2,23 +2,30 @@
 //! `bench suite` measures a running cluster against both and prints the table.
 
 mod body;
+mod cluster;
 mod driver;
 mod http;
 mod latency;
 mod limits;
 mod load;
 mod loopback;
+mod machine;
 mod processes;
 mod report;
+mod suite;
 mod table;
 
 use crate::body::Verify;
+use crate::cluster::Cluster;
 use crate::driver::Driver;
 use crate::http::Endpoint;
 use crate::load::{Load, Objects, Operation, Stop};
 use crate::processes::Processes;
+use crate::suite::Options;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::io;
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +46,8 @@ enum Command {
     Load(LoadArgs),
     /// What this machine's disk and loopback can do.
     Limits(LimitsArgs),
+    /// The whole table, on a cluster that scripts/cluster.sh started.
+    Suite(SuiteArgs),
 }
 
 #[derive(Args)]
@@ -98,10 +107,30 @@ struct LimitsArgs {
     dir: PathBuf,
 }
 
+#[derive(Args)]
+struct SuiteArgs {
+    /// The cluster's data directory, as given to scripts/cluster.sh.
+    #[arg(long)]
+    data: PathBuf,
+    /// Longer runs, a 4 GiB upload, a node with a million shards.
+    #[arg(long)]
+    full: bool,
+    /// A directory with plain tars of successive releases of a package.
+    #[arg(long)]
+    releases: Option<PathBuf>,
+    /// The storage node's program, for the restarts; by default the one beside this program.
+    #[arg(long)]
+    storage_node: Option<PathBuf>,
+    /// Writes the table as Markdown to this file, too.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Load(args) => load_once(&args),
         Command::Limits(args) => print_limits(&args),
+        Command::Suite(args) => print_suite(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("bench: {error}");
@@ -151,6 +180,21 @@ fn print_limits(args: &LimitsArgs) -> io::Result<ExitCode> {
     let mut rows = limits::measure(&args.dir, LIMIT_STREAM_BYTES)?.rows();
     rows.extend(loopback::measure(LIMIT_STREAM_BYTES)?.rows());
     print!("{}", table::to_text(&rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_suite(args: SuiteArgs) -> io::Result<ExitCode> {
+    let storage_node = match args.storage_node {
+        Some(program) => program,
+        None => env::current_exe()?.with_file_name("storage-node"),
+    };
+    let machine = machine::describe(&args.data);
+    let options = Options { full: args.full, releases: args.releases, storage_node };
+    let rows = suite::run(&Cluster::of_directory(&args.data)?, &options)?;
+    println!("{machine}\n\n{}", table::to_text(&rows));
+    if let Some(path) = &args.markdown {
+        File::create(path)?.write_all(format!("{machine}\n\n{}", table::to_markdown(&rows)).as_bytes())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

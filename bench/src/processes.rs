@@ -49,12 +49,23 @@ impl Processes {
     }
 
     /// CPU time used so far, by pid; a process that is gone does not appear.
-    pub fn cpu(&self) -> Cpu {
+    fn cpu(&self) -> Cpu {
         Cpu { by_pid: self.pids.values().filter_map(|pid| Some((*pid, cpu_of(&pid.to_string())?))).collect() }
     }
 
+    /// Does some work and says what it cost.
+    pub fn charge<T>(&self, work: impl FnOnce() -> T) -> (T, Cost) {
+        self.wait_until_quiet();
+        let (servers_before, client_before, begun) = (self.cpu(), own_cpu(), Instant::now());
+        let result = work();
+        let elapsed = begun.elapsed();
+        let client_cpu = own_cpu().saturating_sub(client_before);
+        self.wait_until_quiet();
+        (result, Cost { elapsed, client_cpu, server_cpu: self.cpu().since(&servers_before) })
+    }
+
     /// Waits until the servers have done what they put off, within a bound.
-    pub fn wait_until_quiet(&self) {
+    fn wait_until_quiet(&self) {
         let begun = Instant::now();
         let mut before = self.cpu();
         while !self.is_empty() && begun.elapsed() < QUIET_WAIT_MAX {
@@ -78,22 +89,33 @@ impl Processes {
     }
 }
 
+/// What some work cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// From its begin to its end.
+    pub elapsed: Duration,
+    /// CPU time of this client.
+    pub client_cpu: Duration,
+    /// CPU time of the servers, what they put off included.
+    pub server_cpu: Duration,
+}
+
 /// CPU time of several processes at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Cpu {
+struct Cpu {
     by_pid: BTreeMap<u32, Duration>,
 }
 
 impl Cpu {
     /// What was used since `before` by the processes that were there at both moments.
-    pub fn since(&self, before: &Cpu) -> Duration {
+    fn since(&self, before: &Cpu) -> Duration {
         let used = |(pid, now): (&u32, &Duration)| Some(now.saturating_sub(*before.by_pid.get(pid)?));
         self.by_pid.iter().filter_map(used).sum()
     }
 }
 
 /// CPU time this client has used, in all its threads.
-pub fn own_cpu() -> Duration {
+fn own_cpu() -> Duration {
     cpu_of("self").expect("/proc is mounted")
 }
 

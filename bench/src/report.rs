@@ -10,18 +10,18 @@ pub fn lines(outcome: &Outcome, servers: &Processes) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, side) in [("put", &outcome.puts), ("get", &outcome.gets), ("refused", &outcome.refusals)] {
         if side.latency.count + side.errors > 0 {
-            lines.push(side_line(name, side, outcome.elapsed));
+            lines.push(side_line(name, side, outcome.cost.elapsed));
         }
     }
     lines.push(format!(
         "client   {:.2} CPU-s, {:.3} ms per operation",
-        outcome.client_cpu.as_secs_f64(),
-        outcome.client_cpu.as_secs_f64() * 1e3 / outcome.operations().max(1) as f64
+        outcome.cost.client_cpu.as_secs_f64(),
+        outcome.cost.client_cpu.as_secs_f64() * 1e3 / outcome.operations().max(1) as f64
     ));
     if !servers.is_empty() {
         lines.push(format!(
             "servers  {:.2} CPU-s, {:.3} ms per operation, {:.2} s per GiB",
-            outcome.server_cpu.as_secs_f64(),
+            outcome.cost.server_cpu.as_secs_f64(),
             outcome.server_cpu_ms_per_operation(),
             outcome.server_cpu_s_per_gib()
         ));
@@ -48,6 +48,7 @@ fn side_line(name: &str, side: &Side<Latency>, elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processes::Cost;
 
     #[test]
     fn a_run_is_told_in_a_few_lines() {
@@ -58,9 +59,7 @@ mod tests {
             gets: Side::default(),
             refusals: Side::default(),
             messages: vec!["put: status 503: no quorum".to_owned()],
-            elapsed: ms(2000),
-            client_cpu: ms(500),
-            server_cpu: ms(0),
+            cost: Cost { elapsed: ms(2000), client_cpu: ms(500), server_cpu: ms(0) },
         };
         let expected = [
             "put      1000 in 2.0 s = 500/s, 2.0 MB/s; ms p50 1.00 p90 2.00 p99 3.00 max 40.0; errors 2",

@@ -22,6 +22,8 @@ pub enum Unit {
     Mib,
     /// Hundredths.
     Percent,
+    /// Things, whole ones.
+    Count,
     /// How many times.
     Times,
 }
@@ -41,6 +43,7 @@ impl Display for Quantity {
             Unit::MbPerS => ("MB/s", 0),
             Unit::Mib => ("MiB", 0),
             Unit::Percent => ("%", 2),
+            Unit::Count => ("", 0),
             Unit::Times => ("×", 3),
         };
         let decimals = match self.0.abs() {
@@ -51,8 +54,8 @@ impl Display for Quantity {
             1.0.. => 2,
             _ => 3,
         };
-        let decimals = least_decimals.max(decimals);
-        write!(f, "{:.decimals$} {unit}", self.0)
+        let decimals = if self.1 == Unit::Count { 0 } else { decimals.max(least_decimals) };
+        f.write_str(format!("{:.decimals$} {unit}", self.0).trim_end())
     }
 }
 

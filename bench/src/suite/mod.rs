@@ -1,0 +1,120 @@
+//! The whole table: every figure the project promises, measured on a running cluster, beside its limit or target.
+//!
+//! What it keeps true:
+//! - Limits and figures come from the same run on the same machine.
+//! - What could not be measured has a row that says why.
+
+mod dedup;
+mod large;
+mod restart;
+mod small;
+
+use crate::body::Verify;
+use crate::cluster::Cluster;
+use crate::limits::{self, DiskLimits};
+use crate::load::{self, Load, Objects, Operation, Outcome, Stop};
+use crate::loopback::{self, LoopbackLimits};
+use crate::table::{Quantity, Row, Unit};
+use std::io;
+use std::path::PathBuf;
+
+/// Copies of every chunk.
+const COPIES: u64 = 3;
+/// One GiB.
+const GIB: u64 = 1 << 30;
+
+/// What to measure.
+pub struct Options {
+    /// Longer runs, the 4 GiB upload and a node with a million shards as well.
+    pub full: bool,
+    /// Plain tars of successive releases, in the order of their names.
+    pub releases: Option<PathBuf>,
+    /// The storage node's program, for the restarts.
+    pub storage_node: PathBuf,
+}
+
+/// A table being made.
+struct Suite<'a> {
+    cluster: &'a Cluster,
+    options: &'a Options,
+    disk: DiskLimits,
+    loopback: LoopbackLimits,
+    rows: Vec<Row>,
+}
+
+/// Measures everything.
+pub fn run(cluster: &Cluster, options: &Options) -> io::Result<Vec<Row>> {
+    tell("raw limits of this machine");
+    let stream_bytes = if options.full { GIB } else { GIB / 2 };
+    let disk = limits::measure(&cluster.data, stream_bytes)?;
+    let loopback = loopback::measure(stream_bytes)?;
+    let rows = [disk.rows(), loopback.rows()].concat();
+    let mut suite = Suite { cluster, options, disk, loopback, rows };
+    suite.small_objects()?;
+    suite.medium_objects()?;
+    suite.large_objects()?;
+    suite.memory()?;
+    suite.releases()?;
+    suite.restarts()?;
+    Ok(suite.rows)
+}
+
+impl Suite<'_> {
+    /// Runs one load and shows its errors, should there be any.
+    fn load(
+        &mut self,
+        what: &str,
+        objects: &Objects,
+        stored: u64,
+        clients: usize,
+        operation: Operation,
+        stop: Stop,
+    ) -> Outcome {
+        tell(what);
+        let outcome = load::run(&Load {
+            driver: self.cluster.driver.clone(),
+            clients,
+            operation,
+            stop,
+            objects,
+            stored,
+            bad_percent: 0,
+            verify: Verify::Sampled,
+            servers: &self.cluster.servers,
+        });
+        if outcome.errors() > 0 {
+            let what = format!("{what}: errors ({})", outcome.messages.join("; "));
+            self.add(Row::at_most(
+                what,
+                Quantity(outcome.errors() as f64, Unit::Count),
+                Quantity(0.0, Unit::Count),
+                "",
+            ));
+        }
+        outcome
+    }
+
+    /// Runs one load and answers by how many bytes it made the nodes' records grow, for one byte in three copies.
+    fn load_and_growth(
+        &mut self,
+        what: &str,
+        objects: &Objects,
+        clients: usize,
+        stop: Stop,
+    ) -> io::Result<(Outcome, f64)> {
+        let before = self.cluster.settled_used_bytes()?;
+        let outcome = self.load(what, objects, 0, clients, Operation::Put, stop);
+        let growth = self.cluster.settled_used_bytes()?.saturating_sub(before);
+        let copies_bytes = (outcome.bytes() * COPIES).max(1);
+        Ok((outcome, growth as f64 / copies_bytes as f64))
+    }
+
+    fn add(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+}
+
+/// Says on the terminal what is being measured: the table comes minutes later.
+fn tell(what: &str) {
+    eprintln!("measuring: {what}");
+}
