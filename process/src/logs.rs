@@ -26,19 +26,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const DEGRADATION: &str = "degradation";
 
 /// Crates whose chatter below WARN is of no use to an operator.
-const NOISY_CRATES: [&str; 11] = [
-    "actix_http",
-    "actix_server",
-    "h2",
-    "hyper",
-    "hyper_util",
-    "log",
-    "mio",
-    "reqwest",
-    "rustls",
-    "sled",
-    "tracing_loki",
-];
+const NOISY_CRATES: [&str; 10] =
+    ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled", "tracing_loki"];
 
 /// Names that a line's own columns have; a field of that name gets a trailing underscore.
 const COLUMNS: [&str; 6] = ["timestamp", "level", "service", "server_id", "message", "target"];
