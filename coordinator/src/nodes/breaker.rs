@@ -17,6 +17,9 @@
 //! - A call counts for the period in which it began: what comes back late from before a transition changes nothing.
 //! - Memory is bounded, however many calls there are: the window is 30 slots of one second.
 
+#[cfg(test)]
+mod tests;
+
 use crate::placement::Circuit;
 use protocol::{Error, ErrorKind};
 use std::time::Duration;
@@ -61,12 +64,11 @@ impl Outcome {
                 let refused = error.source.as_ref().is_some_and(|source| source.downcast_ref::<Refused>().is_some());
                 if refused { Outcome::Refused } else { Outcome::Failed }
             }
-            ErrorKind::NotFound
-            | ErrorKind::Conflict
-            | ErrorKind::Invalid
-            | ErrorKind::Denied
-            | ErrorKind::Corrupt
-            | ErrorKind::Full => Outcome::Answered,
+            // A node that denies its own coordinator is of no use, whatever its health says.
+            ErrorKind::Denied => Outcome::Failed,
+            ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Full => {
+                Outcome::Answered
+            }
         }
     }
 }

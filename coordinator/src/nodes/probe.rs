@@ -176,8 +176,7 @@ impl Member {
                 self.restart_free_bytes();
             }
             Err(error) => {
-                let is_other = matches!(error.kind, ErrorKind::Denied | ErrorKind::Conflict | ErrorKind::Invalid);
-                if is_other {
+                if error.kind == ErrorKind::Denied {
                     vitals.identity = Identity::Refused(error.message.clone());
                 }
                 vitals.probe_failed = true;

@@ -1,0 +1,178 @@
+//! A storage node behind HTTP. Nothing outside this directory names the HTTP client.
+//!
+//! What it keeps true:
+//! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`].
+//! - Bytes carry their CRC32 both ways, and bytes that do not match it are `Corrupt`, never an answer (law 6).
+//! - A body is shared `Bytes`: it is never copied for a replica, and a second attempt sends all of it again.
+//! - Small puts to a node are joined, so that many cost one round trip and one fsync; a lone one never waits for others.
+//! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
+
+mod joining;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use joining::{JOINED_PUT_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_SHARDS_MAX};
+pub use wire::{CONNECT_TIMEOUT, DEADLINE_BASE, RATE_FLOOR_BYTES_PER_SECOND};
+
+use super::request_id;
+use async_trait::async_trait;
+use bytes::Bytes;
+use joining::Joining;
+use protocol::{
+    ByteRange, ClusterFile, Error, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId,
+    ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
+};
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use wire::{Call, Reply, Verb, Wire};
+
+/// The most bytes one request stores; larger calls are cut.
+pub const REQUEST_BYTES_MAX: usize = 2 * SHARD_BYTES_MAX;
+/// The most shards one request stores or deletes; larger calls are cut.
+pub const REQUEST_SHARDS_MAX: usize = 256;
+/// What one entry of a listing may take on the wire, in bytes, for its deadline.
+const LIST_ENTRY_BYTES: u64 = 128;
+
+/// The connections to all nodes of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Connections {
+    pool: wire::Pool,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Connections {
+    /// Connections that live on `runtime`, whichever runtime a call comes from; tasks are tracked by `tasks`.
+    pub fn new(cluster: &ClusterFile, tasks: TaskTracker, runtime: Handle) -> Result<Connections> {
+        Ok(Connections { pool: wire::Pool::new(cluster)?, tasks, runtime })
+    }
+}
+
+/// A storage node at a URL.
+pub struct HttpNode {
+    wire: Arc<Wire>,
+    joining: Arc<Joining>,
+}
+
+impl HttpNode {
+    /// The node at `url`, such as `http://127.0.0.1:8081`. `Invalid` if that is no base URL.
+    pub fn new(url: &str, connections: &Connections) -> Result<HttpNode> {
+        let wire = Arc::new(Wire::new(url, connections.pool.clone(), connections.runtime.clone())?);
+        let joining = Arc::new(Joining::new(Arc::clone(&wire), connections.tasks.clone(), connections.runtime.clone()));
+        Ok(HttpNode { wire, joining })
+    }
+}
+
+#[async_trait]
+impl Node for HttpNode {
+    async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
+        let bytes: usize = shards.iter().map(|shard| shard.data.len()).sum();
+        if shards.is_empty() {
+            return Ok(Vec::new());
+        }
+        if bytes <= JOINED_PUT_BYTES_MAX && shards.len() <= REQUEST_SHARDS_MAX {
+            return self.joining.put(shards, bytes).await;
+        }
+        let request = request_id::current();
+        let mut outcomes = Vec::with_capacity(shards.len());
+        for part in cut(&shards) {
+            outcomes.extend(self.wire.put(part, request.as_deref()).await?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
+        let mut call = Call::new(Verb::Get, format!("{}/{id}", routes::SHARDS));
+        call.range = range.clone();
+        let reply = self.wire.call(call).await?;
+        reply.check_crc()?;
+        match range {
+            Some(range) if reply.body.len() as u64 != range.end - range.start => Err(Error::corrupt(format!(
+                "{}: shard {id}: {} bytes for the range {}..{}",
+                self.wire,
+                reply.body.len(),
+                range.start,
+                range.end
+            ))),
+            _ => Ok(reply.body),
+        }
+    }
+
+    async fn head(&self, id: ShardId) -> Result<ShardHead> {
+        let reply = self.wire.call(Call::new(Verb::Head, format!("{}/{id}", routes::SHARDS))).await?;
+        let (length, crc) = reply.length_and_crc()?;
+        Ok(ShardHead { id, length, crc })
+    }
+
+    async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for part in ids.chunks(REQUEST_SHARDS_MAX) {
+            let mut call = Call::new(Verb::Post, routes::SHARDS_DELETE.to_owned());
+            call.body = vec![encode_ids(part)];
+            let reply = self.wire.call(call).await?;
+            outcomes.extend(decode_outcomes(&reply.body, part.len())?);
+        }
+        Ok(outcomes)
+    }
+
+    async fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage> {
+        let mut call = Call::new(Verb::Get, routes::SHARDS.to_owned());
+        call.query = Some(match after {
+            Some(after) => format!("after={after}&limit={limit}"),
+            None => format!("limit={limit}"),
+        });
+        call.work_bytes = limit as u64 * LIST_ENTRY_BYTES;
+        self.json(call).await
+    }
+
+    async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport> {
+        let mut call = Call::new(Verb::Post, routes::VERIFY.to_owned());
+        call.query = Some(format!("segment={}&offset={}&limit_bytes={limit_bytes}", cursor.segment, cursor.offset));
+        call.work_bytes = limit_bytes + SHARD_BYTES_MAX as u64;
+        self.json(call).await
+    }
+
+    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
+        let mut call = Call::new(Verb::Post, format!("{}/{id}/{}", routes::SHARDS, routes::COPY_FROM));
+        let source = percent_encoding::utf8_percent_encode(source, percent_encoding::NON_ALPHANUMERIC);
+        call.query = Some(format!("source={source}"));
+        call.work_bytes = 2 * SHARD_BYTES_MAX as u64;
+        self.wire.call(call).await.map(drop)
+    }
+
+    async fn health(&self) -> Result<NodeHealth> {
+        let mut call = Call::new(Verb::Get, routes::HEALTH.to_owned());
+        call.open_to_all = true;
+        self.json(call).await
+    }
+}
+
+impl HttpNode {
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T> {
+        let path = call.path.clone();
+        let reply: Reply = self.wire.call(call).await?;
+        serde_json::from_slice(&reply.body).map_err(|error| {
+            Error::unavailable(format!("{}: {path} answered what is not its JSON: {error}", self.wire))
+        })
+    }
+}
+
+/// Cuts a put into parts that fit a request each.
+fn cut(mut shards: &[Shard]) -> Vec<&[Shard]> {
+    let mut parts = Vec::new();
+    while !shards.is_empty() {
+        let mut bytes = 0;
+        let fits = |shard: &&Shard| {
+            bytes += shard.data.len();
+            bytes <= REQUEST_BYTES_MAX
+        };
+        let count = shards.iter().take(REQUEST_SHARDS_MAX).take_while(fits).count().max(1);
+        let (part, rest) = shards.split_at(count);
+        parts.push(part);
+        shards = rest;
+    }
+    parts
+}
