@@ -1,2 +1,160 @@
-//! placeholder
-fn main() {}
+//! The coordinator's process: settings, listeners, catalog, nodes, doors, and an orderly end.
+//!
+//! Order of the end: doors first (requests under way finish), then tasks, then the catalog's checkpoint; exit 0.
+
+use anyhow::{Context, Result};
+use coordinator::code::Code;
+use coordinator::config::{self, Command, Config};
+use coordinator::dialect::{self, Door, DoorSettings};
+use coordinator::metadata::Metadata;
+use coordinator::metadata::sled::{SledMetadata, SledSettings};
+use coordinator::nodes::client::{Connections, HttpNode};
+use coordinator::nodes::registry::Registry;
+use coordinator::nodes::{MemberConfig, Nodes};
+use coordinator::object::budget::Budget;
+use coordinator::object::{ChunkCache, Compute, Objects, Tasks};
+use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
+use coordinator::{names, new_cluster};
+use process::logs::{self, LogConfig};
+use process::metrics::Metrics;
+use process::shutdown::Shutdown;
+use protocol::{Clock, ClusterFile, Node, SystemClock};
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tracing::{error, info, warn};
+
+/// How long tasks may take to end after the doors are closed.
+const TASKS_PATIENCE: Duration = Duration::from_secs(30);
+/// Share of `--memory-bytes` for uploads; downloads get the rest.
+const UPLOAD_SHARE_PERCENT: u64 = 67;
+
+fn main() -> ExitCode {
+    let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
+    let outcome = match config.command {
+        Some(Command::NewCluster) => make_cluster(&config),
+        None => run(config),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("coordinator: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make_cluster(config: &Config) -> Result<()> {
+    let cluster = new_cluster::make(&config.cluster_file, &SystemClock)?;
+    println!("cluster {cluster} made in {}", config.cluster_file.display());
+    Ok(())
+}
+
+fn run(config: Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<()> {
+    let server_id = format!("coordinator-{}", config.listen.first().map_or(0, std::net::SocketAddr::port));
+    let loki = logs::start(LogConfig {
+        service: "coordinator",
+        server_id: server_id.clone(),
+        level: config.loglevel,
+        loki: config.loki.clone(),
+    })?;
+    let shutdown = Shutdown::listen()?;
+    let metrics = Metrics::install()?;
+    names::describe_all();
+    let cluster = process::cluster_file::read(&config.cluster_file)?;
+    let listeners = bind(&config)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = SledSettings { index_cache_bytes: config.index_cache_bytes, ..SledSettings::default() };
+    let metadata = Arc::new(
+        SledMetadata::open(&config.data, cluster.cluster, clock.clone(), settings)
+            .with_context(|| format!("cannot open the catalog in {}", config.data.display()))?,
+    );
+    let tasks = Tasks::new(Handle::current());
+    let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
+    let door = Door { objects: objects(&config, metadata.clone(), nodes.clone(), clock, &tasks), settings: door_settings(&config, server_id), metrics: metrics.clone() };
+    nodes.probe_all().await;
+    let server = dialect::serve(door, listeners)?;
+    info!(listen = ?config.listen, nodes = config.node.len(), "coordinator ready");
+    let doors = server.handle();
+    let serving = tasks.spawn(server);
+    let background = async {
+        tokio::join!(nodes.watch(config.probe_interval()), metrics.upkeep(), async {
+            if let Some(loki) = loki {
+                loki.await;
+            }
+        })
+    };
+    tokio::select! {
+        () = shutdown.requested() => info!("stop requested"),
+        ended = serving => error!(?ended, "the doors closed by themselves"),
+        _ = background => {}
+    }
+    doors.stop(true).await;
+    if !tasks.join(TASKS_PATIENCE).await {
+        warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
+    }
+    metadata.stop().await?;
+    info!("coordinator stopped");
+    Ok(())
+}
+
+fn bind(config: &Config) -> Result<Vec<TcpListener>> {
+    let bind = |address| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    config.listen.iter().map(bind).collect()
+}
+
+fn connect(
+    config: &Config,
+    cluster: &ClusterFile,
+    metadata: Arc<dyn Metadata>,
+    clock: Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Result<Arc<Nodes>> {
+    let connections = Connections::new(cluster, tasks.tracker().clone(), Handle::current())?;
+    let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
+    for url in &config.node {
+        let node = HttpNode::new(url, &connections)?;
+        let member = MemberConfig { url: url.clone(), id: None, weight_percent: WEIGHT_PERCENT_DEFAULT };
+        members.push((member, Arc::new(node)));
+    }
+    let registry = Arc::new(Registry::new(metadata, clock.clone()));
+    Ok(Arc::new(Nodes::new(members, cluster.cluster, registry, clock)))
+}
+
+fn objects(
+    config: &Config,
+    metadata: Arc<dyn Metadata>,
+    nodes: Arc<Nodes>,
+    clock: Arc<dyn Clock>,
+    tasks: &Tasks,
+) -> Objects {
+    let upload_bytes = config.memory_bytes * UPLOAD_SHARE_PERCENT / 100;
+    Objects {
+        metadata,
+        nodes,
+        clock,
+        tasks: tasks.clone(),
+        compute: Compute::Threads,
+        budget: Budget::new(upload_bytes as usize),
+        read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
+        cache: ChunkCache::new(config.cache_bytes),
+        code: Code::REPLICATION,
+    }
+}
+
+fn door_settings(config: &Config, server_id: String) -> DoorSettings {
+    DoorSettings {
+        body_stall: config.body_stall(),
+        upload_bytes_max: (config.upload_bytes_max > 0).then_some(config.upload_bytes_max),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        server_id,
+        workers: config.worker_count(),
+    }
+}
