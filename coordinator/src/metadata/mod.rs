@@ -6,9 +6,12 @@
 //! seen by every later read; revisions only rise and are never reused.
 
 pub mod codec;
+mod commit_log;
 pub mod keys;
 pub mod memory;
+pub mod names;
 pub mod records;
+pub mod sled;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,0 +1,181 @@
+//! The key space on one disk. Truth is a commit log in `segments` files; sled is its materialised index, which can be thrown
+//! away and made anew.
+//!
+//! ```text
+//! commit ─► queue ─► writer: check, ONE record in the log, ONE fdatasync ─► table in memory ─► answers
+//!                                                                             │ when full
+//!                                                                             ▼
+//! get, scan ◄─ active table over frozen table over index                    mover ─► sled, flush, checkpoint
+//! ```
+//!
+//! What it keeps true:
+//! - `Ok` follows the fdatasync of the log record that holds the batch (law 1). sled is never waited for, and never trusted:
+//!   its flush does not survive a power cut (measured), so after one it is rebuilt.
+//! - Every read looks into the tables first, so what was answered is seen at once (law 7).
+//! - Queue, group, tables, replay and log are bounded ([`SledSettings`]).
+//! - One process has the directory, and it belongs to one cluster.
+
+mod checkpoint;
+mod index;
+mod mover;
+mod open;
+mod replay;
+mod snapshot;
+mod state;
+mod table;
+mod writer;
+
+use crate::metadata::commit_log::batch_bytes;
+use crate::metadata::{Batch, Entry, Metadata, names, validate_key, validate_scan};
+use async_trait::async_trait;
+use bytes::Bytes;
+use mover::Mover;
+use open::Opened;
+use protocol::{Clock, ClusterId, Error, ErrorKind, Result};
+use segments::{GroupCommit, GroupLimits};
+use state::State;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::sync::oneshot;
+use writer::{Commit, Job, Writer};
+
+/// Batches in one group.
+const GROUP_BATCHES_MAX: usize = 1024;
+/// Bytes in one group, where a segment is long enough.
+const GROUP_BYTES_MAX: u64 = 8 << 20;
+/// Commits that may wait.
+const QUEUE_COMMITS_MAX: usize = 8192;
+/// Bytes of entries in one piece of a snapshot: about half a millisecond of reading per group.
+const SNAPSHOT_PIECE_BYTES: u64 = 128 << 10;
+
+/// How much the engine may use.
+#[derive(Clone, Debug)]
+pub struct SledSettings {
+    /// sled's cache, about.
+    pub index_cache_bytes: u64,
+    /// Length of a segment of the log.
+    pub segment_bytes: u64,
+    /// Commits are `Full` when a new segment would leave less than this free: room for the index to grow.
+    pub free_floor_bytes: u64,
+    /// Changes kept in memory before they are moved to sled. Twice as many wait for the mover.
+    pub table_entries_max: usize,
+    /// Bytes of their keys and values.
+    pub table_bytes_max: usize,
+    /// The log is cut down by a snapshot when it is longer than this and twice the last snapshot.
+    pub snapshot_log_bytes: u64,
+    /// Which boot of the machine this is; `None`: ask the kernel. Tests say it.
+    pub boot: Option<String>,
+}
+
+impl Default for SledSettings {
+    fn default() -> SledSettings {
+        SledSettings {
+            index_cache_bytes: 64 << 20,
+            segment_bytes: 64 << 20,
+            free_floor_bytes: 256 << 20,
+            table_entries_max: 32 << 10,
+            table_bytes_max: 8 << 20,
+            snapshot_log_bytes: 8 * (64 << 20),
+            boot: None,
+        }
+    }
+}
+
+impl SledSettings {
+    fn snapshot_at_bytes(&self, snapshot_bytes: u64) -> u64 {
+        self.snapshot_log_bytes + 2 * snapshot_bytes
+    }
+
+    fn piece_bytes(&self) -> usize {
+        SNAPSHOT_PIECE_BYTES.min(self.segment_bytes / 8) as usize
+    }
+
+    fn group_limits(&self) -> GroupLimits {
+        let bytes_max = GROUP_BYTES_MAX.min(self.segment_bytes / 4);
+        GroupLimits { jobs_max: GROUP_BATCHES_MAX, bytes_max, queue_max: QUEUE_COMMITS_MAX }
+    }
+}
+
+/// [`Metadata`] on one disk.
+#[derive(Debug)]
+pub struct SledMetadata {
+    state: Arc<State>,
+    mover: Arc<Mover>,
+    writer: Arc<GroupCommit<Job>>,
+    stopped: AtomicBool,
+}
+
+impl SledMetadata {
+    /// Opens the directory, or makes it. Reads the log as far as it must, so call it off the async threads. `Denied` if it is
+    /// another cluster's, `Conflict` if another process has it, `Corrupt` if the log does not give the whole state.
+    pub fn open(
+        dir: impl AsRef<Path>,
+        cluster: ClusterId,
+        clock: Arc<dyn Clock>,
+        settings: SledSettings,
+    ) -> Result<SledMetadata> {
+        let Opened { paths, log, index, tables, checkpoint } = open::open(dir.as_ref(), cluster, &*clock, &settings)?;
+        let (mark, snapshot_bytes) = (tables.mark, checkpoint.snapshot_bytes);
+        let state = Arc::new(State::new(paths, index, tables, checkpoint));
+        let mover = Arc::new(Mover::start(Arc::clone(&state), snapshot_bytes)?);
+        let limits = settings.group_limits();
+        let mut writer = Writer::new(log, Arc::clone(&state), Arc::clone(&mover), settings, mark);
+        let writer = GroupCommit::start("metadata-writer", limits, move |jobs| writer.take(jobs))?;
+        Ok(SledMetadata { state, mover, writer: Arc::new(writer), stopped: AtomicBool::new(false) })
+    }
+
+    /// Commits what waits, refuses what comes after, and leaves a directory that opens without a replay, also after a reboot.
+    pub async fn stop(&self) -> Result<()> {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let (state, mover, writer) = (Arc::clone(&self.state), Arc::clone(&self.mover), Arc::clone(&self.writer));
+        let stop = move || -> Result<()> {
+            if writer.submit(Job::Seal, 0).is_err() {
+                tracing::warn!("metadata: too many commits wait to seal the log before it is closed");
+            }
+            writer.stop();
+            mover.move_active(true)?;
+            mover.stop();
+            state.close()
+        };
+        let stopped = tokio::task::spawn_blocking(stop).await;
+        stopped.map_err(|error| Error::caused(ErrorKind::Unavailable, "metadata: close", error))?
+    }
+
+    async fn submit(&self, batch: Batch) -> Result<()> {
+        let bytes = batch_bytes(&batch) as u64;
+        let (answer, answered) = oneshot::channel();
+        if self.writer.submit(Job::Commit(Commit { batch, answer }), bytes).is_err() {
+            return Err(Error::unavailable("metadata: too many commits wait, or it is closed"));
+        }
+        answered.await.unwrap_or_else(|_| Err(Error::unknown("metadata: the writer ended without an answer")))
+    }
+}
+
+#[async_trait]
+impl Metadata for SledMetadata {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        validate_key(key)?;
+        self.state.get(key)
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        validate_scan(limit)?;
+        self.state.scan(from, to, limit, usize::MAX)
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        batch.validate()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let outcome = self.submit(batch).await;
+        let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
+        metrics::histogram!(names::COMMIT_SECONDS, "outcome" => label).record(started.elapsed().as_secs_f64());
+        outcome
+    }
+}

@@ -1,0 +1,163 @@
+//! How a directory is opened, in order:
+//! 1. The log's directory is locked, so that one process has it, and the identity is compared with the cluster.
+//! 2. The index is trusted if its checkpoint is whole, it was closed in order or the machine has not been booted since, and it
+//!    opens and is no older than its checkpoint. The log is replayed from there.
+//! 3. Otherwise, or if anything goes wrong with it on the way, it is thrown away and made anew from the whole log.
+//! 4. A checkpoint that is not clean is written: from now on the index may be changed.
+//!
+//! What it keeps true:
+//! - Nothing that was committed is lost with the index, and a log that does not give the whole state is refused, never guessed at.
+//! - The checkpoint is removed before the index is, so that a crash in between, or half-way through, starts again.
+
+use super::SledSettings;
+use super::checkpoint::{Checkpoint, Paths, boot_id, identify};
+use super::index::Index;
+use super::replay::Replay;
+use super::table::{Mark, Tables};
+use crate::metadata::names;
+use protocol::{Clock, ClusterId, Error, ErrorKind, Result};
+use segments::{Disk, Kind, LogConfig, RealDisk, RecoveryReport, SegmentLog, Stamp, durable};
+use std::path::Path;
+
+/// An opened directory, ready to serve.
+pub(super) struct Opened {
+    pub paths: Paths,
+    pub log: SegmentLog<RealDisk>,
+    pub index: Index,
+    pub tables: Tables,
+    pub checkpoint: Checkpoint,
+}
+
+/// Why an index and its checkpoint could not be used.
+enum Refused {
+    /// A new one will do.
+    Rebuild(RealDiskOrNone, String),
+    /// The log itself cannot be read.
+    Log(Error),
+}
+
+/// The locked directory, where the attempt left it over.
+type RealDiskOrNone = Option<RealDisk>;
+
+pub(super) fn open(dir: &Path, cluster: ClusterId, clock: &dyn Clock, settings: &SledSettings) -> Result<Opened> {
+    durable::create_dir_all(dir)?;
+    let paths = Paths::new(dir);
+    let disk = RealDisk::open(&paths.log)?;
+    let stamp = identify(&paths, cluster, clock)?;
+    let boot = settings.boot.clone().unwrap_or_else(boot_id);
+    let fresh = !paths.index.exists() && disk.list().is_ok_and(|names| names.is_empty());
+    let refused = match resume(&paths, disk, stamp, &boot, settings) {
+        Ok(opened) => return Ok(opened),
+        Err(refused) => refused,
+    };
+    match refused {
+        Refused::Log(error) => Err(error),
+        Refused::Rebuild(disk, reason) => {
+            if !fresh {
+                tracing::warn!(dir = %dir.display(), reason, "metadata index is made anew from the log");
+                metrics::counter!(names::INDEX_REBUILDS).increment(1);
+            }
+            let disk = disk.map_or_else(|| RealDisk::open(&paths.log), Ok)?;
+            rebuild(&paths, disk, stamp, &boot, settings)
+        }
+    }
+}
+
+/// Opens with the index that is there.
+fn resume(
+    paths: &Paths,
+    disk: RealDisk,
+    stamp: Stamp,
+    boot: &str,
+    settings: &SledSettings,
+) -> std::result::Result<Opened, Refused> {
+    let (index, checkpoint) = match trusted_index(paths, boot, settings) {
+        Ok(trusted) => trusted,
+        Err(reason) => return Err(Refused::Rebuild(Some(disk), reason)),
+    };
+    let mut replay = Replay::new(&index, settings, checkpoint.mark(), checkpoint.snapshot_bytes);
+    let log = open_log(disk, stamp, settings, Some(checkpoint.mark()), &mut replay).map_err(Refused::Log)?;
+    replay.end().map_err(|error| Refused::Rebuild(None, error.message))?;
+    let (table, mark) = (std::mem::take(&mut replay.table), Mark { position: log.end(), ..replay.mark });
+    let checkpoint =
+        Checkpoint { boot: boot.to_owned(), clean: false, snapshot_bytes: replay.snapshot_bytes, ..checkpoint };
+    begin_checkpoint(&checkpoint, paths).map_err(Refused::Log)?;
+    let tables = Tables { active: table, frozen: None, mark };
+    Ok(Opened { paths: paths.clone(), log, index, tables, checkpoint })
+}
+
+/// The index with its checkpoint; the error says why it cannot be used.
+fn trusted_index(
+    paths: &Paths,
+    boot: &str,
+    settings: &SledSettings,
+) -> std::result::Result<(Index, Checkpoint), String> {
+    let checkpoint = Checkpoint::read(&paths.checkpoint)?;
+    if !checkpoint.clean && (boot.is_empty() || checkpoint.boot != boot) {
+        return Err("the machine went down without an orderly stop".to_owned());
+    }
+    let index = Index::open(&paths.index, settings.index_cache_bytes).map_err(|error| error.message)?;
+    let sequence = index.sequence().map_err(|error| error.message)?;
+    if sequence < checkpoint.sequence {
+        let wanted = checkpoint.sequence;
+        return Err(format!("it holds {sequence} groups, its checkpoint says {wanted}"));
+    }
+    Ok((index, checkpoint))
+}
+
+/// Opens with an index made from the whole log.
+fn rebuild(paths: &Paths, disk: RealDisk, stamp: Stamp, boot: &str, settings: &SledSettings) -> Result<Opened> {
+    durable::remove_file(&paths.checkpoint)?;
+    durable::remove_dir_all(&paths.index)?;
+    let index = Index::open(&paths.index, settings.index_cache_bytes)?;
+    let mut replay = Replay::new(&index, settings, Mark::default(), 0);
+    let log = open_log(disk, stamp, settings, None, &mut replay)?;
+    replay.end()?;
+    replay.move_table()?;
+    let mark = Mark { position: log.end(), ..replay.mark };
+    let checkpoint = Checkpoint::at(mark, boot, replay.snapshot_bytes);
+    begin_checkpoint(&checkpoint, paths)?;
+    let tables = Tables { mark, ..Tables::default() };
+    Ok(Opened { paths: paths.clone(), log, index, tables, checkpoint })
+}
+
+fn open_log(
+    disk: RealDisk,
+    stamp: Stamp,
+    settings: &SledSettings,
+    from: Option<Mark>,
+    replay: &mut Replay<'_>,
+) -> Result<SegmentLog<RealDisk>> {
+    let config = LogConfig {
+        name: "metadata",
+        segment_bytes: settings.segment_bytes,
+        free_floor_bytes: settings.free_floor_bytes,
+        payload_kinds: vec![Kind::COMMIT, Kind::SNAPSHOT],
+        ..LogConfig::default()
+    };
+    let from = from.map(|mark| mark.position);
+    let (log, report) = SegmentLog::open(disk, stamp, config, from, &mut |recovered| replay.visit(&recovered))?;
+    say(&report, replay.records);
+    Ok(log)
+}
+
+fn say(report: &RecoveryReport, records: u64) {
+    let (segments, damaged, torn_tails) = (report.segments, report.damaged, report.torn_tails);
+    if damaged > 0 {
+        tracing::warn!(segments, records, damaged, torn_tails, "metadata log replayed: damage was found");
+    } else {
+        tracing::info!(segments, records, torn_tails, "metadata log replayed");
+    }
+}
+
+/// Says durably that the index may change from now on. A full disk must not keep anyone from reading: without a checkpoint the
+/// next start makes the index anew, which is as safe.
+fn begin_checkpoint(checkpoint: &Checkpoint, paths: &Paths) -> Result<()> {
+    match checkpoint.write(&paths.checkpoint) {
+        Err(error) if error.kind == ErrorKind::Full => {
+            tracing::warn!(%error, "metadata checkpoint not written: the next start makes the index anew");
+            durable::remove_file(&paths.checkpoint)
+        }
+        outcome => outcome,
+    }
+}

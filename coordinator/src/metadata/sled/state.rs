@@ -1,0 +1,180 @@
+//! The state after the last commit, as readers, writer and mover share it: the tables over the index.
+//!
+//! What it keeps true:
+//! - A reader sees every batch whole or not at all: the writer adds a group under the tables' lock, and a scan holds it.
+//! - Once the index has failed, nothing is answered from it and nothing is committed; its checkpoint is gone, so that a restart
+//!   rebuilds it from the log.
+
+use super::checkpoint::{Checkpoint, Paths};
+use super::index::Index;
+use super::table::{Mark, Table, Tables};
+use crate::metadata::Entry;
+use bytes::Bytes;
+use protocol::{Error, ErrorKind, Result};
+use segments::durable;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+#[derive(Debug)]
+pub(super) struct State {
+    paths: Paths,
+    index: Index,
+    tables: RwLock<Tables>,
+    /// Taken after `tables`, never before.
+    moves: Mutex<Moves>,
+    moved: Condvar,
+}
+
+/// How far the index is.
+#[derive(Debug)]
+struct Moves {
+    /// What the checkpoint file says.
+    checkpoint: Checkpoint,
+    /// Whether a frozen table is on its way.
+    under_way: bool,
+    /// Why the index can no longer be used.
+    failed: Option<String>,
+}
+
+/// Locks are never held across code that panics half-way through a change: a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    pub fn new(paths: Paths, index: Index, tables: Tables, checkpoint: Checkpoint) -> State {
+        let moves = Mutex::new(Moves { checkpoint, under_way: false, failed: None });
+        State { paths, index, tables: RwLock::new(tables), moves, moved: Condvar::new() }
+    }
+
+    pub fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn tables_mut(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        if let Some(slot) = self.tables().get(key) {
+            return Ok(slot.clone());
+        }
+        // What is in neither table is in the index, now and whenever a table is moved there.
+        self.in_index(|index| index.get(key))
+    }
+
+    /// The revision of `key` under the lock that `tables` stands for.
+    pub fn revision(&self, tables: &Tables, key: &[u8]) -> Result<Option<u64>> {
+        match tables.get(key) {
+            Some(slot) => Ok(slot.as_ref().map(|entry| entry.revision)),
+            None => Ok(self.in_index(|index| index.get(key))?.map(|entry| entry.revision)),
+        }
+    }
+
+    /// Live entries of `[from, to)` in order, until there are `entries_max` or their bytes reach `bytes_max`.
+    pub fn scan(&self, from: &[u8], to: &[u8], entries_max: usize, bytes_max: usize) -> Result<Vec<(Bytes, Entry)>> {
+        let mut found = Vec::new();
+        if from >= to || entries_max == 0 {
+            return Ok(found);
+        }
+        let tables = self.tables();
+        self.in_index(|index| {
+            index.range(from, to, |entries| {
+                let mut bytes = 0;
+                for entry in tables.entries(from, to, entries) {
+                    let (key, entry) = entry?;
+                    bytes += key.len() + entry.value.len();
+                    found.push((key, entry));
+                    if found.len() == entries_max || bytes >= bytes_max {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        Ok(found)
+    }
+
+    /// Calls the index, unless it has failed; an error of it is its last.
+    fn in_index<T>(&self, call: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        call(&self.index).inspect_err(|error| self.distrust(error))
+    }
+
+    /// Has the index rebuilt by the next start.
+    fn distrust(&self, error: &Error) {
+        let mut moves = lock(&self.moves);
+        if moves.failed.is_some() || self.index.is_closed() {
+            return;
+        }
+        moves.failed = Some(error.message.clone());
+        tracing::error!(%error, "metadata index failed: no commits until a restart rebuilds it");
+        if let Err(error) = durable::remove_file(&self.paths.checkpoint) {
+            tracing::error!(%error, "the checkpoint of a failed metadata index remains: delete the index before a restart");
+        }
+        drop(moves);
+        self.moved.notify_all();
+    }
+
+    /// `Unavailable` once the index has failed.
+    pub fn require_index(&self) -> Result<()> {
+        match &lock(&self.moves).failed {
+            Some(message) => Err(Error::unavailable(format!("{message}; nothing is committed until a restart"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Freezes the active table so that it can be moved. `None` while another one is under way, unless `wait`.
+    pub fn freeze(&self, wait: bool) -> Result<Option<(Arc<Table>, Mark)>> {
+        let mut moves = lock(&self.moves);
+        while wait && moves.under_way && moves.failed.is_none() {
+            moves = self.moved.wait(moves).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(message) = &moves.failed {
+            return Err(Error::new(ErrorKind::Unavailable, message.clone()));
+        }
+        if moves.under_way {
+            return Ok(None);
+        }
+        moves.under_way = true;
+        drop(moves);
+        let mut tables = self.tables_mut();
+        let table = Arc::new(std::mem::take(&mut tables.active));
+        tables.frozen = Some(Arc::clone(&table));
+        Ok(Some((table, tables.mark)))
+    }
+
+    /// Moves a frozen table into the index and notes how far that is.
+    pub fn move_frozen(&self, table: &Table, mark: Mark, snapshot_bytes: u64) {
+        if let Err(error) = self.index.apply(table, mark.sequence) {
+            return self.distrust(&error);
+        }
+        let mut moves = lock(&self.moves);
+        if moves.failed.is_some() {
+            return;
+        }
+        let checkpoint = Checkpoint::at(mark, &moves.checkpoint.boot, snapshot_bytes);
+        match checkpoint.write(&self.paths.checkpoint) {
+            Ok(()) => moves.checkpoint = checkpoint,
+            // The index is ahead of its checkpoint: a restart replays a little more.
+            Err(error) => tracing::warn!(%error, "metadata checkpoint not written"),
+        }
+        drop(moves);
+        self.tables_mut().frozen = None;
+        lock(&self.moves).under_way = false;
+        self.moved.notify_all();
+    }
+
+    /// The segment from which a restart replays the log.
+    pub fn replay_segment(&self) -> u32 {
+        lock(&self.moves).checkpoint.segment
+    }
+
+    /// Closes the index; once it is durable, says so in a clean checkpoint.
+    pub fn close(&self) -> Result<()> {
+        self.index.close()?;
+        let moves = lock(&self.moves);
+        if moves.failed.is_some() || moves.under_way {
+            return Ok(());
+        }
+        Checkpoint { clean: true, ..moves.checkpoint.clone() }.write(&self.paths.checkpoint)
+    }
+}
