@@ -52,6 +52,7 @@ enum Kind {
     Read,
     Write,
     Other,
+    Probe,
 }
 
 impl Member {
@@ -101,7 +102,7 @@ impl Member {
     /// Stores shards; see [`Node::put`].
     pub async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
         let sizes: Vec<u64> = shards.iter().map(|shard| shard.data.len() as u64).collect();
-        let result = self.watched(Kind::Write, self.node.put(shards), failed_puts).await;
+        let result = self.watched(Kind::Write, self.node.put(shards), |outcomes| judge_outcomes(outcomes)).await;
         if let Ok(outcomes) = &result {
             let stored = sizes.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(size, _)| size).sum();
             self.stored_bytes.fetch_add(stored, Ordering::Relaxed);
@@ -122,7 +123,7 @@ impl Member {
 
     /// Deletes shards; see [`Node::delete`].
     pub async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
-        self.watched(Kind::Other, self.node.delete(ids), failed_puts).await
+        self.watched(Kind::Other, self.node.delete(ids), |outcomes| judge_outcomes(outcomes)).await
     }
 
     /// A page of its shards; see [`Node::list`].
@@ -154,7 +155,7 @@ impl Member {
 
     /// A probe is watched as other calls are, but goes to nodes that are not admitted, too.
     pub(super) async fn watched_probe<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.watched_unchecked(Kind::Other, call, answered).await
+        self.watched_unchecked(Kind::Probe, call, answered).await
     }
 
     async fn watched_unchecked<T>(
@@ -196,7 +197,7 @@ impl Member {
         let average = match kind {
             Kind::Read => Some(&mut vitals.reads),
             Kind::Write => Some(&mut vitals.writes),
-            Kind::Other => None,
+            Kind::Other | Kind::Probe => None,
         };
         match (average, outcome) {
             (Some(average), Some(Outcome::Answered)) => average.add(elapsed, now),
@@ -205,7 +206,7 @@ impl Member {
         }
         let change = vitals.breaker.end(ticket, outcome, now);
         let was_down = vitals.health() == Health::Down;
-        let changed = outcome.is_some_and(|outcome| vitals.note(outcome, message, now));
+        let changed = outcome.is_some_and(|outcome| vitals.note(kind != Kind::Probe, outcome, message, now));
         let is_up = was_down && vitals.health() != Health::Down;
         drop(vitals);
         if changed {
@@ -296,7 +297,7 @@ fn answered<T>(_: &T) -> Outcome {
     Outcome::Answered
 }
 
-fn failed_puts(outcomes: &Vec<PutOutcome>) -> Outcome {
+fn judge_outcomes(outcomes: &[PutOutcome]) -> Outcome {
     let failed = |outcome: &PutOutcome| matches!(outcome, Err(ErrorKind::Unavailable | ErrorKind::Unknown));
     if outcomes.iter().any(failed) { Outcome::Failed } else { Outcome::Answered }
 }

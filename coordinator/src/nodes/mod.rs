@@ -14,6 +14,8 @@ mod probe;
 pub mod registry;
 mod report;
 pub mod request_id;
+#[cfg(test)]
+mod tests;
 mod vitals;
 
 pub use breaker::Refused;

@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt};
 use protocol::{DiskId, Error, ErrorKind, NodeHealth, NodeId, Result};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 /// How long one probe may take.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -71,11 +71,13 @@ impl Nodes {
         stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).collect::<()>().await;
     }
 
-    /// Probes all nodes every `every`, and the unreachable ones every [`UNREACHABLE_PROBE_EVERY`], until it is dropped.
+    /// Probes all nodes every `every`, and the unreachable ones every [`UNREACHABLE_PROBE_EVERY`], until it is dropped. The first
+    /// round is [`Nodes::probe_all`] at the start, which the caller awaits.
     pub async fn watch(&self, every: Duration) {
-        let mut rounds = interval(every);
+        let now = Instant::now();
+        let mut rounds = interval_at(now + every, every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut between = interval(UNREACHABLE_PROBE_EVERY);
+        let mut between = interval_at(now + UNREACHABLE_PROBE_EVERY, UNREACHABLE_PROBE_EVERY);
         between.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -172,7 +174,7 @@ impl Member {
             Ok(health) => {
                 vitals.identity = Identity::Admitted;
                 vitals.health = Some(health.clone());
-                (vitals.probe_failed, vitals.full, vitals.error) = (false, false, None);
+                (vitals.probe_failed, vitals.suspect, vitals.full, vitals.error) = (false, false, false, None);
                 self.restart_free_bytes();
             }
             Err(error) => {
@@ -186,6 +188,7 @@ impl Member {
         let (health, identity) = (vitals.health(), vitals.identity.clone());
         drop(vitals);
         self.raise_changes();
+        // A change is told once, not at every probe.
         if identity != identity_before
             && let Identity::Refused(reason) = &identity
         {

@@ -112,16 +112,15 @@ impl Vitals {
         }
     }
 
-    /// Takes note of a call's outcome; true if the node's health is another one now.
-    pub(super) fn note(&mut self, outcome: Outcome, error: Option<&str>, now: Instant) -> bool {
+    /// Takes note of a call's outcome; true if the node's health is another one now. The good answer to a probe clears nothing
+    /// yet: it may come from another disk.
+    pub(super) fn note(&mut self, clears: bool, outcome: Outcome, error: Option<&str>, now: Instant) -> bool {
         let before = self.health();
         match outcome {
             Outcome::Answered => {
-                self.suspect = false;
                 self.last_answer = Some(now);
-                if self.identity == Identity::Admitted {
-                    self.probe_failed = false;
-                    self.error = None;
+                if clears && self.identity == Identity::Admitted {
+                    (self.probe_failed, self.suspect, self.error) = (false, false, None);
                 }
             }
             Outcome::Failed | Outcome::Refused => {

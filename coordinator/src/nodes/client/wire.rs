@@ -268,7 +268,7 @@ impl Wire {
             pieces => {
                 let length: usize = pieces.iter().map(Bytes::len).sum();
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-                let pieces = pieces.to_vec().into_iter().map(Ok::<Bytes, Infallible>);
+                let pieces: Vec<_> = pieces.iter().cloned().map(Ok::<Bytes, Infallible>).collect();
                 *request.body_mut() = Some(Body::wrap_stream(stream::iter(pieces)));
             }
         }

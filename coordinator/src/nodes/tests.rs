@@ -1,0 +1,492 @@
+use super::breaker::OPEN_FOR;
+use super::{GIVEN_UP_COUNTS_AFTER, KnownNodes, Member, MemberConfig, Nodes, PROBE_TIMEOUT, Refused, SNAPSHOT_FOR};
+use crate::placement::{Circuit, Health};
+use async_trait::async_trait;
+use bytes::Bytes;
+use protocol::{
+    ByteRange, ChunkId, Clock, ClusterId, DiskId, Error, ErrorKind, Node, NodeHealth, NodeId, NodeStatus, PutOutcome,
+    Result, Shard, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(7));
+const FREE_BYTES: u64 = 1 << 30;
+
+/// A node that answers as it is told.
+#[derive(Clone)]
+struct Fake {
+    health: NodeHealth,
+    /// What every call answers, if not what it should.
+    fails: Option<ErrorKind>,
+    refused: bool,
+    takes: Duration,
+    outcome: PutOutcome,
+}
+
+struct FakeNode(Mutex<Fake>);
+
+impl FakeNode {
+    fn set(&self, change: impl FnOnce(&mut Fake)) {
+        change(&mut self.0.lock().unwrap());
+    }
+
+    async fn answer<T>(&self, value: impl FnOnce(Fake) -> T) -> Result<T> {
+        let fake = self.0.lock().unwrap().clone();
+        sleep(fake.takes).await;
+        match fake.fails {
+            Some(kind) if fake.refused => Err(Error::caused(kind, "connection refused", Refused)),
+            Some(kind) => Err(Error::new(kind, "as told")),
+            None => Ok(value(fake)),
+        }
+    }
+}
+
+#[async_trait]
+impl Node for FakeNode {
+    async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
+        self.answer(|fake| vec![fake.outcome; shards.len()]).await
+    }
+    async fn get(&self, _: ShardId, _: Option<ByteRange>) -> Result<Bytes> {
+        self.answer(|_| "bytes".into()).await
+    }
+    async fn head(&self, id: ShardId) -> Result<ShardHead> {
+        self.answer(|_| ShardHead { id, length: 5, crc: 0 }).await
+    }
+    async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
+        self.answer(|fake| vec![fake.outcome; ids.len()]).await
+    }
+    async fn list(&self, _: Option<ShardId>, _: usize) -> Result<ShardPage> {
+        self.answer(|_| ShardPage::default()).await
+    }
+    async fn verify(&self, _: VerifyCursor, _: u64) -> Result<VerifyReport> {
+        self.answer(|_| VerifyReport::default()).await
+    }
+    async fn copy_from(&self, _: ShardId, _: &str) -> Result<()> {
+        self.answer(|_| ()).await
+    }
+    async fn health(&self) -> Result<NodeHealth> {
+        self.answer(|fake| fake.health).await
+    }
+}
+
+struct Still;
+
+impl Clock for Still {
+    fn now_ms(&self) -> u64 {
+        1_000_000
+    }
+    fn random(&self) -> u128 {
+        0
+    }
+}
+
+/// Accepts a node's first disk, and a new one if the node says it was replaced.
+#[derive(Default)]
+struct Disks(Mutex<BTreeMap<NodeId, DiskId>>);
+
+#[async_trait]
+impl KnownNodes for Disks {
+    async fn admit(&self, health: &NodeHealth, _: &str) -> Result<()> {
+        let mut disks = self.0.lock().unwrap();
+        match disks.get(&health.node) {
+            Some(disk) if *disk != health.disk && !health.replaced => Err(Error::denied("another disk")),
+            _ => {
+                disks.insert(health.node.clone(), health.disk);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn id(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+fn healthy(name: &str) -> NodeHealth {
+    NodeHealth {
+        node: id(name),
+        cluster: CLUSTER,
+        disk: DiskId(Uuid::from_u128(name.len() as u128 + 100)),
+        replaced: false,
+        status: NodeStatus::Ok,
+        zone: format!("zone-of-{name}"),
+        capacity_bytes: 2 * FREE_BYTES,
+        used_bytes: FREE_BYTES,
+        free_bytes: FREE_BYTES,
+        shards: 3,
+        segments: 1,
+        poisoned_segments: 0,
+        fsync_us: 100,
+        version: "1.2.3".to_owned(),
+    }
+}
+
+/// Nodes n1 … by their fakes; those of the configuration without a name are given as "?".
+fn cluster_of(names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {
+    let mut fakes = Vec::new();
+    let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
+    for (n, name) in (1..).zip(names) {
+        let health = healthy(&format!("n{n}"));
+        let fake = Fake { health, fails: None, refused: false, takes: Duration::ZERO, outcome: Ok(()) };
+        let fake = Arc::new(FakeNode(Mutex::new(fake)));
+        let config = MemberConfig { url: format!("http://{n}"), id: name.parse().ok(), weight_percent: 100 };
+        members.push((config, Arc::clone(&fake) as Arc<dyn Node>));
+        fakes.push(fake);
+    }
+    (Nodes::new(members, CLUSTER, Arc::new(Disks::default()), Arc::new(Still)), fakes)
+}
+
+async fn probed(names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {
+    let (nodes, fakes) = cluster_of(names);
+    nodes.probe_all().await;
+    (nodes, fakes)
+}
+
+fn shard() -> Shard {
+    Shard::new(SHARD, Bytes::from(vec![0; 1000]))
+}
+
+const SHARD: ShardId = ShardId { chunk: ChunkId(Uuid::from_u128(1)), index: 0 };
+
+async fn read(member: &Member) -> Result<Bytes> {
+    member.get(SHARD, None).await
+}
+
+fn fail(fake: &FakeNode) {
+    fake.set(|fake| fake.fails = Some(ErrorKind::Unavailable));
+}
+
+fn refuse(fake: &FakeNode) {
+    fake.set(|fake| (fake.fails, fake.refused) = (Some(ErrorKind::Unavailable), true));
+}
+
+fn recover(fake: &FakeNode) {
+    fake.set(|fake| (fake.fails, fake.refused, fake.takes) = (None, false, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_used_only_after_it_showed_who_it_is() {
+    let (nodes, _) = cluster_of(&["n1", "?"]);
+    let member = nodes.member(&id("n1")).unwrap();
+    assert_eq!(read(&member).await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert!(!member.available());
+    assert!(nodes.member(&id("n2")).is_none(), "its name is not known yet");
+    assert_eq!(nodes.candidates()[0].health, Health::Down);
+    nodes.probe_all().await;
+    assert_eq!(read(&member).await.unwrap(), "bytes");
+    assert!(member.available());
+    assert_eq!(nodes.registered(), [id("n1"), id("n2")]);
+    let candidates = nodes.candidates();
+    assert_eq!(candidates.len(), 2);
+    assert_eq!((candidates[1].zone.as_str(), candidates[1].free_bytes), ("zone-of-n2", FREE_BYTES));
+    assert!(candidates.iter().all(|node| node.health == Health::Healthy && node.accepts_writes));
+    assert!(nodes.unreachable().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_who_it_should_be_is_neither_read_nor_written() {
+    let (nodes, fakes) = cluster_of(&["n1", "n9", "?", "?"]);
+    fakes[0].set(|fake| fake.health.cluster = ClusterId(Uuid::from_u128(8)));
+    fakes[3].set(|fake| fake.health.node = id("n3"));
+    nodes.probe_all().await;
+    let status = nodes.status();
+    let errors: Vec<&str> = status.iter().map(|node| node.error.as_deref().unwrap_or("")).collect();
+    assert!(errors[0].contains("belongs to cluster 00000000-0000-0000-0000-000000000008"), "{errors:?}");
+    assert_eq!(errors[1], "http://2 should be node n9 but says it is n2");
+    assert_eq!(errors[3], "http://4 says it is n3, but that is http://3");
+    assert_eq!(status.iter().map(|node| node.healthy).collect::<Vec<_>>(), [false, false, true, false]);
+    for name in ["n1", "n9"] {
+        let member = nodes.member(&id(name)).unwrap();
+        assert_eq!(read(&member).await.unwrap_err().kind, ErrorKind::Denied);
+        assert_eq!(member.put(vec![shard()]).await.unwrap_err().kind, ErrorKind::Denied);
+        assert_eq!(member.copy_from(SHARD, "http://3").await.unwrap_err().kind, ErrorKind::Denied);
+    }
+    recover(&fakes[0]);
+    fakes[0].set(|fake| fake.health.cluster = CLUSTER);
+    nodes.probe_all().await;
+    assert!(read(&nodes.member(&id("n1")).unwrap()).await.is_ok(), "right again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_swapped_disk_is_refused_unless_the_node_says_it_was_replaced() {
+    let (nodes, fakes) = probed(&["n1"]).await;
+    fakes[0].set(|fake| fake.health.disk = DiskId(Uuid::from_u128(5)));
+    nodes.probe_all().await;
+    assert_eq!(nodes.status()[0].error.as_deref(), Some("another disk"));
+    assert_eq!(nodes.unreachable(), BTreeSet::from([id("n1")]));
+    fakes[0].set(|fake| fake.health.replaced = true);
+    nodes.probe_all().await;
+    assert_eq!(nodes.status()[0].error, None);
+    assert!(nodes.unreachable().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn failing_calls_make_a_node_suspect_then_open_and_probes_close_it_again() {
+    let (nodes, fakes) = probed(&["n1", "n2"]).await;
+    let member = nodes.member(&id("n1")).unwrap();
+    let state = || (nodes.candidates()[0].health, nodes.candidates()[0].circuit);
+    fail(&fakes[0]);
+    read(&member).await.unwrap_err();
+    assert_eq!(state(), (Health::Suspect, Circuit::Closed), "seen at once, not after the next snapshot");
+    for _ in 0..9 {
+        read(&member).await.unwrap_err();
+    }
+    assert_eq!(state(), (Health::Suspect, Circuit::Open));
+    assert!(!member.available());
+    assert_eq!(nodes.unreachable(), BTreeSet::from([id("n1")]));
+    assert_eq!(nodes.status()[0].error.as_deref(), Some("as told"));
+    recover(&fakes[0]);
+    nodes.probe_all().await;
+    assert_eq!(state(), (Health::Healthy, Circuit::Open), "open until 30 s have passed");
+    assert_eq!(read(&member).await.unwrap(), "bytes", "an open breaker stops no one who has nowhere else to go");
+    sleep(OPEN_FOR).await;
+    nodes.probe_unreachable().await;
+    assert_eq!(state(), (Health::Healthy, Circuit::Closed), "the probe made the trial calls");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_refused_is_back_as_soon_as_it_answers() {
+    let (nodes, fakes) = probed(&["n1"]).await;
+    let member = nodes.member(&id("n1")).unwrap();
+    refuse(&fakes[0]);
+    for _ in 0..3 {
+        read(&member).await.unwrap_err();
+    }
+    assert_eq!(member.circuit(), Circuit::Open);
+    nodes.probe_all().await;
+    assert_eq!(nodes.candidates()[0].health, Health::Down);
+    recover(&fakes[0]);
+    nodes.probe_unreachable().await;
+    assert_eq!((member.circuit(), nodes.candidates()[0].health), (Circuit::Closed, Health::Healthy));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_watch_notices_a_node_that_dies_and_one_that_comes_back() {
+    let (nodes, fakes) = probed(&["n1", "n2", "n3"]).await;
+    let watched = async {
+        refuse(&fakes[1]);
+        sleep(Duration::from_secs(31)).await;
+        assert_eq!(nodes.unreachable(), BTreeSet::from([id("n2")]));
+        recover(&fakes[1]);
+        sleep(Duration::from_secs(3)).await;
+        assert!(nodes.unreachable().is_empty(), "asked again long before the next round");
+    };
+    tokio::select! {
+        () = nodes.watch(Duration::from_secs(30)) => unreachable!("it ends with its caller"),
+        () = watched => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_of_probes_ends_whatever_the_nodes_do() {
+    let (nodes, fakes) = probed(&["n1", "n2", "n3"]).await;
+    fakes[0].set(|fake| fake.takes = Duration::from_secs(1000));
+    fakes[1].set(|fake| fake.takes = Duration::from_secs(1));
+    timeout(PROBE_TIMEOUT + Duration::from_millis(1), nodes.probe_all()).await.expect("ended");
+    assert_eq!(nodes.unreachable(), BTreeSet::from([id("n1")]));
+    assert!(nodes.status()[0].error.as_deref().unwrap().contains("no answer within 2000 ms"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_order_is_fastest_first_and_drops_no_one() {
+    let (nodes, fakes) = probed(&["n1", "n2", "n3", "n4", "n5", "n6"]).await;
+    for (n, fake) in fakes.iter().enumerate() {
+        fake.set(|fake| fake.takes = Duration::from_millis(10 * (6 - n as u64)));
+        let member = nodes.member(&id(&format!("n{}", n + 1))).unwrap();
+        read(&member).await.unwrap();
+    }
+    let all: Vec<NodeId> = ["n1", "ghost", "n2", "n3", "n4", "n5", "n6"].map(id).into();
+    let order = |nodes: &Nodes| nodes.read_order(&all).iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!(order(&nodes), "n6 n5 n4 n3 n2 n1 ghost");
+    refuse(&fakes[5]); // down
+    nodes.probe_all().await;
+    fail(&fakes[4]); // open
+    fail(&fakes[3]); // suspect
+    for _ in 0..12 {
+        read(&nodes.member(&id("n5")).unwrap()).await.unwrap_err();
+    }
+    read(&nodes.member(&id("n4")).unwrap()).await.unwrap_err();
+    assert_eq!(order(&nodes), "n3 n2 n1 n4 n5 n6 ghost");
+    assert_eq!(nodes.read_order(&[]), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_slow_once_is_tried_again() {
+    let (nodes, fakes) = probed(&["n1", "n2"]).await;
+    fakes[0].set(|fake| fake.takes = Duration::from_millis(20));
+    fakes[1].set(|fake| fake.takes = Duration::from_millis(5));
+    let both = [id("n1"), id("n2")];
+    let mut first = BTreeSet::new();
+    for name in ["n1", "n2"] {
+        read(&nodes.member(&id(name)).unwrap()).await.unwrap();
+    }
+    assert_eq!(nodes.read_order(&both)[0], id("n2"));
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        let order = nodes.read_order(&both);
+        read(&nodes.member(&order[0]).unwrap()).await.unwrap();
+        first.insert(order[0].clone());
+    }
+    assert_eq!(first.len(), 2, "the slower one had its turn, in case it is not slow any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_under_way_and_slow_writes_raise_the_load() {
+    let (nodes, fakes) = probed(&["n1", "n2", "n3", "n4"]).await;
+    fakes[0].set(|fake| fake.takes = Duration::from_millis(100));
+    fakes[1].set(|fake| fake.takes = Duration::from_millis(9));
+    for n in 1..=4 {
+        let member = nodes.member(&id(&format!("n{n}"))).unwrap();
+        assert_eq!(member.put(vec![shard()]).await.unwrap(), [Ok(())]);
+    }
+    sleep(SNAPSHOT_FOR).await;
+    let loads: Vec<u32> = nodes.candidates().iter().map(|node| node.load_percent).collect();
+    assert!(loads[0] > 500 && loads[1] < 50 && loads[2] == 0, "{loads:?}");
+    let busy = nodes.member(&id("n3")).unwrap();
+    fakes[2].set(|fake| fake.takes = Duration::from_millis(200));
+    let calls = (0..64).map(|_| read(&busy));
+    let watched = async {
+        sleep(Duration::from_millis(100)).await;
+        let candidates = nodes.candidates();
+        assert_eq!((candidates[2].load_percent, candidates[3].load_percent), (100, 0));
+    };
+    tokio::join!(futures_util::future::join_all(calls), watched);
+    assert_eq!(nodes.status()[2].in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_given_up_late_counts_as_failed_and_one_given_up_early_does_not() {
+    let (nodes, fakes) = probed(&["n1"]).await;
+    let member = nodes.member(&id("n1")).unwrap();
+    fakes[0].set(|fake| fake.takes = Duration::from_secs(100));
+    for _ in 0..20 {
+        timeout(GIVEN_UP_COUNTS_AFTER / 2, read(&member)).await.unwrap_err();
+    }
+    assert_eq!((member.circuit(), nodes.candidates()[0].health), (Circuit::Closed, Health::Healthy));
+    for _ in 0..10 {
+        timeout(GIVEN_UP_COUNTS_AFTER, read(&member)).await.unwrap_err();
+    }
+    assert_eq!(member.circuit(), Circuit::Open, "a node that hangs is noticed though every caller turned away in time");
+    assert!(nodes.status()[0].read_latency_us > 500_000);
+    assert_eq!(nodes.status()[0].in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_node_takes_no_new_shards_until_it_has_room_again() {
+    let (nodes, fakes) = probed(&["n1"]).await;
+    let member = nodes.member(&id("n1")).unwrap();
+    fakes[0].set(|fake| fake.outcome = Err(ErrorKind::Full));
+    for _ in 0..20 {
+        assert_eq!(member.put(vec![shard()]).await.unwrap(), [Err(ErrorKind::Full)]);
+    }
+    let candidates = nodes.candidates();
+    assert!(!candidates[0].accepts_writes);
+    assert_eq!(
+        (candidates[0].health, candidates[0].circuit),
+        (Health::Healthy, Circuit::Closed),
+        "full is not failing"
+    );
+    assert_eq!(nodes.status()[0].status, Some(NodeStatus::Full));
+    fakes[0].set(|fake| fake.outcome = Ok(()));
+    member.put(vec![shard()]).await.unwrap();
+    assert!(nodes.candidates()[0].accepts_writes, "a write found room");
+    fakes[0].set(|fake| fake.health.status = NodeStatus::ReadOnly);
+    nodes.probe_all().await;
+    assert!(!nodes.candidates()[0].accepts_writes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_since_the_last_probe_is_not_free_any_more() {
+    let (nodes, fakes) = probed(&["n1"]).await;
+    let member = nodes.member(&id("n1")).unwrap();
+    member.put(vec![shard(), shard()]).await.unwrap();
+    sleep(SNAPSHOT_FOR).await;
+    assert_eq!(nodes.candidates()[0].free_bytes, FREE_BYTES - 2000);
+    fakes[0].set(|fake| fake.health.free_bytes = FREE_BYTES - 5000);
+    nodes.probe_all().await;
+    assert_eq!(nodes.candidates()[0].free_bytes, FREE_BYTES - 5000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_outcome_within_a_batch_counts_and_a_missing_shard_does_not() {
+    let (nodes, fakes) = probed(&["n1", "n2"]).await;
+    let (first, second) = (nodes.member(&id("n1")).unwrap(), nodes.member(&id("n2")).unwrap());
+    fakes[0].set(|fake| fake.outcome = Err(ErrorKind::Unavailable));
+    fakes[1].set(|fake| fake.fails = Some(ErrorKind::NotFound));
+    for _ in 0..10 {
+        first.put(vec![shard()]).await.unwrap();
+        assert_eq!(read(&second).await.unwrap_err().kind, ErrorKind::NotFound);
+    }
+    assert_eq!((first.circuit(), second.circuit()), (Circuit::Open, Circuit::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_tells_what_people_ask_for() {
+    let (nodes, fakes) = probed(&["n1", "?"]).await;
+    refuse(&fakes[1]);
+    nodes.probe_all().await;
+    sleep(Duration::from_secs(5)).await;
+    let json = serde_json::to_value(nodes.status()).unwrap();
+    assert_eq!(json[0]["id"], "n1");
+    assert_eq!(json[0]["healthy"], true);
+    assert_eq!(json[0]["circuitState"], "CLOSED");
+    assert_eq!(json[0]["error"], serde_json::Value::Null);
+    assert_eq!(json[0]["last_seen_ms"], 1_000_000 - 5_000);
+    assert_eq!(json[0]["zone"], "zone-of-n1");
+    assert_eq!(json[1]["error"], "connection refused");
+    assert_eq!(json[1]["health"], "down");
+    assert_eq!(json[1]["free_bytes"], FREE_BYTES, "the last it told");
+}
+
+/// Keeps what is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn count(&self, words: &[&str]) -> usize {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_probe_is_told_at_info_and_every_change_once_as_a_degradation() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let (nodes, fakes) = probed(&["n1", "n2"]).await;
+    assert_eq!(log.count(&["INFO", "health check passed"]), 2);
+    refuse(&fakes[0]);
+    for _ in 0..4 {
+        nodes.probe_all().await;
+    }
+    assert_eq!(log.count(&["INFO", "health check failed", "n1", "connection refused"]), 4);
+    assert_eq!(log.count(&["WARN degradation", "node is down", "n1"]), 1);
+    assert_eq!(log.count(&["WARN degradation", "circuit breaker opened", "n1"]), 1);
+    recover(&fakes[0]);
+    nodes.probe_unreachable().await;
+    assert_eq!(log.count(&["INFO degradation", "node is up again", "n1"]), 1);
+    assert_eq!(log.count(&["INFO degradation", "tries the node again", "HALF_OPEN", "n1"]), 1);
+    assert_eq!(log.count(&["INFO degradation", "circuit breaker closed", "n1"]), 1);
+    fakes[1].set(|fake| fake.health.disk = DiskId(Uuid::from_u128(1)));
+    nodes.probe_all().await;
+    nodes.probe_all().await;
+    assert_eq!(log.count(&["WARN degradation", "node refused", "n2", "another disk"]), 1);
+    assert_eq!(log.count(&["degradation"]), 6, "nothing else: {}", String::from_utf8_lossy(&log.0.lock().unwrap()));
+}
