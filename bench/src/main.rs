@@ -115,7 +115,7 @@ struct SuiteArgs {
     /// Longer runs, a 4 GiB upload, a node with a million shards.
     #[arg(long)]
     full: bool,
-    /// A directory with plain tars of successive releases of a package.
+    /// A directory with a directory for each package, in it plain tars of its successive releases.
     #[arg(long)]
     releases: Option<PathBuf>,
     /// The storage node's program, for the restarts; by default the one beside this program.

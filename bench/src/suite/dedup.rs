@@ -12,65 +12,64 @@ use std::path::{Path, PathBuf};
 const REDUCTION_MIN: f64 = 18.0;
 /// The upload may cost as much as any other.
 const CPU_S_PER_GIB_MAX: f64 = 4.0;
-/// They are versions of this file.
-const NAME: &str = "bench-releases.tar";
+/// A package is large if its releases have as many bytes together; smaller ones are figures to know.
+const LARGE_BYTES: u64 = 64 << 20;
 
 impl Suite<'_> {
-    /// Stores all releases and compares what they are with what is kept.
+    /// Every package in the directory of releases.
     pub(super) fn releases(&mut self) -> io::Result<()> {
-        let what = "successive releases of a package: bytes sent ÷ bytes kept, before replication";
-        let Some(dir) = &self.options.releases else {
-            self.add(Row::skipped(what, "no releases could be fetched"));
-            return Ok(());
+        let packages = match &self.options.releases {
+            Some(dir) => sorted(dir)?,
+            None => Vec::new(),
         };
-        let releases = tars(dir)?;
-        if releases.is_empty() {
-            self.add(Row::skipped(what, format!("no tar in {}", dir.display())));
-            return Ok(());
+        if packages.is_empty() {
+            self.add(Row::skipped("successive releases of a package: sent ÷ kept", "no releases could be fetched"));
         }
-        let name = package_of(&releases[0]);
+        packages.iter().try_for_each(|package| self.releases_of(package))
+    }
+
+    /// Stores all releases of one package and compares what they are with what is kept.
+    fn releases_of(&mut self, package: &Path) -> io::Result<()> {
+        let releases = sorted(package)?;
+        let name = package.file_name().and_then(|name| name.to_str()).unwrap_or("a package");
         tell(&format!("{} releases of {name}", releases.len()));
         let before = self.cluster.settled_used_bytes()?;
-        let (sent, cost) = self.cluster.servers.charge(|| self.put_all(&releases));
+        let (sent, cost) = self.cluster.servers.charge(|| self.put_all(name, &releases));
         let sent_bytes = sent?;
-        let kept_bytes = self.cluster.settled_used_bytes()?.saturating_sub(before).max(1) / COPIES;
+        let kept_bytes = self.cluster.settled_used_bytes()?.saturating_sub(before) as f64 / COPIES as f64;
 
         let what = format!("{} releases of {name} ({:.0} MB of tars)", releases.len(), sent_bytes as f64 / 1e6);
-        let reduction = Quantity(sent_bytes as f64 / kept_bytes.max(1) as f64, Unit::Times);
-        let least = Quantity(REDUCTION_MIN, Unit::Times);
-        self.add(Row::at_least(format!("{what}: sent ÷ kept, before replication"), reduction, least, ""));
+        let reduction = Quantity(sent_bytes as f64 / kept_bytes.max(1.0), Unit::Times);
+        let what_kept = format!("{what}: sent ÷ kept, before replication");
+        self.add(if sent_bytes >= LARGE_BYTES {
+            Row::at_least(what_kept, reduction, Quantity(REDUCTION_MIN, Unit::Times), "")
+        } else {
+            Row::figure(what_kept, reduction)
+        });
         let cpu = Quantity(cost.server_cpu.as_secs_f64() * GIB as f64 / sent_bytes as f64, Unit::CpuSPerGib);
         let most = Quantity(CPU_S_PER_GIB_MAX, Unit::CpuSPerGib);
         self.add(Row::at_most(format!("{what}: server CPU"), cpu, most, ""));
         Ok(())
     }
 
-    fn put_all(&self, releases: &[PathBuf]) -> io::Result<u64> {
+    /// They are versions of one file.
+    fn put_all(&self, package: &str, releases: &[PathBuf]) -> io::Result<u64> {
         let mut session = Session::new(self.cluster.driver.clone());
         let mut sent_bytes = 0;
         for path in releases {
             let length_bytes = fs::metadata(path)?.len();
-            session.put(NAME, &Body::File { path: path.clone(), length_bytes })?;
+            session.put(&format!("{package}.tar"), &Body::File { path: path.clone(), length_bytes })?;
             sent_bytes += length_bytes;
         }
         Ok(sent_bytes)
     }
 }
 
-/// The tars in a directory, by name.
-fn tars(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries: Vec<PathBuf> = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    let mut tars: Vec<PathBuf> =
-        entries.into_iter().filter(|path| path.extension().is_some_and(|e| e == "tar")).collect();
-    tars.sort();
-    Ok(tars)
-}
-
-/// `libc` of `01-libc-0.2.170.tar`.
-fn package_of(tar: &Path) -> String {
-    let stem = tar.file_stem().and_then(|stem| stem.to_str()).unwrap_or("a package");
-    let name = stem.split_once('-').map_or(stem, |(_, name)| name);
-    name.rsplit_once('-').map_or(name, |(name, _)| name).to_owned()
+/// What lies in a directory, by name.
+fn sorted(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    entries.sort();
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -79,14 +78,13 @@ mod tests {
     use std::fs::File;
 
     #[test]
-    fn tars_come_in_the_order_of_their_names() {
+    fn releases_come_in_the_order_of_their_names() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["02-libc-0.2.171.tar", "01-libc-0.2.170.tar", "libc.crate"] {
+        for name in ["02-libc-0.2.171.tar", "10-libc-0.2.9.tar", "01-libc-0.2.170.tar"] {
             File::create(dir.path().join(name)).unwrap();
         }
-        let tars = tars(dir.path()).unwrap();
-        assert_eq!(tars.len(), 2);
-        assert!(tars[0].ends_with("01-libc-0.2.170.tar"));
-        assert_eq!(package_of(&tars[0]), "libc");
+        let names = sorted(dir.path()).unwrap().into_iter().map(|path| path.file_name().unwrap().to_owned());
+        let expected = ["01-libc-0.2.170.tar", "02-libc-0.2.171.tar", "10-libc-0.2.9.tar"];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
     }
 }

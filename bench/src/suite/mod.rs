@@ -27,7 +27,7 @@ const GIB: u64 = 1 << 30;
 pub struct Options {
     /// Longer runs, the 4 GiB upload and a node with a million shards as well.
     pub full: bool,
-    /// Plain tars of successive releases, in the order of their names.
+    /// A directory for each package, in it plain tars of its successive releases, in the order of their names.
     pub releases: Option<PathBuf>,
     /// The storage node's program, for the restarts.
     pub storage_node: PathBuf,

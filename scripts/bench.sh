@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Starts a cluster of its own, measures it and this machine in the same run, prints the table and takes the cluster down.
+#
+# What it keeps true:
+# - Limits and figures come from one run, with nothing else of ours running.
+# - A low figure is a line of the table, never an exit status: 0 means that the table was made.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+scripts/bench.sh [OPTIONS]
+
+  --quick           the default, under three minutes
+  --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
+  --data DIR        where the cluster keeps its data: empty or not there; removed afterwards   (./data-own-…)
+  --markdown FILE   writes the table as Markdown, too
+
+HOLDFAST_BIN_DIR=DIR takes the programs from DIR instead of building them.
+TEXT
+}
+
+# shellcheck source=scripts/own-cluster.sh
+source "$(dirname "${BASH_SOURCE[0]}")/own-cluster.sh"
+
+# Successive releases, as the registry has them; withdrawn ones are left out. The first is large and changes little from
+# release to release, the second changes in most of its files.
+web_sys_versions=(0.3.98 0.3.99 0.3.100 0.3.102 0.3.103 0.3.104 0.3.105 0.3.106)
+tokio_versions=(1.46.0 1.47.0 1.48.0 1.49.0 1.50.0 1.51.0 1.52.0 1.53.0)
+
+full='' data='' markdown=''
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --quick) full='' ;;
+    --full) full=1 ;;
+    --data | --markdown)
+      [[ $# -ge 2 ]] || fail "$1 needs a value"
+      printf -v "${1#--}" '%s' "$2"
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    *) fail "unknown option $1; \`scripts/bench.sh --help\` lists them" ;;
+  esac
+  shift
+done
+
+# Each release as a plain tar of its source tree: the same names and times in all, as a checkout would have them.
+fetch_releases() { # package versions
+  local package=$1 version crate number=0 target=$work/releases/$1 tree=$work/tree
+  shift
+  mkdir -p "$target" "$work/fetch/src"
+  : >"$work/fetch/src/lib.rs"
+  for version in "$@"; do
+    printf '[package]\nname = "fetch"\nedition = "2024"\n[workspace]\n[dependencies]\n%s = { version = "=%s", default-features = false }\n' \
+      "$package" "$version" >"$work/fetch/Cargo.toml"
+    rm -f "$work/fetch/Cargo.lock"
+    cargo fetch --quiet --manifest-path "$work/fetch/Cargo.toml" 2>/dev/null ||
+      cargo fetch --quiet --offline --manifest-path "$work/fetch/Cargo.toml" 2>/dev/null || return 1
+    crate=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/cache" -name "$package-$version.crate" -print -quit)
+    [[ -n $crate ]] || return 1
+    rm -rf "$tree"
+    mkdir "$tree"
+    tar -xzf "$crate" -C "$tree" --strip-components=1
+    number=$((number + 1))
+    tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$tree" \
+      -cf "$target/$(printf '%02d' "$number")-$package-$version.tar" .
+  done
+}
+
+fetch_all_releases() {
+  mkdir -p "$work/releases"
+  command -v cargo >/dev/null || return 0
+  echo "fetching releases"
+  fetch_releases web-sys "${web_sys_versions[@]}" || { echo "cannot fetch web-sys"; rm -rf "$work/releases/web-sys"; }
+  fetch_releases tokio "${tokio_versions[@]}" || { echo "cannot fetch tokio"; rm -rf "$work/releases/tokio"; }
+}
+
+start_own_cluster "$data"
+fetch_all_releases >&2
+arguments=(suite --data "$data" --storage-node "$bin/storage-node" --releases "$work/releases")
+[[ -z $full ]] || arguments+=(--full)
+[[ -z $markdown ]] || arguments+=(--markdown "$markdown")
+"$bin/bench" "${arguments[@]}"
