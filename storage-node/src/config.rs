@@ -1,0 +1,127 @@
+//! The node's settings, by `process::settings` from file, environment and flags; what each means is said in its help.
+
+use clap::Parser;
+use process::logs::Level;
+use protocol::NodeId;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps immutable shards for a Holdfast cluster.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "storage-node", version)]
+pub struct Config {
+    /// Settings file (TOML); flags and environment go before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address to serve HTTP on
+    #[arg(long, env = "HOLDFAST_NODE_LISTEN", default_value = "127.0.0.1:8081")]
+    pub listen: SocketAddr,
+
+    /// Data directory; belongs to one node of one cluster for its whole life
+    #[arg(long, env = "HOLDFAST_NODE_DATA", value_name = "DIR")]
+    pub data: PathBuf,
+
+    /// This node's name in the cluster, such as n1
+    #[arg(long, env = "HOLDFAST_NODE_ID", value_name = "NAME")]
+    pub node_id: NodeId,
+
+    /// File made by `coordinator new-cluster`: cluster id and secret
+    #[arg(long, env = "HOLDFAST_CLUSTER_FILE", value_name = "FILE")]
+    pub cluster_file: PathBuf,
+
+    /// Failure domain, such as a rack or a datacentre
+    #[arg(long, env = "HOLDFAST_NODE_ZONE", default_value = "")]
+    pub zone: String,
+
+    /// Bytes it may use in all; 0 = all that the filesystem has
+    #[arg(long, env = "HOLDFAST_NODE_CAPACITY_BYTES", value_parser = process::settings::bytes, default_value = "0")]
+    pub capacity_bytes: u64,
+
+    /// Bytes kept free for deletes and compaction; 0 = two segments or 1 % of the capacity, whichever is more
+    #[arg(long, env = "HOLDFAST_NODE_RESERVE_BYTES", value_parser = process::settings::bytes, default_value = "0")]
+    pub reserve_bytes: u64,
+
+    /// Bytes of one segment file; 0 = 64 MiB, less where the capacity is under 4 GiB
+    #[arg(long, env = "HOLDFAST_NODE_SEGMENT_BYTES", value_parser = process::settings::bytes, default_value = "0")]
+    pub segment_bytes: u64,
+
+    /// Memory for the index's cache
+    #[arg(long, env = "HOLDFAST_NODE_INDEX_CACHE_BYTES", value_parser = process::settings::bytes, default_value = "32MiB")]
+    pub index_cache_bytes: u64,
+
+    /// Segments of which more than this share is dead are rewritten
+    #[arg(long, env = "HOLDFAST_NODE_COMPACT_DEAD_SHARE", default_value = "0.5")]
+    pub compact_dead_share: f64,
+
+    /// Most bytes that compaction reads in a second
+    #[arg(long, env = "HOLDFAST_NODE_COMPACT_BYTES_PER_S", value_parser = process::settings::bytes, default_value = "64MiB")]
+    pub compact_bytes_per_s: u64,
+
+    /// Most bytes of request bodies held in memory at once; what exceeds it is answered 503
+    #[arg(long, env = "HOLDFAST_NODE_IN_FLIGHT_BYTES", value_parser = process::settings::bytes, default_value = "96MiB")]
+    pub in_flight_bytes: u64,
+
+    /// A request body that brings no byte for this long is ended
+    #[arg(long, env = "HOLDFAST_NODE_BODY_TIMEOUT_S", default_value = "30")]
+    pub body_timeout_s: u64,
+
+    /// Seconds between two local health checks
+    #[arg(long, env = "HOLDFAST_NODE_HEALTH_INTERVAL_S", default_value = "30")]
+    pub health_interval_s: u64,
+
+    /// HTTP worker threads
+    #[arg(long, env = "HOLDFAST_NODE_WORKERS", default_value = "2")]
+    pub workers: usize,
+
+    /// Start the data directory anew, whatever it holds: all shards in it are removed
+    #[arg(long)]
+    pub replace: bool,
+
+    /// What is logged
+    #[arg(long, env = "HOLDFAST_LOGLEVEL", value_enum, default_value = "error")]
+    pub loglevel: Level,
+
+    /// Base URL of a Loki to push logs to as well
+    #[arg(long, env = "HOLDFAST_LOKI_URL", value_name = "URL")]
+    pub loki_url: Option<String>,
+}
+
+impl Config {
+    /// How long a request body may bring nothing.
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s.max(1))
+    }
+
+    /// Time between two local health checks.
+    pub fn health_interval(&self) -> Duration {
+        Duration::from_secs(self.health_interval_s.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn load(args: &[&str]) -> Result<Config, clap::Error> {
+        let program = ["storage-node", "--data", "d", "--node-id", "n1", "--cluster-file", "c"];
+        process::settings::load(program.iter().chain(args).map(OsString::from))
+    }
+
+    #[test]
+    fn defaults_are_as_printed_and_the_single_dash_works() {
+        let config = load(&["-loglevel", "info", "--capacity-bytes", "2GiB"]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!(config.loglevel, Level::Info);
+        assert_eq!(config.capacity_bytes, 2 << 30);
+        assert_eq!(config.index_cache_bytes, 32 << 20);
+    }
+
+    #[test]
+    fn a_node_name_that_could_be_a_path_is_refused() {
+        assert!(load(&["--node-id", "../n1"]).is_err());
+        assert!(load(&["--segment-bytes", "many"]).is_err());
+    }
+}

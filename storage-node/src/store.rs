@@ -1,0 +1,468 @@
+//! The shards of one node: a segment log, the index over it, and the rules of the [`protocol::Node`] contract.
+//!
+//! Nothing here starts a thread or needs a runtime: [`crate::committer`] puts group commit in front of it, [`crate::upkeep`]
+//! runs what must happen later. A simulated node calls it directly, on any [`Disk`].
+//!
+//! What it keeps true:
+//! - `Ok` from a put or delete means fsynced (law 1); bytes leave only after their record was found whole (law 6).
+//! - After any crash, and with the index lost, everything acknowledged is found again (I12, I13).
+//! - A full disk refuses shards, and still takes deletes.
+
+mod scrub;
+mod space;
+mod writer;
+
+pub use writer::Arrived;
+pub(crate) use writer::{Change, Moved};
+
+use crate::compaction::Compaction;
+use crate::index::{Entry, Index, IndexConfig, Key};
+use crate::names;
+use bytes::Bytes;
+use protocol::{
+    Clock, ClusterId, DiskId, Error, ErrorKind, NodeHealth, NodeId, NodeStatus, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
+    ShardHead, ShardId, ShardPage,
+};
+use segments::{Disk, Kind, LogConfig, Position, Recovered, Scanned, SegmentInfo, SegmentLog, SegmentReader, Stamp};
+use space::{Space, SpaceLimits};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use writer::Writer;
+
+/// Shards in one page of a listing at most.
+pub const LIST_LIMIT_MAX: usize = 1000;
+/// Segments are counted this often at most while writes go on: there may be tens of thousands.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes scanned between two looks at the log's end while the index is rebuilt.
+const REBUILD_STEP_BYTES: u64 = 64 << 20;
+/// Segments are as long as this unless the operator or a small disk says otherwise.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// The shortest segment chosen for a small disk; the longest shard fits.
+const SEGMENT_BYTES_SMALL: u64 = 16 << 20;
+
+/// Settings of a store.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// The operator's name for the node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// This life of its disk.
+    pub disk: DiskId,
+    /// Whether that life began with `--replace`.
+    pub replaced: bool,
+    /// Failure domain.
+    pub zone: String,
+    /// Where the index lies; `None` keeps it in memory, and every open reads the whole log.
+    pub index_directory: Option<PathBuf>,
+    /// Memory for sled's cache.
+    pub index_cache_bytes: u64,
+    /// Bytes it may use in all; 0 = what the filesystem has.
+    pub capacity_bytes: u64,
+    /// Bytes kept free; 0 = two segments or 1 %.
+    pub reserve_bytes: u64,
+    /// Bytes of one segment; 0 = chosen by capacity.
+    pub segment_bytes: u64,
+    /// Segments of which more than this share is dead are rewritten.
+    pub compact_dead_share: f64,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The shards of one node.
+pub struct Store<D: Disk> {
+    pub(crate) config: StoreConfig,
+    pub(crate) index: Arc<Index>,
+    pub(crate) reader: SegmentReader<D>,
+    pub(crate) compaction: Mutex<Compaction>,
+    pub(crate) segment_bytes: u64,
+    writer: Mutex<Writer<D>>,
+    vitals: Mutex<Vitals>,
+}
+
+/// What health and metrics tell of the writer, without waiting for its fsync.
+#[derive(Clone, Debug, Default)]
+struct Vitals {
+    capacity_bytes: u64,
+    free_bytes: u64,
+    used_bytes: u64,
+    segments: u64,
+    poisoned_segments: u64,
+    fsync_us: u64,
+    full: bool,
+    read_only: bool,
+    counted_at: Option<Instant>,
+}
+
+/// Whether to look at every segment.
+#[derive(PartialEq, Eq)]
+enum Recount {
+    Now,
+    Sometimes,
+}
+
+impl<D: Disk> Store<D> {
+    /// Opens the store on `disk`: the index, then every record that the index does not know.
+    pub fn open(disk: D, config: StoreConfig) -> Result<Store<D>> {
+        let segment_bytes = segment_bytes(&config, &disk)?;
+        let index = Arc::new(Index::open(IndexConfig {
+            directory: config.index_directory.clone(),
+            cache_bytes: config.index_cache_bytes,
+            disk: config.disk,
+            clock: Arc::clone(&config.clock),
+        })?);
+        let stamp = Stamp { cluster: config.cluster, log: config.disk };
+        let log_config = LogConfig { name: "shards", segment_bytes, ..LogConfig::default() };
+        let from = index.position();
+        let mut replayed = Ok(());
+        let (log, report) = SegmentLog::open(disk, stamp, log_config, from, &mut |record| {
+            if let Some((key, entry)) = entry_of(&record)
+                && replayed.is_ok()
+            {
+                replayed = index.replay(key, entry, end_of(&entry));
+            }
+        })?;
+        if let Some(why) = index.begun_anew()
+            && report.records > 0
+        {
+            metrics::counter!(names::INDEX_REBUILDS).increment(1);
+            tracing::warn!(reason = why, records = report.records, "the index was rebuilt from the segments");
+        }
+        if report.damaged > 0 {
+            tracing::error!(damaged = report.damaged, first = ?report.damaged_first.first(), "segments are damaged");
+        }
+        tracing::info!(records = report.records, segments = report.segments, bytes = report.bytes, "segments read");
+        if let Err(error) = replayed {
+            index.distrust(&error.message);
+        }
+        if from.is_some_and(|from| from > log.end()) {
+            index.distrust("the index knows more than the segments hold");
+        }
+        index.apply(&[], log.end());
+        let limits = SpaceLimits {
+            capacity_bytes: config.capacity_bytes,
+            reserve_bytes: config.reserve_bytes,
+            segment_bytes,
+        };
+        let reader = log.reader();
+        let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
+        let (compaction, vitals) = (Mutex::default(), Mutex::default());
+        let store = Store { config, index, reader, compaction, segment_bytes, writer, vitals };
+        if store.index.broken().is_some()
+            && let Err(error) = store.rebuild_index()
+        {
+            tracing::error!(%error, "the index cannot be rebuilt now; upkeep goes on trying");
+        }
+        store.note_vitals(&store.writer(), Recount::Now);
+        Ok(store)
+    }
+
+    /// Stores shards as one group; one outcome each, in order.
+    pub fn put(&self, shards: Vec<Shard>) -> Vec<PutOutcome> {
+        let mut outcomes: Vec<PutOutcome> = shards.iter().map(check).collect();
+        let sound = shards.into_iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
+        let arrived = |Shard { id, crc, data }| Arrived { id, crc, data: vec![data] };
+        let changes = sound.map(|(shard, _)| Change::Put(arrived(shard))).collect();
+        let mut applied = self.apply(changes).into_iter();
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+            *outcome = applied.next().expect("one outcome for each change");
+        }
+        outcomes
+    }
+
+    /// Deletes shards as one group; one outcome each, in order.
+    pub fn delete(&self, ids: Vec<ShardId>) -> Vec<PutOutcome> {
+        self.apply(ids.into_iter().map(Change::Delete).collect())
+    }
+
+    /// Applies changes as one group: with one fsync, or two where there are both shards and tombstones.
+    pub(crate) fn apply(&self, changes: Vec<Change>) -> Vec<PutOutcome> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let mut writer = self.writer();
+        let outcomes = writer.apply(changes);
+        self.note_vitals(&writer, Recount::Sometimes);
+        outcomes
+    }
+
+    /// The bytes of a shard, checked.
+    pub fn get(&self, id: ShardId) -> Result<Bytes> {
+        let started = Instant::now();
+        let found = self.read(id);
+        note_operation("get", started, found.as_ref().err());
+        found
+    }
+
+    /// The same if nothing must be waited for; `None` if the disk must be asked, by [`Store::get`].
+    pub fn get_cached(&self, id: ShardId) -> Option<Result<Bytes>> {
+        let started = Instant::now();
+        let key = id.to_bytes();
+        let found = match self.live_entry(&key) {
+            Ok(entry) => self.reader.read_cached(entry.location, &key)?,
+            Err(error) => Err(error),
+        };
+        // Moved meanwhile, perhaps.
+        let vanished = found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound && self.live_entry(&key).is_ok());
+        if vanished {
+            return None;
+        }
+        note_operation("get", started, found.as_ref().err());
+        Some(found)
+    }
+
+    fn read(&self, id: ShardId) -> Result<Bytes> {
+        let key = id.to_bytes();
+        let mut entry = self.live_entry(&key)?;
+        loop {
+            match self.reader.read(entry.location, &key) {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    let now = self.live_entry(&key)?;
+                    if now == entry {
+                        return Err(Error::corrupt(format!("shard {id}: its segment is gone")));
+                    }
+                    // Compaction moved it between the look-up and the read.
+                    entry = now;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Length and CRC of a shard, as its record says.
+    pub fn head(&self, id: ShardId) -> Result<ShardHead> {
+        let key = id.to_bytes();
+        self.live_entry(&key).map(|entry| entry.head(&key))
+    }
+
+    fn live_entry(&self, key: &Key) -> Result<Entry> {
+        match self.index.lookup(key)? {
+            Some(entry) if entry.live => Ok(entry),
+            _ => Err(Error::not_found(format!("no shard {}", ShardId::from_bytes(*key)))),
+        }
+    }
+
+    /// At most `limit` live shards with ids after `after`.
+    pub fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage> {
+        if !(1..=LIST_LIMIT_MAX).contains(&limit) {
+            return Err(Error::invalid(format!("limit is {limit}, must be from 1 to {LIST_LIMIT_MAX}")));
+        }
+        let (entries, next) = self.index.page(after.map(ShardId::to_bytes), limit)?;
+        let shards = entries.iter().map(|(key, entry)| entry.head(key)).collect();
+        Ok(ShardPage { shards, next: next.map(ShardId::from_bytes) })
+    }
+
+    /// What it can do right now.
+    pub fn health(&self) -> NodeHealth {
+        let vitals = self.vitals().clone();
+        let read_only = vitals.read_only || self.index.broken().is_some();
+        let status = match (read_only, vitals.full) {
+            (true, _) => NodeStatus::ReadOnly,
+            (false, true) => NodeStatus::Full,
+            (false, false) => NodeStatus::Ok,
+        };
+        NodeHealth {
+            node: self.config.node.clone(),
+            cluster: self.config.cluster,
+            disk: self.config.disk,
+            replaced: self.config.replaced,
+            status,
+            zone: self.config.zone.clone(),
+            capacity_bytes: vitals.capacity_bytes,
+            used_bytes: vitals.used_bytes,
+            free_bytes: vitals.free_bytes,
+            shards: self.index.shards(),
+            segments: vitals.segments,
+            poisoned_segments: vitals.poisoned_segments,
+            fsync_us: vitals.fsync_us,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// What is wrong with the index, or was when the store was opened.
+    pub fn index_state(&self) -> String {
+        match (self.index.broken(), self.index.begun_anew()) {
+            (Some(why), _) => format!("being rebuilt: {why}"),
+            (None, Some(why)) => format!("rebuilt at start: {why}"),
+            (None, None) => "ok".to_owned(),
+        }
+    }
+
+    /// Measures free space anew, and asks the disk for a write where it has refused them.
+    pub fn check_disk(&self) {
+        let mut writer = self.writer();
+        if writer.is_read_only() {
+            let outcome = writer.apply(vec![Change::Probe]);
+            if outcome == [Ok(())] {
+                tracing::warn!("the disk takes writes again");
+            }
+        }
+        let writer = &mut *writer;
+        writer.space.measure(&writer.log);
+        self.note_vitals(writer, Recount::Now);
+    }
+
+    /// Moves the index's memory to sled if that is due, and rebuilds a broken index.
+    pub fn settle_index(&self) -> Result<()> {
+        if self.index.broken().is_some() {
+            return self.rebuild_index();
+        }
+        if self.index.is_due() { self.index.checkpoint(false) } else { Ok(()) }
+    }
+
+    /// Makes the index anew from the segments while the node goes on.
+    pub(crate) fn rebuild_index(&self) -> Result<()> {
+        metrics::counter!(names::INDEX_REBUILDS).increment(1);
+        let started = Instant::now();
+        let mut records = 0;
+        self.index.rebuild(&mut |add: &mut dyn FnMut(Key, Entry)| {
+            let mut from = Position::default();
+            loop {
+                let end = self.reader.scan(from, REBUILD_STEP_BYTES, &mut |found| {
+                    if let Scanned::Record { kind, id, location, .. } = found
+                        && let Some(live) = liveness(kind)
+                    {
+                        records += 1;
+                        add(id, Entry { live, location });
+                    }
+                })?;
+                match end.next {
+                    Some(next) => from = next,
+                    None => return Ok(()),
+                }
+            }
+        })?;
+        tracing::warn!(records, seconds = started.elapsed().as_secs_f64(), "the index was rebuilt from the segments");
+        Ok(())
+    }
+
+    /// The orderly end: seals the segment that is written and saves the index, so that the next start reads almost nothing.
+    pub fn close(&self) -> Result<()> {
+        let mut writer = self.writer();
+        let sealed = writer.log.seal();
+        self.index.apply(&[], writer.log.end());
+        self.index.checkpoint(true)?;
+        sealed
+    }
+
+    /// All segments, in order.
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
+        self.writer().log.segments()
+    }
+
+    /// Seals the segment that is written, so that it can be compacted.
+    pub(crate) fn seal(&self) -> Result<()> {
+        self.writer().log.seal()
+    }
+
+    /// Removes a segment of which nothing is needed.
+    pub(crate) fn remove_segment(&self, number: u32) -> Result<()> {
+        let mut writer = self.writer();
+        assert_eq!(self.index.needed_bytes(number), 0, "a segment is removed when nothing in it is needed");
+        writer.log.remove_segment(number)?;
+        self.index.forget_segment(number);
+        writer.space.forget_measurement();
+        let writer = &mut *writer;
+        writer.space.measure(&writer.log);
+        self.note_vitals(writer, Recount::Now);
+        Ok(())
+    }
+
+    /// Sets the gauges; cheap, for the metrics page.
+    pub fn publish_gauges(&self) {
+        let health = self.health();
+        let census = self.index.census();
+        let (index_entries, index_bytes) = self.index.sizes();
+        let set = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
+        set(names::USED_BYTES, health.used_bytes as f64);
+        set(names::FREE_BYTES, health.free_bytes as f64);
+        set(names::CAPACITY_BYTES, health.capacity_bytes as f64);
+        set(names::SHARDS, census.shards as f64);
+        set(names::TOMBSTONES, census.tombstones as f64);
+        set(names::SEGMENTS, health.segments as f64);
+        set(names::SEGMENTS_POISONED, health.poisoned_segments as f64);
+        set(names::READ_ONLY, f64::from(u8::from(health.status == NodeStatus::ReadOnly)));
+        set(names::FSYNC_SECONDS, health.fsync_us as f64 / 1e6);
+        set(names::INDEX_MEMORY_ENTRIES, index_entries as f64);
+        set(names::INDEX_BYTES, index_bytes as f64);
+    }
+
+    fn note_vitals(&self, writer: &Writer<D>, recount: Recount) {
+        let mut vitals = self.vitals();
+        vitals.capacity_bytes = writer.space.capacity_bytes();
+        vitals.free_bytes = writer.space.free_bytes();
+        vitals.fsync_us = writer.fsync_us;
+        vitals.full = writer.space.is_full();
+        vitals.read_only = writer.is_read_only();
+        let stale = vitals.counted_at.is_none_or(|then| then.elapsed() >= RECOUNT_INTERVAL);
+        if recount == Recount::Now || stale {
+            let segments = writer.log.segments();
+            vitals.used_bytes = segments.iter().map(|segment| segment.bytes).sum();
+            vitals.segments = segments.len() as u64;
+            vitals.poisoned_segments = segments.iter().filter(|segment| segment.poisoned).count() as u64;
+            vitals.counted_at = Some(Instant::now());
+        }
+    }
+
+    /// A panic while a group is applied ends the process (`segments::GroupCommit`), so a poisoned lock is a test's doing.
+    fn writer(&self) -> MutexGuard<'_, Writer<D>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn vitals(&self) -> MutexGuard<'_, Vitals> {
+        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes how long an operation took, and whether it failed for reasons that are ours.
+pub(crate) fn note_operation(operation: &'static str, started: Instant, error: Option<&Error>) {
+    metrics::histogram!(names::OPERATION_SECONDS, "operation" => operation).record(started.elapsed().as_secs_f64());
+    match error.map(|error| error.kind) {
+        None | Some(ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Denied) => {}
+        Some(kind) => {
+            metrics::counter!(names::OPERATION_ERRORS, "operation" => operation, "kind" => kind.as_str()).increment(1);
+            metrics::counter!(names::ERRORS).increment(1);
+        }
+    }
+}
+
+fn check(shard: &Shard) -> PutOutcome {
+    if shard.data.len() > SHARD_BYTES_MAX {
+        return Err(ErrorKind::Invalid);
+    }
+    shard.verify().map_err(|error| error.kind)
+}
+
+fn entry_of(record: &Recovered) -> Option<(Key, Entry)> {
+    liveness(record.kind).map(|live| (record.id, Entry { live, location: record.location }))
+}
+
+/// Whether a record of this kind is a shard (`true`) or a tombstone; `None` for those that the index does not name.
+pub(crate) fn liveness(kind: Kind) -> Option<bool> {
+    match kind {
+        Kind::SHARD => Some(true),
+        Kind::TOMBSTONE => Some(false),
+        _ => None,
+    }
+}
+
+fn end_of(entry: &Entry) -> Position {
+    let Position { segment, offset } = entry.location.position;
+    let bytes = u32::try_from(entry.location.stored_bytes()).expect("segments are shorter than 4 GiB");
+    Position { segment, offset: offset + bytes }
+}
+
+/// The operator's choice, or one that leaves a small disk room for more than its reserve.
+fn segment_bytes<D: Disk>(config: &StoreConfig, disk: &D) -> Result<u64> {
+    if config.segment_bytes > 0 {
+        return Ok(config.segment_bytes);
+    }
+    let room = match config.capacity_bytes {
+        0 => disk
+            .free_bytes()
+            .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("free space: {error}"), error))?,
+        limit => limit,
+    };
+    Ok((room / 64).next_multiple_of(1 << 20).clamp(SEGMENT_BYTES_SMALL, SEGMENT_BYTES))
+}
