@@ -24,6 +24,8 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod window;
 mod writer;
 

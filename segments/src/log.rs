@@ -54,8 +54,10 @@ pub struct SegmentLog<D: Disk> {
     blocks: Blocks,
     next_number: u32,
     has_reserve: bool,
-    /// Poisoned segments whose new name is not known to be durable.
-    owed_renames: Vec<u32>,
+    /// Poisoned segments whose new names are not known to be durable.
+    renames_owed: Vec<u32>,
+    /// Whether names on disk may not be durable.
+    names_owed: bool,
     failures_in_a_row: u64,
     meters: Meters,
 }
@@ -103,7 +105,8 @@ impl<D: Disk> SegmentLog<D> {
             blocks: Blocks::new(),
             next_number: found.next_number,
             has_reserve: found.reserve,
-            owed_renames: Vec::new(),
+            names_owed: true,
+            renames_owed: found.poisoned,
             failures_in_a_row: 0,
         };
         if let Some((file, number, end)) = found.resume
@@ -111,9 +114,9 @@ impl<D: Disk> SegmentLog<D> {
         {
             log.writers.push_back(writer);
         }
-        log.sync_names().map_err(|error| log.unavailable("sync the directory", error))?;
-        if let Err(error) = log.make_reserve() {
-            tracing::warn!(log = log.config.name, %error, "cannot make the spare segment");
+        // A disk that takes no writes can still be read: appends will say so.
+        if let Err(error) = log.settle().and_then(|()| log.make_reserve()) {
+            tracing::warn!(log = log.config.name, %error, "the disk takes no writes");
         }
         Ok((log, found.report))
     }
@@ -143,6 +146,9 @@ impl<D: Disk> SegmentLog<D> {
 
     fn try_append(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Location>> {
         self.check(records)?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         self.settle()?;
         if purpose == Purpose::Data {
             self.require_reserve()?;
@@ -254,20 +260,21 @@ impl<D: Disk> SegmentLog<D> {
         tracing::error!(log = self.config.name, segment = number, %error, "write or fsync failed: segment given up");
         metrics::counter!(names::POISONED, "log" => self.config.name).increment(1);
         self.catalog.set_poisoned(number);
-        self.owed_renames.push(number);
+        self.renames_owed.push(number);
     }
 
-    /// Makes it durable which segments are poisoned.
+    /// Makes it durable which segments are poisoned, and what recovery found and removed.
     fn settle(&mut self) -> Result<()> {
-        if self.owed_renames.is_empty() {
+        if self.renames_owed.is_empty() && !self.names_owed {
             return Ok(());
         }
         let rename = || -> io::Result<()> {
-            self.owed_renames.iter().try_for_each(|number| self.catalog.rename_poisoned(*number))?;
+            self.renames_owed.iter().try_for_each(|number| self.catalog.rename_poisoned(*number))?;
             self.sync_names()
         };
-        rename().map_err(|error| self.unavailable("mark a poisoned segment", error))?;
-        self.owed_renames.clear();
+        rename().map_err(|error| self.unavailable("make names durable", error))?;
+        self.renames_owed.clear();
+        self.names_owed = false;
         Ok(())
     }
 
@@ -313,6 +320,8 @@ impl<D: Disk> SegmentLog<D> {
             if self.catalog.disk.free_bytes()? < self.config.segment_bytes {
                 return Err(io::ErrorKind::StorageFull.into());
             }
+            // One that could not be removed when it failed.
+            self.discard_file(RESERVE);
             let file = self.catalog.disk.create(RESERVE)?;
             file.allocate(self.config.segment_bytes)?;
             file.sync_data()?;

@@ -6,7 +6,7 @@ use crate::blocks::AlignedMemory;
 use crate::catalog::Catalog;
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Source};
 use crate::names;
-use crate::record::{HEADER_BYTES, Header, Kind, Location, Position};
+use crate::record::{HEADER_BYTES, Header, Kind, Location, PAYLOAD_BYTES_MAX, Position};
 use crate::scan::{Depth, Scanner, Step};
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
@@ -88,65 +88,82 @@ impl<D: Disk> SegmentReader<D> {
     /// `NotFound` if its segment is gone, `Unavailable` if the file cannot be opened now.
     pub fn read(&self, location: Location, id: &[u8; 17]) -> Result<Bytes> {
         let file = self.catalog.file(location.position.segment)?;
-        let wanted = HEADER_BYTES + u64::from(location.length);
-        let from = u64::from(location.position.offset);
-        let large = wanted >= DEVICE_BYTES_MIN;
-        let start = if large { from - from % BLOCK_BYTES } else { from };
-        let length = if large { (from + wanted).next_multiple_of(BLOCK_BYTES) - start } else { wanted };
-        let (mut memory, aligned) =
-            if large { AlignedMemory::new(length as usize).into_parts() } else { (vec![0; length as usize], 0) };
-        let source = if large { Source::Device } else { Source::Cache };
-        let target = &mut memory[aligned..aligned + length as usize];
-        let read = file.read_at(target, start, source).map_err(|error| self.unreadable(location, error))?;
-        let begin = aligned + (from - start) as usize;
-        let end = (begin + wanted as usize).min(aligned + read);
-        self.check(&memory[begin.min(end)..end], location, id)?;
-        Ok(Bytes::from(memory).slice(begin + HEADER_BYTES as usize..end))
+        if location.length > PAYLOAD_BYTES_MAX {
+            return Err(self.corrupt(location, "no record is that long"));
+        }
+        if wanted_bytes(location) < DEVICE_BYTES_MIN
+            && let Ok(data) = self.read_small(&file, location, id)
+        {
+            return Ok(data);
+        }
+        // Also where the cache gave wrong bytes: the device decides.
+        self.read_from_device(&file, location, id).inspect_err(|_| {
+            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
+        })
     }
 
     /// The same if the bytes are in the page cache; `None` if reading them would wait for the disk. Call it where waiting is
     /// not allowed, [`SegmentReader::read`] where it is.
     pub fn read_cached(&self, location: Location, id: &[u8; 17]) -> Option<Result<Bytes>> {
-        let wanted = HEADER_BYTES + u64::from(location.length);
-        if wanted >= DEVICE_BYTES_MIN {
+        if wanted_bytes(location) >= DEVICE_BYTES_MIN {
             return None;
         }
         let file = match self.catalog.file(location.position.segment) {
             Ok(file) => file,
             Err(error) => return Some(Err(error)),
         };
-        let mut memory = vec![0; wanted as usize];
-        match file.read_cached_at(&mut memory, u64::from(location.position.offset)) {
-            Ok(Some(_)) => {}
-            Ok(None) => return None,
-            Err(error) => return Some(Err(self.unreadable(location, error))),
-        }
-        Some(self.check(&memory, location, id).map(|()| Bytes::from(memory).slice(HEADER_BYTES as usize..)))
+        let mut memory = vec![0; wanted_bytes(location) as usize];
+        file.read_cached_at(&mut memory, u64::from(location.position.offset)).ok()??;
+        self.check(&memory, location, id).ok()?;
+        Some(Ok(Bytes::from(memory).slice(HEADER_BYTES as usize..)))
+    }
+
+    fn read_small(&self, file: &D::File, location: Location, id: &[u8; 17]) -> Result<Bytes> {
+        let mut memory = vec![0; wanted_bytes(location) as usize];
+        let read = file
+            .read_at(&mut memory, u64::from(location.position.offset), Source::Cache)
+            .map_err(|error| self.unreadable(location, error))?;
+        self.check(&memory[..read], location, id)?;
+        Ok(Bytes::from(memory).slice(HEADER_BYTES as usize..))
+    }
+
+    fn read_from_device(&self, file: &D::File, location: Location, id: &[u8; 17]) -> Result<Bytes> {
+        let wanted = wanted_bytes(location);
+        let from = u64::from(location.position.offset);
+        let start = from - from % BLOCK_BYTES;
+        let length = ((from + wanted).next_multiple_of(BLOCK_BYTES) - start) as usize;
+        let (mut memory, aligned) = AlignedMemory::new(length).into_parts();
+        let read = file
+            .read_at(&mut memory[aligned..aligned + length], start, Source::Device)
+            .map_err(|error| self.unreadable(location, error))?;
+        let begin = (from - start) as usize;
+        let end = (begin + wanted as usize).min(read);
+        self.check(&memory[aligned + begin.min(end)..aligned + end], location, id)?;
+        Ok(Bytes::from(memory).slice(aligned + begin + HEADER_BYTES as usize..aligned + end))
     }
 
     fn check(&self, bytes: &[u8], location: Location, id: &[u8; 17]) -> Result<()> {
-        let corrupt = |what: &str| {
-            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
-            let Position { segment, offset } = location.position;
-            Err(Error::corrupt(format!("{}: record at segment {segment} offset {offset}: {what}", self.catalog.name)))
-        };
-        if bytes.len() as u64 != HEADER_BYTES + u64::from(location.length) {
-            return corrupt("the file ends before it");
+        if bytes.len() as u64 != wanted_bytes(location) {
+            return Err(self.corrupt(location, "the file ends before it"));
         }
         let (header, payload) = bytes.split_at(HEADER_BYTES as usize);
         match Header::decode(header, &self.catalog.seal, location.position) {
             Ok(header) if header.id == *id && header.location() == location => {}
-            Ok(_) => return corrupt("another record stands there"),
-            Err(_) => return corrupt("its header does not match its checksum"),
+            Ok(_) => return Err(self.corrupt(location, "another record stands there")),
+            Err(_) => return Err(self.corrupt(location, "its header does not match its checksum")),
         }
         if crc32fast::hash(payload) != location.crc && !self.catalog.flaws.payload_unchecked {
-            return corrupt("its payload does not match its checksum");
+            return Err(self.corrupt(location, "its payload does not match its checksum"));
         }
         Ok(())
     }
 
+    fn corrupt(&self, location: Location, what: &str) -> Error {
+        let Position { segment, offset } = location.position;
+        Error::corrupt(format!("{}: record at segment {segment} offset {offset}: {what}", self.catalog.name))
+    }
+
     fn unreadable(&self, location: Location, error: std::io::Error) -> Error {
-        metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
         let Position { segment, offset } = location.position;
         let message = format!("{}: read segment {segment} offset {offset}: {error}", self.catalog.name);
         Error::caused(ErrorKind::Corrupt, message, error)
@@ -190,6 +207,11 @@ impl<D: Disk> SegmentReader<D> {
         }
         Ok(end)
     }
+}
+
+/// Bytes from a record's header to the end of its payload.
+fn wanted_bytes(location: Location) -> u64 {
+    HEADER_BYTES + u64::from(location.length)
 }
 
 /// Shows one step; `false` at the end of the segment.

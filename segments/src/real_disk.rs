@@ -7,10 +7,11 @@
 use crate::disk::{Access, BLOCK_BYTES, Disk, DiskFile, Source};
 use crate::durable;
 use protocol::{Error, ErrorKind, Result};
-use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{Advice, AtFlags, FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -150,6 +151,11 @@ impl DiskFile for RealFile {
                 Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
                 outcome => return outcome,
             }
+        }
+        if source == Source::Device {
+            // Without O_DIRECT: clean pages are dropped, so that what the device has is read. A hint; its failure changes nothing.
+            let length = NonZeroU64::new(buffer.len() as u64);
+            rustix::fs::fadvise(&self.buffered, offset, length, Advice::DontNeed).unwrap_or_default();
         }
         read_full(&self.buffered, buffer, offset)
     }

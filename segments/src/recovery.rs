@@ -3,7 +3,8 @@
 //! For each segment at or after the owner's checkpoint, in order:
 //! 1. A footer that is whole: only headers are read, the owner's payloads on demand.
 //! 2. Otherwise the file is synced first, because records written before a crash may lie in the page cache only, and then
-//!    read from the device with every payload checked. What is found then is durable.
+//!    read from the device with every payload checked. What is found then is durable. If the sync fails the segment is poisoned
+//!    behind the last record found.
 //! 3. A poisoned segment is read up to the length in its name, and never synced or written.
 //! 4. A segment without a footer in which nothing was damaged is sealed, so that next time headers suffice. Otherwise only the
 //!    zeros at its end are cut off: a footer behind a damaged record would vouch for it.
@@ -17,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::config::LogConfig;
 use crate::disk::{Access, Disk, DiskFile};
 use crate::mutation::Mutation;
-use crate::record::{Kind, Location, Position, RECORD_ALIGN};
+use crate::record::{Header, Kind, Location, Position, RECORD_ALIGN};
 use crate::scan::{Depth, Scanner, Step};
 use crate::segment::unknown_format;
 use crate::segment::{FIRST_OFFSET, FOOTER_BYTES, Footer, RESERVE, SegmentName, Tally, read_footer, write_footer};
@@ -25,6 +26,7 @@ use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 /// Damaged stretches listed one by one; more are counted only.
 const DAMAGED_LISTED_MAX: usize = 100;
@@ -85,6 +87,8 @@ pub(crate) struct Found<F> {
     pub report: RecoveryReport,
     pub next_number: u32,
     pub reserve: bool,
+    /// Poisoned just now: their new names are owed.
+    pub poisoned: Vec<u32>,
     /// A planted bug's file to go on in, and from which offset.
     pub resume: Option<(F, u32, u64)>,
 }
@@ -94,6 +98,7 @@ struct Recovery<'a, D: Disk> {
     config: &'a LogConfig,
     report: RecoveryReport,
     visit: &'a mut dyn FnMut(Recovered),
+    poisoned: Vec<u32>,
     resume: Option<(D::File, u32, u64)>,
 }
 
@@ -102,13 +107,14 @@ struct Recovery<'a, D: Disk> {
 struct Walk {
     tally: Tally,
     has_header: bool,
-    damaged: bool,
-    /// One past the last whole record.
-    records_end: u64,
-    /// One past the last byte that is not zero, as far as known.
-    used_end: u64,
     /// Where the first damage begins.
     damaged_at: Option<u64>,
+    /// One past the last whole record.
+    records_end: u64,
+    /// One past the last byte that is not zero.
+    used_end: u64,
+    /// Damage behind the last whole record.
+    behind: Vec<DamagedStretch>,
 }
 
 pub(crate) fn recover<D: Disk>(
@@ -118,12 +124,13 @@ pub(crate) fn recover<D: Disk>(
     visit: &mut dyn FnMut(Recovered),
 ) -> Result<Found<D::File>> {
     let from = from.unwrap_or_default();
-    let mut recovery = Recovery { catalog, config, report: RecoveryReport::default(), visit, resume: None };
+    let report = RecoveryReport::default();
+    let mut recovery = Recovery { catalog, config, report, visit, poisoned: Vec::new(), resume: None };
     let names = catalog.disk.list().map_err(|error| unreadable(config, "list the directory", error))?;
     let reserve = recovery.find_reserve(&names)?;
     let segments = recovery.parse_names(&names);
-    let next_number = segments.last_key_value().map_or(1, |(number, _)| number + 1);
-    let next_number = next_number.max(from.segment + u32::from(from.offset > 0));
+    let next_number = segments.last_key_value().map_or(1, |(number, _)| number.saturating_add(1));
+    let next_number = next_number.max(from.segment.saturating_add(u32::from(from.offset > 0)));
     let last = segments.last_key_value().map(|(number, _)| *number);
     for (number, name) in segments {
         if number < from.segment {
@@ -134,7 +141,8 @@ pub(crate) fn recover<D: Disk>(
         }
     }
     recovery.report.segments = catalog.infos().len() as u64;
-    Ok(Found { report: recovery.report, next_number, reserve, resume: recovery.resume })
+    let Recovery { report, poisoned, resume, .. } = recovery;
+    Ok(Found { report, next_number, reserve, poisoned, resume })
 }
 
 impl<D: Disk> Recovery<'_, D> {
@@ -191,117 +199,139 @@ impl<D: Disk> Recovery<'_, D> {
         self.report.bytes += length.saturating_sub(start);
         if let Some(counted) = name.poisoned_at {
             let end = length.min(u64::from(counted));
-            self.walk(&file, number, start, end, Depth::Payloads)?;
+            let walk = self.walk(Walk::default(), &file, number, start..end, Depth::Payloads)?;
+            self.note_damage(walk.behind);
             self.catalog.add(name, end, true);
             self.report.segments_poisoned += 1;
             return Ok(());
         }
-        if let Some(footer) = read_footer(&file, &self.catalog.seal, number, length) {
-            return self.sealed_segment(name, &file, start, length, footer, last);
+        match read_footer(&file, &self.catalog.seal, number, length) {
+            Some(footer) => self.sealed_segment(name, &file, start..length, footer, last),
+            None => self.unsealed_segment(name, file, start..length, last),
         }
-        self.report.segments_unsealed += 1;
-        if file.sync_data().is_err() {
-            self.report.write_failures += 1;
-        }
-        let walk = self.walk(&file, number, start, length, Depth::Payloads)?;
-        let empty = walk.records_end.max(start) <= FIRST_OFFSET && !walk.damaged;
-        if empty && !last && self.remove_empty(name) {
-            return Ok(());
-        }
-        if self.config.planted(Mutation::AppendAfterTornTail) && last && walk.has_header {
-            self.catalog.add(name, walk.used_end, true);
-            self.resume = Some((file, number, walk.damaged_at.unwrap_or(walk.records_end)));
-            return Ok(());
-        }
-        drop(file);
-        let end = self.close_segment(name, start, length, &walk);
-        self.catalog.add(name, end, true);
-        Ok(())
     }
 
     fn sealed_segment(
         &mut self,
         name: SegmentName,
         file: &D::File,
-        start: u64,
-        length: u64,
+        range: Range<u64>,
         footer: Footer,
         last: bool,
     ) -> Result<()> {
+        let (start, length) = (range.start, range.end);
         let kinds = &self.config.payload_kinds;
-        let walk = self.walk(file, name.number, start, length, Depth::Headers(kinds))?;
-        if start == 0 && !footer.matches(&walk.tally) && !walk.damaged {
+        let mut walk = self.walk(Walk::default(), file, name.number, range, Depth::Headers(kinds))?;
+        self.note_damage(std::mem::take(&mut walk.behind));
+        if start == 0 && !footer.matches(&walk.tally) && walk.damaged_at.is_none() {
             tracing::warn!(log = self.config.name, segment = name.number, "footer does not match the records found");
             self.report.damaged += 1;
         }
-        let empty = start == 0 && walk.tally.records == 0 && !walk.damaged;
-        if empty && !last && self.remove_empty(name) {
-            return Ok(());
+        let empty = start == 0 && walk.tally.records == 0 && walk.damaged_at.is_none();
+        if !(empty && !last && self.remove_empty(name)) {
+            self.catalog.add(name, length, true);
         }
-        self.catalog.add(name, length, true);
         Ok(())
     }
 
-    /// Shows every record to the owner and notes every damage.
-    fn walk(&mut self, file: &D::File, number: u32, start: u64, end: u64, depth: Depth<'_>) -> Result<Walk> {
-        let mut walk = Walk { records_end: start, used_end: start, ..Walk::default() };
-        let mut scanner =
-            Scanner::new(file, &self.catalog.seal, number, start, end, depth).with_flaws(self.catalog.flaws);
+    fn unsealed_segment(&mut self, name: SegmentName, file: D::File, range: Range<u64>, last: bool) -> Result<()> {
+        let (number, start, length) = (name.number, range.start, range.end);
+        self.report.segments_unsealed += 1;
+        let synced = file.sync_data();
+        let before = self.tally_before(&file, number, start);
+        let walk = self.walk(before, &file, number, range, Depth::Payloads)?;
+        self.report.torn_tails += u64::from(!walk.behind.is_empty());
+        if let Err(error) = synced {
+            tracing::error!(log = self.config.name, segment = number, %error, "fsync failed: segment given up");
+            self.report.write_failures += 1;
+            self.catalog.add(name, walk.records_end, true);
+            self.catalog.set_poisoned(number);
+            self.poisoned.push(number);
+            return Ok(());
+        }
+        let empty = walk.records_end <= FIRST_OFFSET && walk.damaged_at.is_none();
+        if empty && !last && self.remove_empty(name) {
+            return Ok(());
+        }
+        if let (Some(at), true) = (walk.damaged_at, self.config.planted(Mutation::AppendAfterTornTail)) {
+            self.catalog.add(name, walk.used_end, true);
+            self.resume = Some((file, number, at));
+            return Ok(());
+        }
+        drop(file);
+        let end = self.close_segment(name, length, &walk);
+        debug_assert!(start > length || end >= walk.records_end, "nothing found is cut off");
+        self.catalog.add(name, end, true);
+        Ok(())
+    }
+
+    /// The footer's account of the records before the owner's checkpoint, which are not shown again.
+    fn tally_before(&self, file: &D::File, number: u32, start: u64) -> Walk {
+        let mut walk = Walk::default();
+        let mut scanner = Scanner::new(file, &self.catalog.seal, number, 0, start, Depth::Headers(&[]));
         loop {
             match scanner.step() {
-                Step::Record { header, encoded, payload } => {
-                    (walk.records_end, walk.used_end) = (header.end(), header.end());
-                    if header.kind == Kind::SEGMENT_HEADER {
-                        walk.has_header = true;
-                        if let Some(format) = payload.and_then(unknown_format) {
-                            return Err(newer(self.config, number, format));
-                        }
-                    }
-                    if !header.kind.is_internal() {
-                        walk.tally.add(&encoded);
-                        self.report.records += 1;
-                        let asked = self.config.payload_kinds.contains(&header.kind);
-                        let data = payload.filter(|_| asked).map(Bytes::copy_from_slice);
-                        (self.visit)(Recovered { kind: header.kind, id: header.id, location: header.location(), data });
-                    }
-                }
-                Step::BadPayload(header) => {
-                    let from = u64::from(header.position.offset);
-                    walk.used_end = header.end();
-                    self.note_damage(&mut walk, number, from, header.end(), false);
-                }
-                Step::Damage { from, to, tail } => {
-                    walk.used_end = to;
-                    self.note_damage(&mut walk, number, from, to, tail);
-                }
-                Step::Unknown { version } => return Err(newer(self.config, number, u32::from(version))),
-                Step::End => return Ok(walk),
+                Step::Record { header, .. } if header.kind == Kind::SEGMENT_HEADER => walk.has_header = true,
+                Step::Record { header, encoded, .. } if !header.kind.is_internal() => walk.tally.add(&encoded),
+                Step::End => return walk,
+                Step::Record { .. } => {}
+                _ => walk.damaged_at = walk.damaged_at.or(Some(0)),
             }
         }
     }
 
-    fn note_damage(&mut self, walk: &mut Walk, number: u32, from: u64, to: u64, tail: bool) {
-        walk.damaged = true;
-        walk.damaged_at = walk.damaged_at.or(Some(from));
-        if tail {
-            self.report.torn_tails += 1;
-            return;
-        }
-        self.report.damaged += 1;
-        if self.report.damaged_first.len() < DAMAGED_LISTED_MAX {
-            let from = Position { segment: number, offset: from as u32 };
-            self.report.damaged_first.push(DamagedStretch { from, bytes: to - u64::from(from.offset) });
+    /// Shows every record in `range` to the owner and notes every damage, `behind` the last record apart.
+    fn walk(&mut self, before: Walk, file: &D::File, number: u32, range: Range<u64>, depth: Depth<'_>) -> Result<Walk> {
+        let mut walk = Walk { records_end: range.start, used_end: range.start, ..before };
+        let mut scanner = Scanner::new(file, &self.catalog.seal, number, range.start, range.end, depth)
+            .with_flaws(self.catalog.flaws);
+        loop {
+            let (from, to) = match scanner.step() {
+                Step::Record { header, encoded, payload } => {
+                    (walk.records_end, walk.used_end) = (header.end(), header.end());
+                    self.note_damage(std::mem::take(&mut walk.behind));
+                    self.note_record(&mut walk, header, &encoded, payload)?;
+                    continue;
+                }
+                Step::BadPayload(header) => (u64::from(header.position.offset), header.end()),
+                Step::Damage { from, to, .. } => (from, to),
+                Step::Unknown { version } => return Err(newer(self.config, number, u32::from(version))),
+                Step::End => return Ok(walk),
+            };
+            walk.damaged_at = walk.damaged_at.or(Some(from));
+            walk.used_end = to;
+            let position = Position { segment: number, offset: from as u32 };
+            walk.behind.push(DamagedStretch { from: position, bytes: to - from });
         }
     }
 
+    fn note_record(&mut self, walk: &mut Walk, header: Header, encoded: &[u8], payload: Option<&[u8]>) -> Result<()> {
+        if header.kind == Kind::SEGMENT_HEADER {
+            walk.has_header = true;
+            if let Some(format) = payload.and_then(unknown_format) {
+                return Err(newer(self.config, header.position.segment, format));
+            }
+        }
+        if !header.kind.is_internal() {
+            walk.tally.add(encoded);
+            self.report.records += 1;
+            let asked = self.config.payload_kinds.contains(&header.kind);
+            let data = payload.filter(|_| asked).map(Bytes::copy_from_slice);
+            (self.visit)(Recovered { kind: header.kind, id: header.id, location: header.location(), data });
+        }
+        Ok(())
+    }
+
+    fn note_damage(&mut self, stretches: Vec<DamagedStretch>) {
+        self.report.damaged += stretches.len() as u64;
+        let room = DAMAGED_LISTED_MAX - self.report.damaged_first.len();
+        self.report.damaged_first.extend(stretches.into_iter().take(room));
+    }
+
     /// Seals a segment in which everything was whole, cuts the zeros off one in which something was not. Returns its length.
-    fn close_segment(&mut self, name: SegmentName, start: u64, length: u64, walk: &Walk) -> u64 {
-        let whole = start == 0 && walk.has_header && !walk.damaged;
-        let used = if walk.has_header || walk.damaged || start > 0 {
-            walk.used_end.max(walk.records_end).next_multiple_of(RECORD_ALIGN).min(length)
-        } else {
-            0
-        };
+    fn close_segment(&mut self, name: SegmentName, length: u64, walk: &Walk) -> u64 {
+        let whole = walk.has_header && walk.damaged_at.is_none();
+        let used = walk.used_end.next_multiple_of(RECORD_ALIGN).min(length);
         let close = || -> io::Result<u64> {
             let file = self.catalog.disk.open(&name.text(), Access::Write)?;
             if whole {

@@ -12,7 +12,7 @@ use crate::window::Window;
 /// How closely records are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth<'a> {
-    /// Headers; payloads only of these kinds.
+    /// Headers; payloads only of these kinds, and of the segment header.
     Headers(&'a [Kind]),
     /// Headers and payloads.
     Payloads,
@@ -89,7 +89,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         let from = self.at;
         self.at = header.end();
         let wanted = match self.depth {
-            Depth::Headers(kinds) => kinds.contains(&header.kind),
+            Depth::Headers(kinds) => header.kind == Kind::SEGMENT_HEADER || kinds.contains(&header.kind),
             Depth::Payloads => true,
         };
         if !wanted {
