@@ -124,14 +124,14 @@ impl Node for HttpNode {
             Some(after) => format!("after={after}&limit={limit}"),
             None => format!("limit={limit}"),
         });
-        call.work_bytes = limit as u64 * LIST_ENTRY_BYTES;
+        call.work_bytes = (limit as u64).saturating_mul(LIST_ENTRY_BYTES);
         self.json(call).await
     }
 
     async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport> {
         let mut call = Call::new(Verb::Post, routes::VERIFY.to_owned());
         call.query = Some(format!("segment={}&offset={}&limit_bytes={limit_bytes}", cursor.segment, cursor.offset));
-        call.work_bytes = limit_bytes + SHARD_BYTES_MAX as u64;
+        call.work_bytes = limit_bytes.saturating_add(SHARD_BYTES_MAX as u64);
         self.json(call).await
     }
 

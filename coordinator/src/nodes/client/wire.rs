@@ -15,7 +15,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::take;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -106,7 +108,7 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     crc_of_body: u32,
     headers: HeaderMap,
-    from: String,
+    from: Arc<str>,
 }
 
 impl Reply {
@@ -136,7 +138,7 @@ impl Reply {
 /// The way to one node.
 pub(super) struct Wire {
     base: Url,
-    name: String,
+    name: Arc<str>,
     pool: Pool,
     runtime: Handle,
 }
@@ -154,7 +156,7 @@ impl Wire {
             return Err(Error::invalid(format!("node URL {url:?} must read like http://host:port")));
         }
         let name = format!("node {}", base.as_str().trim_end_matches('/'));
-        Ok(Wire { base, name, pool, runtime })
+        Ok(Wire { base, name: name.into(), pool, runtime })
     }
 
     /// Stores shards in one request. An `Err` says nothing of any of them.
@@ -198,17 +200,17 @@ impl Wire {
     async fn exchange(&self, call: Call) -> Result<Reply> {
         let began = Instant::now();
         let sent_bytes: u64 = call.body.iter().map(|piece| piece.len() as u64).sum();
-        let allowed = deadline(sent_bytes + call.work_bytes);
+        let allowed = deadline(sent_bytes.saturating_add(call.work_bytes));
         let late =
             |allowed: Duration| Error::unavailable(format!("{self}: no answer within {} ms", allowed.as_millis()));
-        let response = timeout_at(began + allowed, self.send(&call)).await.map_err(|_| late(allowed))??;
+        let mut response = timeout_at(began + allowed, self.send(&call)).await.map_err(|_| late(allowed))??;
         let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if call.verb == Verb::Head && response.status().is_success() {
-            return Ok(self.reply(response.headers().clone(), Bytes::new(), 0));
+            return Ok(self.reply(take(response.headers_mut()), Bytes::new(), 0));
         }
         let limit = if response.status().is_success() { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
         let allowed = allowed + deadline(length.unwrap_or(limit).min(limit)) - DEADLINE_BASE;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (status, headers) = (response.status(), take(response.headers_mut()));
         let collected = timeout_at(began + allowed, self.collect(response, length, limit)).await;
         if !status.is_success() {
             let text = collected.ok().and_then(Result::ok).map(|(body, _)| body).unwrap_or_default();
@@ -219,7 +221,7 @@ impl Wire {
     }
 
     fn reply(&self, headers: HeaderMap, body: Bytes, crc_of_body: u32) -> Reply {
-        Reply { body, crc_of_body, headers, from: self.name.clone() }
+        Reply { body, crc_of_body, headers, from: Arc::clone(&self.name) }
     }
 
     /// Sends once, and once more if the connection broke: every call may be repeated, and a kept connection may have been closed
