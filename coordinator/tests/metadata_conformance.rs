@@ -1,4 +1,5 @@
 //! The contract of `Metadata`, one case per sentence, run against every engine. `MemoryMetadata` is the specification.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 mod metadata_support;
 

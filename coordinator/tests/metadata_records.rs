@@ -2,6 +2,7 @@
 //!
 //! `golden/<record>.v1.bin` was written by the program that first released that layout. These files are never rewritten: a test
 //! that fails here found a change that would lose data. `NEW_GOLDEN=1` writes files that are missing, for a new layout.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 use coordinator::code::Code;
 use coordinator::metadata::records::{

@@ -1,5 +1,9 @@
 //! Directories for tests of the metadata engine on disk: opened, copied as a crash would leave them, damaged.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses a part, and ends where something is not as it says"
+)]
 
 use bytes::Bytes;
 use coordinator::metadata::sled::{SledMetadata, SledSettings};

@@ -13,11 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+/// A table to be moved, and how far the log had come at its last change.
+type Frozen = (Arc<Table>, Mark);
+
 /// The mover, until it is stopped.
 #[derive(Debug)]
 pub(super) struct Mover {
     state: Arc<State>,
-    sender: Mutex<Option<SyncSender<(Arc<Table>, Mark)>>>,
+    sender: Mutex<Option<SyncSender<Frozen>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Bytes of the last snapshot, to be noted in checkpoints.
     snapshot_bytes: Arc<AtomicU64>,
@@ -62,7 +65,7 @@ impl Mover {
     }
 }
 
-fn run(state: &State, frozen: &Receiver<(Arc<Table>, Mark)>, snapshot_bytes: &AtomicU64) {
+fn run(state: &State, frozen: &Receiver<Frozen>, snapshot_bytes: &AtomicU64) {
     let seconds = metrics::histogram!(names::MOVE_SECONDS);
     while let Ok((table, mark)) = frozen.recv() {
         let started = Instant::now();

@@ -128,6 +128,7 @@ fn open_log(
     from: Option<Mark>,
     replay: &mut Replay<'_>,
 ) -> Result<SegmentLog<RealDisk>> {
+    #[allow(clippy::needless_update, reason = "with its feature `sim` the log has one more setting")]
     let config = LogConfig {
         name: "metadata",
         segment_bytes: settings.segment_bytes,

@@ -115,7 +115,10 @@ impl Writer {
             self.apply(&accepted);
         }
         for accepted in accepted {
-            accepted.commit.answer(outcome.as_ref().map(|()| ()).map_err(repeat));
+            accepted.commit.answer(match &outcome {
+                Ok(()) => Ok(()),
+                Err(error) => Err(repeat(error)),
+            });
         }
         for (commit, error) in refused {
             // What it conflicted with may be what was not committed: it was not committed either, and may be tried again.
