@@ -4,6 +4,7 @@
 # What it keeps true:
 # - Every download is compared with what was uploaded; a scenario fails on any answer that is not as promised.
 # - One node down fails no request. With the coordinator down requests do fail; afterwards none does.
+# shellcheck disable=SC2317 # the loads are called by name, through judge
 set -euo pipefail
 
 usage() {

@@ -287,3 +287,6 @@ fn keep(messages: &mut Vec<String>, message: String) {
         messages.push(message);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@ use crate::table::{Quantity, Row, Unit};
 use actix_web::body::SizedStream;
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
-use actix_web::{App, Error, HttpResponse, HttpServer, web};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, Error, HttpResponse, HttpServer};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::io;
@@ -37,7 +38,7 @@ pub struct LoopbackLimits {
 
 /// Starts the bare server, measures `stream_bytes` each way, and stops it.
 pub fn measure(stream_bytes: u64) -> io::Result<LoopbackLimits> {
-    let server = BareServer::start()?;
+    let server = BareServer::start(bare_routes)?;
     let limits = LoopbackLimits {
         down_mb_per_s: best_of_two(|| down(&server.endpoint, stream_bytes))?,
         up_mb_per_s: best_of_two(|| up(&server.endpoint, stream_bytes))?,
@@ -62,16 +63,18 @@ impl LoopbackLimits {
 }
 
 /// An actix server in a thread of its own.
-struct BareServer {
-    endpoint: Endpoint,
+pub struct BareServer {
+    /// Where it listens.
+    pub endpoint: Endpoint,
     handle: ServerHandle,
     thread: JoinHandle<io::Result<()>>,
 }
 
 impl BareServer {
-    fn start() -> io::Result<BareServer> {
+    /// Starts it with these routes.
+    pub fn start(routes: fn(&mut ServiceConfig)) -> io::Result<BareServer> {
         let (sender, receiver) = channel();
-        let thread = thread::spawn(move || System::new().block_on(serve(sender)));
+        let thread = thread::spawn(move || System::new().block_on(serve(routes, sender)));
         match receiver.recv() {
             Ok((endpoint, handle)) => Ok(BareServer { endpoint, handle, thread }),
             Err(_) => {
@@ -81,24 +84,27 @@ impl BareServer {
         }
     }
 
-    fn stop(self) -> io::Result<()> {
+    /// Ends it.
+    pub fn stop(self) -> io::Result<()> {
         System::new().block_on(self.handle.stop(false));
         self.thread.join().expect("the server does not panic")
     }
 }
 
-async fn serve(started: Sender<(Endpoint, ServerHandle)>) -> io::Result<()> {
-    let app = || {
-        App::new()
-            .route("/small", web::get().to(async || HttpResponse::Ok().body(Bytes::from_static(&[7; SMALL_BYTES]))))
-            .route("/down/{bytes}", web::get().to(stream_memory))
-            .route("/up", web::post().to(drop_body))
-    };
+async fn serve(routes: fn(&mut ServiceConfig), started: Sender<(Endpoint, ServerHandle)>) -> io::Result<()> {
+    let app = move || App::new().configure(routes);
     let server = HttpServer::new(app).workers(2).disable_signals().bind(("127.0.0.1", 0))?;
     let endpoint = Endpoint::local(server.addrs()[0].port());
     let server = server.run();
     started.send((endpoint, server.handle())).expect("whoever starts the server waits for it");
     server.await
+}
+
+fn bare_routes(config: &mut ServiceConfig) {
+    config
+        .route("/small", web::get().to(async || HttpResponse::Ok().body(Bytes::from_static(&[7; SMALL_BYTES]))))
+        .route("/down/{bytes}", web::get().to(stream_memory))
+        .route("/up", web::post().to(drop_body));
 }
 
 async fn stream_memory(bytes: web::Path<u64>) -> HttpResponse {
@@ -185,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_bare_server_answers_every_way_and_stops() {
-        let server = BareServer::start().unwrap();
+        let server = BareServer::start(bare_routes).unwrap();
         assert!(down(&server.endpoint, 1 << 20).unwrap() > 0.0);
         assert!(up(&server.endpoint, 1 << 20).unwrap() > 0.0);
         get_small(&mut Connection::open(&server.endpoint).unwrap(), &server.endpoint).unwrap();
