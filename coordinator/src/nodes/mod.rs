@@ -104,6 +104,12 @@ impl Nodes {
         self.members.iter().filter(out).filter_map(|member| member.id().cloned()).collect()
     }
 
+    /// The names of those that should answer: neither down, nor open, nor never heard of.
+    pub fn answering(&self) -> BTreeSet<NodeId> {
+        let unreachable = self.unreachable();
+        self.registered().into_iter().filter(|id| !unreachable.contains(id)).collect()
+    }
+
     /// The order in which to read from these nodes: those in good health before those that failed lately, on trial, or open or
     /// down; within each, the one that should answer soonest first. Names no one knows come last. None is ever dropped (I20).
     pub fn read_order(&self, ids: &[NodeId]) -> Vec<NodeId> {

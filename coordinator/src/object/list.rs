@@ -119,31 +119,32 @@ impl Objects {
 
     /// Every acknowledged chunk has a quorum of copies, so while fewer nodes than that are away, each has one that answers.
     async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
-        let unreachable = self.nodes.unreachable();
-        if unreachable.is_empty() {
+        let answering = self.nodes.answering();
+        let away = self.nodes.members().len() - answering.len();
+        if away == 0 {
             return Ok(Availability::Available);
         }
-        if unreachable.len() <= self.code.write_quorum() - self.code.read_quorum() || record.size == 0 {
+        if away <= self.code.write_quorum() - self.code.read_quorum() || record.size == 0 {
             return Ok(Availability::Degraded);
         }
         let name = ObjectName::new(bucket.clone(), key)?;
         let readable = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
-            Version::Found(version) => self.is_readable(&version, &unreachable).await?,
+            Version::Found(version) => self.is_readable(&version, &answering).await?,
             Version::NoObject | Version::NoVersion => true,
         };
         Ok(if readable { Availability::Degraded } else { Availability::Unavailable })
     }
 
-    async fn is_readable(&self, version: &VersionRecord, unreachable: &BTreeSet<NodeId>) -> Result<bool> {
+    async fn is_readable(&self, version: &VersionRecord, answering: &BTreeSet<NodeId>) -> Result<bool> {
         if let ChunkList::Inline(entries) = &version.chunks {
-            return self.are_readable(entries, unreachable).await;
+            return self.are_readable(entries, answering).await;
         }
         let mut offset = 0;
         while offset < version.size {
             let Some(page) = self.page_after(version.id, offset).await? else {
                 return Ok(false);
             };
-            if !self.are_readable(&page.entries, unreachable).await? {
+            if !self.are_readable(&page.entries, answering).await? {
                 return Ok(false);
             }
             offset = page.entries.last().map_or(version.size, |entry| entry.end);
@@ -151,14 +152,14 @@ impl Objects {
         Ok(true)
     }
 
-    async fn are_readable(&self, entries: &[ChunkEntry], unreachable: &BTreeSet<NodeId>) -> Result<bool> {
+    async fn are_readable(&self, entries: &[ChunkEntry], answering: &BTreeSet<NodeId>) -> Result<bool> {
         for entry in entries {
             let Some(found) = self.metadata.get(&keys::chunk(entry.chunk)).await? else {
                 return Ok(false);
             };
             let record = ChunkRecord::decode(&found.value)?;
-            let answering = record.shards.iter().filter(|place| !unreachable.contains(&place.node)).count();
-            if answering < record.code.read_quorum() {
+            let readable = record.shards.iter().filter(|place| answering.contains(&place.node)).count();
+            if readable < record.code.read_quorum() {
                 return Ok(false);
             }
         }

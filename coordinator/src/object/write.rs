@@ -120,18 +120,18 @@ struct ShardWriter {
     code: Code,
     chunks: Vec<ChunkState>,
     calls: FuturesUnordered<BoxFuture<'static, Answer>>,
-    unreachable: BTreeSet<NodeId>,
+    /// Nodes that did not answer a call of this write.
+    failed: BTreeSet<NodeId>,
 }
 
 impl ShardWriter {
     fn new(nodes: Arc<Nodes>, code: Code, chunks: Vec<NewChunk>) -> Result<ShardWriter> {
         let candidates = nodes.candidates();
-        let unreachable = nodes.unreachable();
         let chunks = chunks.into_iter().map(|chunk| {
             let ranked = placement::choose(chunk.id, code, &candidates);
             ChunkState::new(chunk, code, &ranked)
         });
-        let writer = ShardWriter { code, chunks: chunks.collect(), calls: FuturesUnordered::new(), unreachable, nodes };
+        let writer = ShardWriter { code, chunks: chunks.collect(), calls: FuturesUnordered::new(), failed: BTreeSet::new(), nodes };
         writer.require_majority()?;
         Ok(writer)
     }
@@ -145,15 +145,11 @@ impl ShardWriter {
                 "a write needs {quorum} storage nodes and {registered} are registered; start more nodes"
             )));
         }
-        let named = self.nodes.registered();
-        let answering = named.iter().filter(|node| !self.unreachable.contains(node)).count();
+        let answering = self.nodes.answering().difference(&self.failed).count();
         if 2 * answering <= registered {
-            let silent: Vec<&str> = self.unreachable.iter().map(NodeId::as_str).collect();
             return Err(Error::unavailable(format!(
-                "{} of {registered} storage nodes do not answer (of those known by name: {}); a write needs more than half \
-                 of them, retry when they are back",
-                registered - answering,
-                silent.join(", ")
+                "{} of {registered} storage nodes do not answer; a write needs more than half of them, retry when they are back",
+                registered - answering
             )));
         }
         Ok(())
@@ -190,7 +186,7 @@ impl ShardWriter {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 if error.kind == ErrorKind::Unavailable {
-                    self.unreachable.insert(node.clone());
+                    self.failed.insert(node.clone());
                 }
                 vec![Err(error.kind); slots.len()]
             }
