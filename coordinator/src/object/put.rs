@@ -273,7 +273,7 @@ impl<'a> Upload<'a> {
         }
         let small = single_small_chunk(&stored, digest);
         self.add(stored.fresh_stored_bytes(), stored.reuses_any(), stored.receipt());
-        let draft = self.into_draft(digest);
+        let draft = self.draft(digest);
         let done = self.objects.publish(&draft, &mut stored, target).await?;
         if let Some(chunk) = small {
             self.objects.cache.insert(stored.entries()[0].chunk, chunk);
@@ -294,7 +294,7 @@ impl<'a> Upload<'a> {
         self.objects.compute.run(bytes, cut).await
     }
 
-    fn into_draft(&self, digest: StreamDigest) -> Draft {
+    fn draft(&self, digest: StreamDigest) -> Draft {
         Draft {
             id: self.id,
             has_intent: self.has_intent,
