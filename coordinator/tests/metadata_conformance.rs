@@ -48,6 +48,7 @@ async fn every_case(fresh: impl AsyncFn() -> Engine) {
     a_put_is_read_back(fresh().await).await;
     an_absent_check_holds_only_for_what_is_absent(fresh().await).await;
     a_revision_check_holds_only_for_the_last_put(fresh().await).await;
+    a_present_check_holds_for_any_revision(fresh().await).await;
     a_failed_check_leaves_nothing_of_the_batch(fresh().await).await;
     checks_alone_are_answered_and_change_nothing(fresh().await).await;
     an_empty_batch_is_fine(fresh().await).await;
@@ -110,6 +111,16 @@ async fn a_revision_check_holds_only_for_the_last_put(engine: Engine) {
     engine.commit(Batch::new().delete("a").clone()).await.unwrap();
     let last = Batch::new().check("a", Expect::Revision(second)).clone();
     assert_eq!(kind_of(&engine, &last).await, ErrorKind::Conflict, "what is deleted has no revision");
+}
+
+async fn a_present_check_holds_for_any_revision(engine: Engine) {
+    let batch = Batch::new().check("a", Expect::Present).put("a", "x").clone();
+    assert_eq!(kind_of(&engine, &batch).await, ErrorKind::Conflict);
+    put(&*engine, "a", "1").await;
+    engine.commit(batch.clone()).await.unwrap();
+    engine.commit(batch.clone()).await.unwrap();
+    engine.commit(Batch::new().delete("a").clone()).await.unwrap();
+    assert_eq!(kind_of(&engine, &batch).await, ErrorKind::Conflict);
 }
 
 async fn a_failed_check_leaves_nothing_of_the_batch(engine: Engine) {

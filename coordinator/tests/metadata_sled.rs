@@ -5,7 +5,7 @@ mod metadata_support;
 
 use coordinator::metadata::sled::SledMetadata;
 use coordinator::metadata::{Batch, Expect, Metadata};
-use metadata_support::{CLUSTER, Dir, copy_tree, everything, files, put};
+use metadata_support::{CLUSTER, Dir, copy_tree, everything, files, put, remove_tree, wait_until_free};
 use protocol::{ClusterId, ErrorKind, SystemClock};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -54,10 +54,6 @@ fn flip_byte(path: &Path, at: u64) {
     file.read_exact(&mut byte).unwrap();
     file.seek(SeekFrom::Start(at)).unwrap();
     file.write_all(&[byte[0] ^ 0x55]).unwrap();
-}
-
-fn remove_tree(path: &Path) {
-    segments::durable::remove_dir_all(path).unwrap();
 }
 
 #[tokio::test]
@@ -152,17 +148,6 @@ async fn a_deleted_index_is_made_anew() {
     }
 }
 
-/// The threads of an engine that was dropped may hold its directory for a moment.
-async fn wait_until_free(dir: &Dir) {
-    for _ in 0..500 {
-        match segments::RealDisk::open(dir.path.join("log")) {
-            Ok(disk) => return drop(disk),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-        }
-    }
-    panic!("{} is still in use", dir.path.display());
-}
-
 /// Fault matrix 41: a damaged index costs a rebuild, never an answer.
 #[tokio::test]
 async fn a_damaged_index_never_gives_a_wrong_answer() {
@@ -173,6 +158,7 @@ async fn a_damaged_index_never_gives_a_wrong_answer() {
     engine.stop().await.unwrap();
     drop(engine);
     let mut random = Random(11);
+    let mut noticed = 0;
     for number in 0..25 {
         let copy = dir.crashed_copy(number);
         let targets: Vec<_> = files(&copy.index()).into_iter().filter(|path| length(path) > 0).collect();
@@ -180,8 +166,9 @@ async fn a_damaged_index_never_gives_a_wrong_answer() {
             let target = &targets[random.below(targets.len() as u64) as usize];
             flip_byte(target, random.below(length(target)));
         }
-        check_after_damage(&copy, &before).await;
+        noticed += check_after_damage(&copy, &before).await;
     }
+    assert!(noticed > 0, "no damage was met: the test says nothing");
     for (number, what) in ["cut", "emptied", "garbage"].into_iter().enumerate() {
         let copy = dir.crashed_copy(100 + number);
         for path in files(&copy.index()) {
@@ -191,12 +178,13 @@ async fn a_damaged_index_never_gives_a_wrong_answer() {
                 _ => overwrite(&path, &[0xa7; 4096]),
             }
         }
-        check_after_damage(&copy, &before).await;
+        assert_eq!(check_after_damage(&copy, &before).await, 1, "{what}");
     }
 }
 
-/// Damage is noticed when it is met: at the open, or by a read, which then fails until a restart; never by wrong bytes.
-async fn check_after_damage(dir: &Dir, before: &[(bytes::Bytes, coordinator::metadata::Entry)]) {
+/// 1 if damage was noticed. That is when it is met: at the open, or by a read, which then fails until a restart; never by wrong bytes.
+async fn check_after_damage(dir: &Dir, before: &[(bytes::Bytes, coordinator::metadata::Entry)]) -> usize {
+    mark_index(dir);
     let engine = dir.open();
     let mut failed = false;
     for (key, entry) in before {
@@ -215,6 +203,7 @@ async fn check_after_damage(dir: &Dir, before: &[(bytes::Bytes, coordinator::met
         wait_until_free(dir).await;
         assert_eq!(everything(&dir.open()).await, before);
     }
+    usize::from(failed || !index_was_kept(dir))
 }
 
 fn length(path: &Path) -> u64 {
@@ -285,12 +274,12 @@ async fn a_damaged_or_missing_checkpoint_costs_a_rebuild() {
     let before = everything(&engine).await;
     engine.stop().await.unwrap();
     drop(engine);
-    for at in 0..length(&dir.checkpoint()) {
+    for at in (0..length(&dir.checkpoint())).step_by(7) {
         let copy = dir.crashed_copy(at as usize);
         flip_byte(&copy.checkpoint(), at);
         mark_index(&copy);
         assert_eq!(everything(&copy.open()).await, before, "byte {at}");
-        assert!(!index_was_kept(&copy) || at + 1 == length(&dir.checkpoint()), "byte {at}");
+        assert!(!index_was_kept(&copy), "byte {at}");
     }
     segments::durable::remove_file(dir.checkpoint()).unwrap();
     assert_eq!(everything(&dir.open()).await, before);
@@ -427,7 +416,7 @@ async fn snapshots_bound_the_log_and_lose_nothing() {
     engine.commit(Batch::new().delete("gone/early").clone()).await.unwrap();
     let mut longest = 0;
     let mut random = Random(3);
-    for round in 0..30 {
+    for round in 0..12 {
         fill(&engine, 100 + round * 40..100 + round * 40 + 20 + random.below(20) as u32).await;
         longest = longest.max(dir.segments().len());
         let before = everything(&engine).await;

@@ -128,3 +128,19 @@ pub async fn everything(engine: &dyn Metadata) -> Vec<(Bytes, Entry)> {
         all.extend(page);
     }
 }
+
+/// Removes a directory.
+pub fn remove_tree(path: &Path) {
+    segments::durable::remove_dir_all(path).unwrap();
+}
+
+/// The threads of an engine that was dropped may hold its directory for a moment.
+pub async fn wait_until_free(dir: &Dir) {
+    for _ in 0..500 {
+        match segments::RealDisk::open(dir.path.join("log")) {
+            Ok(disk) => return drop(disk),
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    }
+    panic!("{} is still in use", dir.path.display());
+}
