@@ -25,6 +25,34 @@ pub fn encode_frame_header(shard: &Shard) -> [u8; FRAME_HEADER_BYTES] {
     header
 }
 
+/// A decoded frame header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Which shard follows.
+    pub id: ShardId,
+    /// Its length in bytes, at most [`SHARD_BYTES_MAX`].
+    pub length: usize,
+    /// CRC32 of its bytes.
+    pub crc: u32,
+}
+
+impl FrameHeader {
+    /// The header in these bytes; `Invalid` if it cannot be one.
+    pub fn decode(bytes: &[u8; FRAME_HEADER_BYTES]) -> Result<FrameHeader> {
+        let mut id = [0; ShardId::BYTES];
+        id.copy_from_slice(&bytes[..ShardId::BYTES]);
+        if bytes[ShardId::BYTES..20] != [0; 3] {
+            return Err(Error::invalid("frame: reserved bytes are not zero"));
+        }
+        let length = (&bytes[20..24]).get_u32_le() as usize;
+        let crc = (&bytes[24..28]).get_u32_le();
+        if length > SHARD_BYTES_MAX {
+            return Err(Error::invalid(format!("frame: {length} bytes, at most {SHARD_BYTES_MAX} are accepted")));
+        }
+        Ok(FrameHeader { id: ShardId::from_bytes(id), length, crc })
+    }
+}
+
 /// Takes the pieces of a body as they arrive and gives out whole shards. Holds one unfinished frame at most.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
@@ -39,26 +67,15 @@ impl FrameDecoder {
 
     /// The next whole shard, unverified; `None` until more arrived. `Invalid` for a frame that cannot be.
     pub fn next_shard(&mut self) -> Result<Option<Shard>> {
-        if self.buffer.len() < FRAME_HEADER_BYTES {
-            return Ok(None);
-        }
-        let mut id = [0; ShardId::BYTES];
-        id.copy_from_slice(&self.buffer[..ShardId::BYTES]);
-        if self.buffer[ShardId::BYTES..20] != [0; 3] {
-            return Err(Error::invalid("frame: reserved bytes are not zero"));
-        }
-        let length = (&self.buffer[20..24]).get_u32_le() as usize;
-        let crc = (&self.buffer[24..28]).get_u32_le();
-        if length > SHARD_BYTES_MAX {
-            return Err(Error::invalid(format!("frame: {length} bytes, at most {SHARD_BYTES_MAX} are accepted")));
-        }
+        let Some(header) = self.buffer.first_chunk() else { return Ok(None) };
+        let FrameHeader { id, length, crc } = FrameHeader::decode(header)?;
         if self.buffer.len() < FRAME_HEADER_BYTES + length {
             self.buffer.reserve(FRAME_HEADER_BYTES + length - self.buffer.len());
             return Ok(None);
         }
         self.buffer.advance(FRAME_HEADER_BYTES);
         let data = self.buffer.split_to(length).freeze();
-        Ok(Some(Shard { id: ShardId::from_bytes(id), crc, data }))
+        Ok(Some(Shard { id, crc, data }))
     }
 
     /// `Invalid` if the body ended inside a frame.

@@ -18,7 +18,8 @@ pub use clock::{Clock, SystemClock};
 pub use cluster::{ClusterFile, secrets_match};
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{
-    FRAME_HEADER_BYTES, FrameDecoder, decode_ids, decode_outcomes, encode_frame_header, encode_ids, encode_outcomes,
+    FRAME_HEADER_BYTES, FrameDecoder, FrameHeader, decode_ids, decode_outcomes, encode_frame_header, encode_ids,
+    encode_outcomes,
 };
 pub use ids::{ChunkId, ClusterId, DiskId, NodeId, ShardId};
 pub use node::{
