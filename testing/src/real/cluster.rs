@@ -1,0 +1,295 @@
+//! A whole cluster of real processes, and what can be done to it.
+//!
+//! What it keeps true: when it is dropped its processes are killed before its disks are unmounted and its directory removed; and
+//! if the test panics, the ends of all logs are shown first.
+
+use super::client::Client;
+use super::ports::Ports;
+use super::programs::program;
+use super::server::Server;
+use super::small_disk::SmallDisk;
+use super::{eventually, skipped};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a process may take to be ready, a cluster to be healthy.
+const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long a graceful end may take: requests under way have 30 s.
+const STOP_WAIT: Duration = Duration::from_secs(35);
+
+/// What a cluster is to be like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    nodes: usize,
+    coordinator_flags: Vec<(String, String)>,
+    node_flags: Vec<(Option<usize>, String, String)>,
+    small_disks: BTreeMap<usize, u64>,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan { nodes: 4, coordinator_flags: Vec::new(), node_flags: Vec::new(), small_disks: BTreeMap::new() }
+    }
+}
+
+impl Plan {
+    /// Four nodes and default settings.
+    pub fn new() -> Plan {
+        Plan::default()
+    }
+
+    /// Gives the coordinator a flag.
+    pub fn coordinator_flag(mut self, name: &str, value: &str) -> Plan {
+        self.coordinator_flags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives every node a flag.
+    pub fn node_flag(mut self, name: &str, value: &str) -> Plan {
+        self.node_flags.push((None, name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives one node, from 1, a flag.
+    pub fn one_node_flag(mut self, node: usize, name: &str, value: &str) -> Plan {
+        self.node_flags.push((Some(node), name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Puts the data of one node on a disk of its own of this size.
+    pub fn small_disk(mut self, node: usize, size_bytes: u64) -> Plan {
+        self.small_disks.insert(node, size_bytes);
+        self
+    }
+
+    /// Starts it and waits until it is healthy.
+    pub async fn start(self) -> Cluster {
+        let mut cluster = Cluster::lay_out(self);
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Starts it, or says that `test` is skipped where its disks cannot be mounted.
+    pub async fn start_or_skip(self, test: &str) -> Option<Cluster> {
+        if !self.small_disks.is_empty()
+            && let Err(why) = SmallDisk::probe()
+        {
+            skipped(test, &why);
+            return None;
+        }
+        Some(self.start().await)
+    }
+}
+
+/// A running cluster. Nodes are numbered from 1.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The coordinator.
+    pub coordinator: Server,
+    /// The nodes; `nodes[0]` is n1.
+    pub nodes: Vec<Server>,
+    /// Small disks, by node.
+    pub disks: BTreeMap<usize, SmallDisk>,
+    dir: TempDir,
+    _ports: Ports,
+}
+
+impl Cluster {
+    /// A cluster as `cluster.sh up` makes it, in a directory of its own.
+    pub async fn start() -> Cluster {
+        Plan::new().start().await
+    }
+
+    fn lay_out(plan: Plan) -> Cluster {
+        let dir =
+            tempfile::Builder::new().prefix("holdfast-real-").tempdir().expect("a temporary directory can be made");
+        for name in ["data", "logs", "cwd"] {
+            std::fs::create_dir(dir.path().join(name)).expect("a directory can be made");
+        }
+        let cluster_file = dir.path().join("data/cluster.json");
+        new_cluster_file(&cluster_file);
+        let ports = Ports::take();
+        let server = |name: &str, program_name: &str, port: u16| {
+            let log = dir.path().join(format!("logs/{name}.log"));
+            let mut server = Server::new(name, port, program(program_name), &dir.path().join("cwd"), log);
+            server.flag("--listen", format!("127.0.0.1:{port}"));
+            server.flag("--data", dir.path().join("data").join(name).display());
+            server.flag("--cluster-file", cluster_file.display());
+            server
+        };
+        let mut coordinator = server("coordinator", "coordinator", ports.coordinator());
+        let mut nodes = Vec::new();
+        for number in 1..=plan.nodes {
+            coordinator.flag("--node", format!("http://127.0.0.1:{}", ports.node(number)));
+            let name = format!("n{number}");
+            let mut node = server(&name, "storage-node", ports.node(number));
+            node.flag("--node-id", &name);
+            let flags = plan.node_flags.iter().filter(|(only, ..)| only.is_none_or(|only| only == number));
+            flags.for_each(|(_, flag, value)| {
+                node.flag(flag, value);
+            });
+            nodes.push(node);
+        }
+        plan.coordinator_flags.iter().for_each(|(flag, value)| {
+            coordinator.flag(flag, value);
+        });
+        let mount = |(node, size_bytes): (&usize, &u64)| {
+            let at = dir.path().join(format!("data/n{node}"));
+            (*node, SmallDisk::mount(&at, *size_bytes).unwrap_or_else(|why| panic!("{why}")))
+        };
+        let disks = plan.small_disks.iter().map(mount).collect();
+        Cluster { coordinator, nodes, disks, dir, _ports: ports }
+    }
+
+    /// A client of the coordinator.
+    pub fn client(&self) -> Client {
+        Client::new(&self.coordinator.url())
+    }
+
+    /// A client of one node.
+    pub fn node_client(&self, number: usize) -> Client {
+        Client::new(&self.nodes[number - 1].url())
+    }
+
+    /// One node.
+    pub fn node(&mut self, number: usize) -> &mut Server {
+        &mut self.nodes[number - 1]
+    }
+
+    /// The data directory of a process.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join("data").join(name)
+    }
+
+    /// The directory of everything.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file that says which cluster it is.
+    pub fn cluster_file(&self) -> PathBuf {
+        self.data("cluster.json")
+    }
+
+    /// Every process.
+    pub fn servers(&mut self) -> impl Iterator<Item = &mut Server> {
+        self.nodes.iter_mut().chain(std::iter::once(&mut self.coordinator))
+    }
+
+    /// Starts what does not run, nodes first, and waits until the coordinator calls the cluster healthy.
+    pub async fn start_all(&mut self) {
+        for node in &mut self.nodes {
+            if !node.is_running() {
+                node.start();
+            }
+        }
+        for node in &mut self.nodes {
+            ready(node).await;
+        }
+        if !self.coordinator.is_running() {
+            self.coordinator.start();
+        }
+        ready(&mut self.coordinator).await;
+        self.wait_healthy().await;
+    }
+
+    /// Starts a node and waits until it answers.
+    pub async fn start_node(&mut self, number: usize) {
+        let node = self.node(number);
+        node.start();
+        ready(node).await;
+    }
+
+    /// Starts the coordinator and waits until it answers.
+    pub async fn start_coordinator(&mut self) {
+        self.coordinator.start();
+        ready(&mut self.coordinator).await;
+    }
+
+    /// Waits until every node is healthy in the coordinator's eyes.
+    pub async fn wait_healthy(&self) {
+        let client = self.client();
+        eventually("the cluster is healthy", READY_WAIT, || async {
+            let request = client.request(reqwest::Method::GET, "/system/health");
+            let reply = client.try_send(request).await.map_err(|failure| failure.reason)?;
+            if reply.status == 200 && reply.json()["status"] == "healthy" { Ok(()) } else { Err(reply.to_string()) }
+        })
+        .await;
+    }
+
+    /// Kills every process that runs.
+    pub fn kill_all(&mut self) {
+        self.servers().filter_map(|server| server.is_running().then_some(server)).for_each(Server::kill);
+    }
+
+    /// Stops every process that runs, the coordinator first; all must exit 0 in time.
+    pub fn stop_all(&mut self) {
+        let mut order: Vec<&mut Server> = self.servers().collect();
+        order.rotate_right(1);
+        for server in order {
+            if server.is_running() {
+                let status = server.stop(STOP_WAIT);
+                assert!(status.success(), "{} ended with {status}\n{}", server.name, server.log_tail());
+            }
+        }
+    }
+
+    /// Starts a process that is expected to refuse, and gives what it said.
+    pub fn refusal_of(server: &mut Server) -> String {
+        server.clear_log();
+        server.start();
+        let status = server.wait(READY_WAIT);
+        let status = status.unwrap_or_else(|| panic!("{} runs, and should have refused", server.name));
+        assert!(!status.success(), "{} should have refused, but ended with {status}", server.name);
+        server.log()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for server in self.servers() {
+                eprintln!("{}", server.log_tail());
+            }
+        }
+        for server in self.servers().filter_map(|server| server.is_running().then_some(server)) {
+            server.kill();
+        }
+        self.disks.clear();
+    }
+}
+
+/// Waits until a process answers; panics with its last words if it ends.
+async fn ready(server: &mut Server) {
+    let client = Client::new(&server.url());
+    let deadline = tokio::time::Instant::now() + READY_WAIT;
+    loop {
+        let answer = client.try_send(client.request(reqwest::Method::GET, "/health")).await;
+        if answer.is_ok_and(|reply| reply.status == 200) {
+            return;
+        }
+        assert!(server.is_running(), "{} ended while it started\n{}", server.name, server.log_tail());
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{} did not answer within {READY_WAIT:?}\n{}",
+            server.name,
+            server.log_tail()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn new_cluster_file(path: &Path) {
+    let output = run_new_cluster(path);
+    assert!(output.status.success(), "new-cluster: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `coordinator new-cluster`.
+pub(super) fn run_new_cluster(path: &Path) -> Output {
+    let mut command = Command::new(program("coordinator"));
+    command.args(["new-cluster", "--cluster-file"]).arg(path);
+    command.output().expect("the coordinator can be started")
+}

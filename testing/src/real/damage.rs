@@ -1,0 +1,63 @@
+//! What happens to data directories behind a process's back.
+
+use super::body::mix;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+/// Flips `count` random bits, chosen by `seed`, in the parts of the files below `dir` that hold anything. Gives how many.
+pub fn flip_bits(dir: &Path, seed: u64, count: usize) -> usize {
+    let mut chance = seed;
+    let files: Vec<(PathBuf, Vec<u64>)> = files_of(dir)
+        .into_iter()
+        .map(|path| (written_blocks(&path), path))
+        .filter(|(blocks, _)| !blocks.is_empty())
+        .map(|(blocks, path)| (path, blocks))
+        .collect();
+    let blocks: Vec<(&PathBuf, u64)> =
+        files.iter().flat_map(|(path, blocks)| blocks.iter().map(move |block| (path, *block))).collect();
+    assert!(!blocks.is_empty(), "{} holds nothing to damage", dir.display());
+    for _ in 0..count {
+        chance = mix(chance);
+        let (path, block) = blocks[(chance % blocks.len() as u64) as usize];
+        chance = mix(chance);
+        flip_bit(path, block * BLOCK_BYTES as u64 + chance % BLOCK_BYTES as u64, (chance >> 32) as u32 % 8);
+    }
+    count
+}
+
+const BLOCK_BYTES: usize = 4096;
+
+fn flip_bit(path: &Path, offset: u64, bit: u32) {
+    let file = OpenOptions::new().read(true).write(true).open(path).expect("a segment can be opened");
+    let mut byte = [0];
+    if file.read_exact_at(&mut byte, offset).is_ok() {
+        file.write_all_at(&[byte[0] ^ (1 << bit)], offset).expect("a segment can be damaged");
+    }
+}
+
+/// The blocks of a file that are not all zeros: segments are preallocated.
+fn written_blocks(path: &Path) -> Vec<u64> {
+    let file = File::open(path).expect("a segment can be opened");
+    let length = file.metadata().expect("a file has a length").len();
+    let mut block = [0; BLOCK_BYTES];
+    (0..length / BLOCK_BYTES as u64)
+        .filter(|number| {
+            let read = file.read_exact_at(&mut block, number * BLOCK_BYTES as u64);
+            read.is_ok() && block.iter().any(|byte| *byte != 0)
+        })
+        .collect()
+}
+
+fn files_of(dir: &Path) -> Vec<PathBuf> {
+    let entries = WalkDir::new(dir).sort_by_file_name().into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path).collect()
+}
+
+/// Paths below `dir` whose name holds `text`.
+pub fn scan_for(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let entries = WalkDir::new(dir).into_iter().filter_map(Result::ok);
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().contains(text));
+    named.map(walkdir::DirEntry::into_path).collect()
+}

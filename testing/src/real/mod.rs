@@ -1,0 +1,67 @@
+//! Real processes: a coordinator and storage nodes as children of the test, on free ports, in a directory of their own.
+//!
+//! What it keeps true:
+//! - No process and no mount outlives its test, however the test ends: [`Cluster`] kills by pid and unmounts when it is dropped.
+//! - Tests run side by side: a cluster holds a block of ports that no other test takes ([`Ports`]).
+//! - Every wait has a bound, and what did not happen within it is said with the tails of the logs.
+//! - A test that cannot run on this machine says so with [`skipped`]; it never passes in silence.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make, damage and remove data directories of processes they started"
+)]
+
+mod body;
+mod client;
+mod cluster;
+mod damage;
+mod form;
+mod ledger;
+mod load;
+mod ports;
+mod programs;
+mod raw;
+mod read_back;
+mod server;
+mod small_disk;
+
+pub use body::{body_of, random_bytes};
+pub use client::{Client, Failure, Reply, encode, sha256};
+pub use cluster::{Cluster, Plan};
+pub use damage::{flip_bits, scan_for};
+pub use form::Form;
+pub use ledger::{Ledger, Outcome, Trouble, Verb};
+pub use load::{Load, LoadPlan};
+pub use ports::Ports;
+pub use programs::{bin_dir, program};
+pub use raw::{RawConnection, RawReply};
+pub use read_back::{ReadBack, read_back};
+pub use server::Server;
+pub use small_disk::SmallDisk;
+
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a condition that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Says on the test's output that `test` did not run, and why; `scripts/check.sh` counts these lines.
+pub fn skipped(test: &str, why: &str) {
+    println!("skipped: {test}: {why}");
+}
+
+/// Waits until `condition` gives a value; panics with `what` and the last reason if that takes longer than `within`.
+pub async fn eventually<T, F>(what: &str, within: Duration, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        match condition().await {
+            Ok(value) => return value,
+            Err(reason) if Instant::now() >= deadline => panic!("{what}: not within {within:?}: {reason}"),
+            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}

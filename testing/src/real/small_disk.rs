@@ -1,0 +1,48 @@
+//! A disk of a given size, where the machine lets us mount one: a tmpfs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A small filesystem, unmounted when dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts an empty filesystem of `size_bytes` at `at`, which is made. The error says why this machine cannot.
+    pub fn mount(at: &Path, size_bytes: u64) -> Result<SmallDisk, String> {
+        std::fs::create_dir_all(at).map_err(|error| format!("cannot make {}: {error}", at.display()))?;
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size_bytes},mode=0700"), "holdfast-test"])
+            .arg(at)
+            .output()
+            .map_err(|error| format!("cannot run mount: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("cannot mount a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        Ok(SmallDisk { at: at.to_path_buf() })
+    }
+
+    /// Whether this machine lets us mount; the error says why not.
+    pub fn probe() -> Result<(), String> {
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        SmallDisk::mount(&dir.path().join("disk"), 1 << 20).map(drop)
+    }
+
+    /// Gives it another size.
+    pub fn resize(&self, size_bytes: u64) {
+        let done = Command::new("mount").args(["-o", &format!("remount,size={size_bytes}")]).arg(&self.at).status();
+        assert!(done.is_ok_and(|status| status.success()), "cannot resize the tmpfs at {}", self.at.display());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that was just killed may still be giving its files back.
+        let done = Command::new("umount").arg("-l").arg(&self.at).status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("cannot unmount {}", self.at.display());
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Bodies that name their origin: a body is a function of its tag and size, so a wrong byte tells where it came from.
+
+use super::rng::Rng;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+/// Bytes of a body that are noise; the rest of each block repeats one byte, so that long bodies cost little to make, to cut
+/// and to store.
+const NOISE_BYTES: usize = 64;
+/// A run of one byte is cut at the chunker's longest chunk of the first size class, so that a body of n such blocks has about n
+/// chunks.
+pub const BLOCK_BYTES: usize = 256 << 10;
+/// Up to this size a body is certainly one chunk.
+pub const ONE_CHUNK_BYTES: usize = 16 << 10;
+
+/// What a put is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestBody {
+    /// Whose it is.
+    pub tag: u64,
+    /// The bytes.
+    pub data: Bytes,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
+}
+
+impl TestBody {
+    /// The body of `tag` with `size` bytes.
+    pub fn new(tag: u64, size: usize) -> TestBody {
+        let mut data = vec![0; size];
+        let blocks = data.chunks_mut(BLOCK_BYTES).enumerate();
+        for (index, block) in blocks {
+            let mut rng = Rng::new(tag, index as u64 + 7);
+            let (noise, run) = block.split_at_mut(block.len().min(NOISE_BYTES));
+            for byte in noise {
+                *byte = rng.next_u64() as u8;
+            }
+            run.fill(rng.next_u64() as u8);
+        }
+        let sha256 = Sha256::digest(&data).into();
+        TestBody { tag, data: data.into(), sha256 }
+    }
+}

@@ -1,0 +1,156 @@
+//! What must hold of every commit at the moment it happens.
+
+use super::{Asked, Moment, OPERATION, OpId, Oracle, Published, State};
+use crate::sim::node::Held;
+use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
+use coordinator::metadata::{Batch, keys};
+use coordinator::object::{Condition, FILES_BUCKET};
+use protocol::ChunkId;
+use std::collections::BTreeSet;
+
+impl Oracle {
+    /// A commit happened.
+    pub fn committed(&self, batch: &Batch) {
+        let chunks = keys::chunks();
+        let objects = keys::objects(FILES_BUCKET, "");
+        for (key, value) in &batch.puts {
+            if (&chunks.from..&chunks.to).contains(&key) {
+                let chunk = keys::parse_chunk(key).expect("a key of that range");
+                self.chunk_named(chunk, &ChunkRecord::decode(value).expect("the product wrote it"));
+            } else if (&objects.from..&objects.to).contains(&key) {
+                let (_, name) = keys::parse_object(key).expect("a key of that range");
+                self.object_changed(name, &ObjectRecord::decode(value).expect("the product wrote it"), batch);
+            }
+        }
+    }
+
+    /// Law 1 and law 4: no record names a shard that is not durable, and none names fewer than a quorum.
+    fn chunk_named(&self, chunk: ChunkId, record: &ChunkRecord) {
+        self.state().counts.chunks_named += 1;
+        if record.state == ChunkState::Condemned {
+            return;
+        }
+        let nodes: BTreeSet<_> = record.shards.iter().map(|place| &place.node).collect();
+        let indexes: BTreeSet<_> = record.shards.iter().map(|place| place.index).collect();
+        if nodes.len() != record.shards.len() || indexes.len() != record.shards.len() {
+            self.violated(format!("law 1: chunk {chunk} is named twice on a node or by an index: {:?}", record.shards));
+        }
+        if nodes.len() < self.view.quorum() {
+            self.violated(format!("law 1: chunk {chunk} is named on {} nodes only", nodes.len()));
+        }
+        for place in &record.shards {
+            let held = self.view.held(chunk, place);
+            let durable = match held {
+                Held::Good { crc } => crc == place.crc,
+                Held::Damaged | Held::Lost => true,
+                Held::Deleted | Held::Never => false,
+            };
+            if !durable {
+                self.violated(format!("law 1: chunk {chunk} is named on {}, where it is {held:?}", place.node));
+            }
+        }
+    }
+
+    fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
+        let mut state = self.state();
+        let before = state.moment(key);
+        state.sequence += 1;
+        let moment = Moment {
+            since: state.sequence,
+            last_number: record.last_number,
+            purged_through: record.purged_through,
+            live: (record.state == ObjectState::Live).then_some(record.number),
+            purged: record.state == ObjectState::Purged,
+        };
+        self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
+        if moment.last_number <= before.last_number || record.purged_through < before.purged_through {
+            let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
+            state.violated(&self.world, what);
+        }
+        state.keys.entry(key.to_owned()).or_default().push(moment);
+        if moment.live.is_some() {
+            drop(state);
+            self.version_published(key, record, batch, before);
+        }
+    }
+
+    fn version_published(&self, key: &str, object: &ObjectRecord, batch: &Batch, before: Moment) {
+        let version_key = keys::version(FILES_BUCKET, key, object.number);
+        let put = batch.puts.iter().find(|(key, _)| *key == version_key);
+        let Some(version) = put.map(|(_, value)| VersionRecord::decode(value).expect("the product wrote it")) else {
+            return self.violated(format!("law 3: number {} of {key} is current and has no version", object.number));
+        };
+        if version.id != object.current || version.number != object.number || object.number != object.last_number {
+            self.violated(format!("law 7: object and version of {key} disagree: {object:?}, {version:?}"));
+        }
+        let mut state = self.state();
+        if let Some(what) = state.publish(key, &version, before) {
+            state.violated(&self.world, what);
+        }
+        drop(state);
+        if let Err(what) = self.whole(&version) {
+            self.violated(format!("law 3: {key} number {} became visible, but {what}", version.number));
+        }
+    }
+
+    /// Every chunk of the version has a live record and a reference by this version.
+    pub(super) fn whole(&self, version: &VersionRecord) -> Result<(), String> {
+        for entry in self.view.entries(version)? {
+            let Some(record) = self.view.chunk(entry.chunk) else {
+                return Err(format!("chunk {} has no record", entry.chunk));
+            };
+            if record.sha256 != entry.sha256 {
+                return Err(format!("chunk {} has another digest", entry.chunk));
+            }
+            if self.view.get(&keys::reference(entry.chunk, version.id)).is_none() {
+                return Err(format!("law 5: chunk {} is not referenced", entry.chunk));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Notes a published version; gives what is wrong with it.
+    fn publish(&mut self, key: &str, version: &VersionRecord, before: Moment) -> Option<String> {
+        let since = self.sequence;
+        let op: OpId = version.metadata.get(OPERATION)?.parse().ok()?;
+        let (id, number) = (version.id, version.number);
+        let twice = self.published.insert((key.to_owned(), number), Published { op, id });
+        let landed_before = self.operations[op].landed.replace((number, since, id));
+        let operation = &self.operations[op];
+        let Asked::Put { body, condition } = &operation.asked else {
+            return Some(format!("operation {op} is no put and published number {number} of {key}"));
+        };
+        if let Some(other) = twice {
+            return Some(format!("law 7: number {number} of {key} was published twice: {other:?}, then by {op}"));
+        }
+        if let Some(first) = landed_before {
+            return Some(format!("law 3: operation {op} was published twice: {first:?}, then as number {number}"));
+        }
+        if operation.refused {
+            return Some(format!("law 3: operation {op} was refused, and became number {number} of {key}"));
+        }
+        if operation.key != key || version.sha256 != body.sha256 || version.size != body.data.len() as u64 {
+            return Some(format!("law 6: number {number} of {key} is not what operation {op} sent"));
+        }
+        let current = before.live.and_then(|number| self.digest(key, number));
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => before.live.is_none(),
+            Condition::Matches(wanted) => {
+                current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&digest))
+            }
+        };
+        (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
+    }
+
+    /// The digest of a version that was published.
+    fn digest(&self, key: &str, number: u64) -> Option<[u8; 32]> {
+        let published = self.published.get(&(key.to_owned(), number))?;
+        match &self.operations[published.op].asked {
+            Asked::Put { body, .. } => Some(body.sha256),
+            Asked::Delete { .. } => None,
+        }
+    }
+}

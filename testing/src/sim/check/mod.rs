@@ -1,0 +1,192 @@
+//! The oracle: it knows what every client asked and was told, and sees every commit as it happens, so it can say of each answer
+//! whether it was true at that moment.
+//!
+//! What must hold at any time ([`operations`], [`commits`], [`census`]):
+//! - Law 1: at the acknowledgement, every chunk of the version is durable on a write quorum of distinct nodes, looked up in the
+//!   nodes' own state; and so is every chunk at the moment a record names it.
+//! - Law 3: what failed is never visible, now or later; what may have happened happens at most once.
+//! - Law 6: bytes that were read are the bytes that were put.
+//! - Law 7: every read, list and delete agrees with one of the states its key had between call and answer; numbers of a key grow
+//!   with every commit, and with real time between acknowledged puts.
+//! - Law 4 and 5: what manifests name is referenced, what is referenced has a record, and no record names a shard that was
+//!   acknowledged and is gone.
+
+mod census;
+mod commits;
+mod operations;
+mod view;
+
+pub use census::Census;
+pub use operations::{Ended, Got, OpId};
+pub use view::View;
+
+use super::body::TestBody;
+use super::node::SimNode;
+use super::world::World;
+use coordinator::metadata::memory::MemoryMetadata;
+use coordinator::metadata::records::VersionId;
+use coordinator::object::{Condition, DeleteMode};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The client's metadata key that says which operation made a version.
+pub const OPERATION: &str = "operation";
+
+/// What violations keep: the first ones tell enough.
+const VIOLATIONS_MAX: usize = 20;
+
+/// The oracle of one simulation.
+pub struct Oracle {
+    world: Arc<World>,
+    view: View,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Rises with every commit of an object record.
+    sequence: u64,
+    keys: BTreeMap<String, Vec<Moment>>,
+    operations: Vec<Operation>,
+    published: BTreeMap<(String, u64), Published>,
+    acknowledged: BTreeMap<(String, u64), OpId>,
+    violations: Vec<String>,
+    counts: Counts,
+}
+
+/// The state of a key from one commit to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    since: u64,
+    last_number: u64,
+    purged_through: u64,
+    /// The number of the live version.
+    live: Option<u64>,
+    purged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    op: OpId,
+    id: VersionId,
+}
+
+#[derive(Clone, Debug)]
+enum Asked {
+    Put { body: TestBody, condition: Condition },
+    Delete { mode: DeleteMode },
+}
+
+#[derive(Clone, Debug)]
+struct Operation {
+    key: String,
+    asked: Asked,
+    began: u64,
+    /// The highest number acknowledged for this key when it began.
+    acknowledged_before: u64,
+    refused: bool,
+    landed: Option<(u64, u64, VersionId)>,
+}
+
+/// How much happened, so that a test that saw nothing does not pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Puts acknowledged.
+    pub puts_done: u64,
+    /// Puts that failed and said so.
+    pub puts_refused: u64,
+    /// Puts whose outcome the client does not know.
+    pub puts_unknown: u64,
+    /// Deletes acknowledged.
+    pub deletes_done: u64,
+    /// Reads that gave the right bytes.
+    pub reads_done: u64,
+    /// Reads and listings that were told to come again.
+    pub reads_refused: u64,
+    /// Chunk records written.
+    pub chunks_named: u64,
+    /// Puts that stored nothing, because all their bytes were there.
+    pub chunks_reused: u64,
+}
+
+impl Counts {
+    /// The sum of both.
+    pub fn plus(self, other: Counts) -> Counts {
+        Counts {
+            puts_done: self.puts_done + other.puts_done,
+            puts_refused: self.puts_refused + other.puts_refused,
+            puts_unknown: self.puts_unknown + other.puts_unknown,
+            deletes_done: self.deletes_done + other.deletes_done,
+            reads_done: self.reads_done + other.reads_done,
+            reads_refused: self.reads_refused + other.reads_refused,
+            chunks_named: self.chunks_named + other.chunks_named,
+            chunks_reused: self.chunks_reused + other.chunks_reused,
+        }
+    }
+}
+
+impl Oracle {
+    /// An oracle over the truth itself: `memory` below all faults, and the nodes' own state. `quorum` is what law 1 demands,
+    /// whatever the coordinators were told.
+    pub fn new(world: Arc<World>, memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> Arc<Oracle> {
+        Arc::new(Oracle { world, view: View::new(memory, nodes, quorum), state: Mutex::default() })
+    }
+
+    /// The truth it looks at.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What was violated so far, with what went before.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
+    }
+
+    /// How much happened so far.
+    pub fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    /// Every version that was published and not purged: key and number.
+    pub fn readable(&self) -> Vec<(String, u64)> {
+        let state = self.state();
+        let kept = |(key, number): &&(String, u64)| state.moment(key).purged_through < *number;
+        state.published.keys().filter(kept).cloned().collect()
+    }
+
+    /// Notes a violation.
+    pub fn violated(&self, what: impl Into<String>) {
+        let mut state = self.state();
+        state.violated(&self.world, what.into());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn violated(&mut self, world: &World, what: String) {
+        world.tell(|| format!("VIOLATION {what}"));
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(format!("at {} ms: {what}", world.elapsed().as_millis()));
+        }
+    }
+
+    fn moment(&self, key: &str) -> Moment {
+        self.keys.get(key).and_then(|moments| moments.last()).copied().unwrap_or(Moment::START)
+    }
+
+    /// The states `key` had from sequence number `began` to now.
+    fn moments_since(&self, key: &str, began: u64) -> Vec<Moment> {
+        let Some(moments) = self.keys.get(key) else { return vec![Moment::START] };
+        let first = moments.iter().rposition(|moment| moment.since <= began);
+        let mut window: Vec<Moment> = if first.is_none() { vec![Moment::START] } else { Vec::new() };
+        window.extend(&moments[first.unwrap_or(0)..]);
+        window
+    }
+}
+
+impl Moment {
+    const START: Moment = Moment { since: 0, last_number: 0, purged_through: 0, live: None, purged: true };
+}

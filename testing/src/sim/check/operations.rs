@@ -1,0 +1,295 @@
+//! What must hold of every answer at the moment it is given.
+
+use super::{Asked, Moment, Operation, Oracle, State};
+use crate::sim::body::TestBody;
+use coordinator::metadata::records::VersionRecord;
+use coordinator::object::{Condition, DeleteMode, Deleted, ListPage, PutDone, VersionSelector};
+use protocol::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+/// The place of an operation in the order in which they began.
+pub type OpId = usize;
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Ended<T> {
+    /// The coordinator answered.
+    Answered(Result<T>),
+    /// The coordinator died first.
+    Died,
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub enum Got {
+    /// A version, and the bytes that were read of it.
+    Version(Box<VersionRecord>, Vec<u8>),
+    /// No object of that name.
+    NoObject,
+    /// No such version.
+    NoVersion,
+}
+
+impl Oracle {
+    /// A put is about to be sent.
+    pub fn put_begins(&self, key: &str, body: &TestBody, condition: &Condition) -> OpId {
+        self.begins(key, Asked::Put { body: body.clone(), condition: condition.clone() })
+    }
+
+    /// A delete is about to be sent.
+    pub fn delete_begins(&self, key: &str, mode: DeleteMode) -> OpId {
+        self.begins(key, Asked::Delete { mode })
+    }
+
+    fn begins(&self, key: &str, asked: Asked) -> OpId {
+        let mut state = self.state();
+        let acknowledged = state.acknowledged.range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX));
+        let acknowledged_before = acknowledged.last().map_or(0, |((_, number), _)| *number);
+        let (op, began) = (state.operations.len(), state.sequence);
+        self.world.tell(|| format!("op {op} {key} begins"));
+        let key = key.to_owned();
+        state.operations.push(Operation { key, asked, began, acknowledged_before, refused: false, landed: None });
+        op
+    }
+
+    /// A read or a listing is about to be sent; give the number back at its end.
+    pub fn read_begins(&self) -> u64 {
+        self.state().sequence
+    }
+
+    /// A put ended.
+    pub fn put_ends(&self, op: OpId, ended: &Ended<PutDone>) {
+        self.world.tell(|| format!("op {op} put {}", told(ended, |done| format!("number {}", done.number))));
+        match ended {
+            Ended::Answered(Ok(done)) => self.put_acknowledged(op, done),
+            Ended::Answered(Err(error)) if error.kind != ErrorKind::Unknown => {
+                self.state().counts.puts_refused += 1;
+                self.refused(op, error);
+            }
+            Ended::Answered(Err(_)) | Ended::Died => self.state().counts.puts_unknown += 1,
+        }
+    }
+
+    /// I9: only what certainly did not happen, and never will, may be refused.
+    fn refused(&self, op: OpId, error: &Error) {
+        let mut state = self.state();
+        state.operations[op].refused = true;
+        if let Some(landed) = state.operations[op].landed {
+            let what = format!("law 3: operation {op} was refused ({error}), and it is visible: {landed:?}");
+            state.violated(&self.world, what);
+        }
+        if error.kind == ErrorKind::Corrupt {
+            state.violated(&self.world, format!("operation {op} met corruption: {error}"));
+        }
+    }
+
+    fn put_acknowledged(&self, op: OpId, done: &PutDone) {
+        let mut state = self.state();
+        state.counts.puts_done += 1;
+        let operation = state.operations[op].clone();
+        let landed = operation.landed;
+        if landed.is_none_or(|(number, _, id)| number != done.number || id != done.version) {
+            let what = format!("law 1: operation {op} was acknowledged as {done:?}, but what was committed is {landed:?}");
+            return state.violated(&self.world, what);
+        }
+        if done.number <= operation.acknowledged_before {
+            let what = format!("law 7: {} of {} after {}", done.number, operation.key, operation.acknowledged_before);
+            state.violated(&self.world, what);
+        }
+        let Asked::Put { body, .. } = &operation.asked else { unreachable!("a put ended") };
+        if done.sha256 != body.sha256 || done.size != body.data.len() as u64 {
+            state.violated(&self.world, format!("law 6: operation {op} was acknowledged as other bytes: {done:?}"));
+        }
+        state.counts.chunks_reused += u64::from(done.stored_bytes == 0 && done.size > 0);
+        state.acknowledged.insert((operation.key.clone(), done.number), op);
+        let purged = state.moment(&operation.key).purged_through >= done.number;
+        drop(state);
+        if !purged {
+            self.durable_at_acknowledgement(&operation.key, done);
+        }
+    }
+
+    /// Law 1, looked up in the nodes' own state.
+    fn durable_at_acknowledgement(&self, key: &str, done: &PutDone) {
+        let Some(version) = self.view.version(key, done.number) else {
+            return self.violated(format!("law 1: number {} of {key} was acknowledged and has no record", done.number));
+        };
+        if let Err(what) = self.whole(&version) {
+            return self.violated(format!("law 1: number {} of {key} was acknowledged, but {what}", done.number));
+        }
+        for entry in self.view.entries(&version).unwrap_or_default() {
+            let Some(record) = self.view.chunk(entry.chunk) else { continue };
+            let durable = self.view.durable_on(entry.chunk, &record).len();
+            if durable < self.view.quorum() || durable < done.receipt.copies as usize {
+                self.violated(format!(
+                    "law 1: number {} of {key} was acknowledged with {} copies, and chunk {} is durable on {durable} nodes",
+                    done.number, done.receipt.copies, entry.chunk
+                ));
+            }
+        }
+    }
+
+    /// A delete ended.
+    pub fn delete_ends(&self, op: OpId, ended: &Ended<Deleted>) {
+        self.world.tell(|| format!("op {op} delete {}", told(ended, |deleted| format!("{deleted:?}"))));
+        let mut state = self.state();
+        let operation = state.operations[op].clone();
+        let Asked::Delete { mode } = operation.asked else { unreachable!("a delete ended") };
+        let window = state.moments_since(&operation.key, operation.began);
+        let gone = |moment: &Moment| match mode {
+            DeleteMode::Mark => moment.live.is_none(),
+            DeleteMode::Purge => moment.purged,
+        };
+        let fits = match ended {
+            Ended::Answered(Ok(Deleted::Done)) => window.iter().skip(1).any(gone),
+            Ended::Answered(Ok(Deleted::Nothing)) => window.iter().any(gone),
+            Ended::Answered(Err(error)) if error.kind != ErrorKind::Unknown => {
+                state.operations[op].refused = true;
+                error.kind == ErrorKind::Unavailable || error.kind == ErrorKind::Full
+            }
+            Ended::Answered(Err(_)) | Ended::Died => true,
+        };
+        if matches!(ended, Ended::Answered(Ok(_))) {
+            state.counts.deletes_done += 1;
+        }
+        if !fits {
+            let what = format!("law 7: delete {op} of {} ended {ended:?} within {window:?}", operation.key);
+            state.violated(&self.world, what);
+        }
+        state.check_deletes(&operation.key).into_iter().for_each(|what| state.violated(&self.world, what));
+    }
+
+    /// A read ended that began at `began`.
+    pub fn get_ends(&self, key: &str, selector: VersionSelector, began: u64, ended: &Ended<Got>) {
+        self.world.tell(|| format!("get {key} {selector:?} {}", told(ended, shown)));
+        let mut state = self.state();
+        let window = state.moments_since(key, began);
+        let what = match ended {
+            Ended::Answered(Ok(Got::Version(version, bytes))) => state.check_version(key, selector, version, bytes, &window),
+            Ended::Answered(Ok(got)) => state.check_absence(key, selector, got, &window),
+            Ended::Answered(Err(error)) => refused_read(error),
+            Ended::Died => Ok(false),
+        };
+        match what {
+            Ok(true) => state.counts.reads_done += 1,
+            Ok(false) => state.counts.reads_refused += 1,
+            Err(what) => {
+                state.violated(&self.world, format!("{what}: get of {key} {selector:?} within {window:?}"));
+            }
+        }
+    }
+
+    /// A listing of everything ended that began at `began`.
+    pub fn list_ends(&self, began: u64, ended: &Ended<ListPage>) {
+        self.world.tell(|| format!("list {}", told(ended, |page| format!("{} objects", page.objects.len()))));
+        let mut state = self.state();
+        let page = match ended {
+            Ended::Answered(Ok(page)) => page,
+            Ended::Answered(Err(error)) => {
+                state.counts.reads_refused += 1;
+                if let Err(what) = refused_read(error) {
+                    state.violated(&self.world, what);
+                }
+                return;
+            }
+            Ended::Died => return,
+        };
+        let listed: BTreeMap<&str, u64> = page.objects.iter().map(|object| (object.key.as_str(), object.number)).collect();
+        for key in state.keys.keys().cloned().collect::<Vec<String>>() {
+            let window = state.moments_since(&key, began);
+            let number = listed.get(key.as_str()).copied();
+            if !window.iter().any(|moment| moment.live == number) {
+                let what = format!("law 7: {key} is listed with {number:?} within {window:?}");
+                state.violated(&self.world, what);
+            }
+        }
+        state.counts.reads_done += 1;
+    }
+}
+
+fn told<T>(ended: &Ended<T>, done: impl FnOnce(&T) -> String) -> String {
+    match ended {
+        Ended::Answered(Ok(answer)) => done(answer),
+        Ended::Answered(Err(error)) => format!("{}: {error}", error.kind.as_str()),
+        Ended::Died => "died".to_owned(),
+    }
+}
+
+fn shown(got: &Got) -> String {
+    match got {
+        Got::Version(version, bytes) => format!("number {} of {} bytes", version.number, bytes.len()),
+        Got::NoObject => "no object".to_owned(),
+        Got::NoVersion => "no version".to_owned(),
+    }
+}
+
+/// A read may be told to come again; it may not find corruption, since one good copy is always left, nor be sent away otherwise.
+fn refused_read(error: &Error) -> std::result::Result<bool, String> {
+    match error.kind {
+        ErrorKind::Unavailable => Ok(false),
+        kind => Err(format!("law 6: a read failed as {}: {error}", kind.as_str())),
+    }
+}
+
+impl State {
+    /// A delete takes effect once at most.
+    fn check_deletes(&self, key: &str) -> Option<String> {
+        let asked = |operation: &&Operation| {
+            operation.key == key && !operation.refused && matches!(operation.asked, Asked::Delete { .. })
+        };
+        let asked = self.operations.iter().filter(asked).count();
+        let moments = self.keys.get(key)?;
+        let happened = moments.iter().filter(|moment| moment.live.is_none()).count();
+        (happened > asked).then(|| format!("{happened} deletes of {key} happened, {asked} may have: {moments:?}"))
+    }
+
+    fn check_version(
+        &self,
+        key: &str,
+        selector: VersionSelector,
+        version: &VersionRecord,
+        bytes: &[u8],
+        window: &[Moment],
+    ) -> std::result::Result<bool, String> {
+        let number = version.number;
+        let Some(published) = self.published.get(&(key.to_owned(), number)) else {
+            return Err(format!("law 3: number {number} was never published"));
+        };
+        let Asked::Put { body, .. } = &self.operations[published.op].asked else {
+            return Err(format!("law 3: number {number} was made by no put"));
+        };
+        if bytes != body.data || version.id != published.id {
+            return Err(format!("law 6: number {number} has other bytes than operation {} sent", published.op));
+        }
+        let fits = |moment: &Moment| match selector {
+            VersionSelector::Latest => moment.live == Some(number),
+            VersionSelector::Number(wanted) => {
+                wanted == number && moment.last_number >= number && moment.purged_through < number
+            }
+        };
+        if !window.iter().any(fits) {
+            return Err(format!("law 7: number {number} was not to be seen"));
+        }
+        Ok(true)
+    }
+
+    fn check_absence(
+        &self,
+        key: &str,
+        selector: VersionSelector,
+        got: &Got,
+        window: &[Moment],
+    ) -> std::result::Result<bool, String> {
+        let fits = |moment: &Moment| match selector {
+            VersionSelector::Latest => moment.live.is_none(),
+            VersionSelector::Number(number) => {
+                let published = self.published.contains_key(&(key.to_owned(), number));
+                !published || moment.purged || moment.purged_through >= number || moment.last_number < number
+            }
+        };
+        if !window.iter().any(fits) {
+            return Err(format!("law 7: {} although it was there", shown(got)));
+        }
+        Ok(true)
+    }
+}

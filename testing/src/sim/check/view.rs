@@ -1,0 +1,124 @@
+//! The truth as it is right now: records below all faults, and what is on the nodes' disks.
+
+use crate::sim::node::{Held, SimNode};
+use bytes::Bytes;
+use coordinator::metadata::memory::MemoryMetadata;
+use coordinator::metadata::records::{
+    ChunkEntry, ChunkList, ChunkRecord, PageRecord, Record, ShardPlace, VersionId, VersionRecord,
+};
+use coordinator::metadata::{Entry, Metadata, SCAN_ENTRIES_MAX, keys};
+use coordinator::object::FILES_BUCKET;
+use futures_util::FutureExt;
+use protocol::{ChunkId, NodeId, ShardId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The truth.
+pub struct View {
+    memory: Arc<MemoryMetadata>,
+    nodes: Vec<Arc<SimNode>>,
+    quorum: usize,
+}
+
+impl View {
+    pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> View {
+        View { memory, nodes, quorum }
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[Arc<SimNode>] {
+        &self.nodes
+    }
+
+    /// What law 1 demands.
+    pub fn quorum(&self) -> usize {
+        self.quorum
+    }
+
+    /// The entry at `key`.
+    pub fn get(&self, key: &[u8]) -> Option<Entry> {
+        let found = self.memory.get(key).now_or_never().expect("memory never waits");
+        found.expect("keys made by `keys` are valid")
+    }
+
+    /// All entries of a range.
+    pub fn scan(&self, range: &keys::KeyRange) -> Vec<(Bytes, Entry)> {
+        let mut all = Vec::new();
+        let mut from = range.from.clone();
+        loop {
+            let scanned = self.memory.scan(&from, &range.to, SCAN_ENTRIES_MAX).now_or_never();
+            let page = scanned.expect("memory never waits").expect("the limit is allowed");
+            let Some((last, _)) = page.last() else { return all };
+            from = keys::after(last);
+            all.extend(page);
+        }
+    }
+
+    /// The record at `key`, if there is one.
+    pub fn record<R: Record>(&self, key: &[u8]) -> Option<R> {
+        self.get(key).map(|entry| R::decode(&entry.value).expect("the product wrote it"))
+    }
+
+    /// A version of a file.
+    pub fn version(&self, key: &str, number: u64) -> Option<VersionRecord> {
+        self.record(&keys::version(FILES_BUCKET, key, number))
+    }
+
+    /// The chunks of a version, in order; `Err` says what is missing.
+    pub fn entries(&self, version: &VersionRecord) -> Result<Vec<ChunkEntry>, String> {
+        let entries = match &version.chunks {
+            ChunkList::Inline(entries) => entries.clone(),
+            ChunkList::Paged { pages } => self.paged(version.id, *pages)?,
+        };
+        let end = entries.last().map_or(0, |entry| entry.end);
+        if end != version.size || entries.len() as u64 != version.chunk_count {
+            return Err(format!("{} chunks up to {end} make no version of {} bytes", entries.len(), version.size));
+        }
+        Ok(entries)
+    }
+
+    fn paged(&self, version: VersionId, pages: u64) -> Result<Vec<ChunkEntry>, String> {
+        let found = self.scan(&keys::pages_from(version, 0));
+        if found.len() as u64 != pages {
+            return Err(format!("{} of {pages} pages are there", found.len()));
+        }
+        let mut entries: Vec<ChunkEntry> = Vec::new();
+        for (_, entry) in found {
+            let page = PageRecord::decode(&entry.value).expect("the product wrote it");
+            let end = entries.last().map_or(0, |entry| entry.end);
+            if page.start != end {
+                return Err(format!("a page starts at {}, the one before ended at {end}", page.start));
+            }
+            entries.extend(page.entries);
+        }
+        Ok(entries)
+    }
+
+    /// The record of a chunk.
+    pub fn chunk(&self, chunk: ChunkId) -> Option<ChunkRecord> {
+        self.record(&keys::chunk(chunk))
+    }
+
+    /// What is on the disk of the node that `place` names.
+    pub fn held(&self, chunk: ChunkId, place: &ShardPlace) -> Held {
+        let node = self.nodes.iter().find(|node| *node.id() == place.node);
+        node.map_or(Held::Never, |node| node.held(ShardId { chunk, index: place.index }))
+    }
+
+    /// Distinct nodes on which the chunk was made durable as its record says, lost disks included: losing one is within the
+    /// fault model, acknowledging without having stored is not.
+    pub fn durable_on(&self, chunk: ChunkId, record: &ChunkRecord) -> BTreeSet<NodeId> {
+        let durable = |place: &&ShardPlace| match self.held(chunk, place) {
+            Held::Good { crc } => crc == place.crc,
+            Held::Damaged | Held::Lost => true,
+            Held::Deleted | Held::Never => false,
+        };
+        record.shards.iter().filter(durable).map(|place| place.node.clone()).collect()
+    }
+
+    /// Copies of the chunk that can be read when every node is up.
+    pub fn good_copies(&self, chunk: ChunkId, record: &ChunkRecord) -> usize {
+        let good = |place: &&ShardPlace| self.held(chunk, place) == Held::Good { crc: place.crc };
+        record.shards.iter().filter(good).count()
+    }
+}

@@ -1,0 +1,149 @@
+//! A client of one coordinator: it tells the oracle what it asks and what it is told.
+
+use super::body::TestBody;
+use super::check::{Ended, Got, OPERATION, Oracle};
+use super::cluster::Coordinator;
+use super::world::pass;
+use bytes::Bytes;
+use coordinator::object::{
+    BodyMessage, BucketName, Condition, DeleteMode, Deleted, ListPage, ListRequest, ObjectName, PutDone, PutTarget,
+    Version, VersionSelector, body_channel,
+};
+use protocol::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Bytes that a client sends at a time.
+const PIECE_BYTES: usize = 64 << 10;
+/// Every request ends within this time (I19), or the coordinator is stuck: retries of retries under every fault at once.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(1_200);
+
+/// How a client sends a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// All of it.
+    Whole,
+    /// With a pause before each piece.
+    Slow(Duration),
+    /// It goes away before the last piece.
+    BreaksOff,
+}
+
+/// A client.
+#[derive(Clone)]
+pub struct Client {
+    oracle: Arc<Oracle>,
+    coordinator: Arc<Coordinator>,
+}
+
+impl Client {
+    /// A client of `coordinator`.
+    pub fn new(oracle: Arc<Oracle>, coordinator: Arc<Coordinator>) -> Client {
+        Client { oracle, coordinator }
+    }
+
+    /// Its coordinator.
+    pub fn coordinator(&self) -> &Arc<Coordinator> {
+        &self.coordinator
+    }
+
+    /// Puts a body under `key`.
+    pub async fn put(&self, key: &str, body: &TestBody, condition: Condition, sending: Sending) -> Ended<PutDone> {
+        let op = self.oracle.put_begins(key, body, &condition);
+        let (sender, receiver) = body_channel();
+        let target = PutTarget {
+            name: name(key),
+            content_type: "application/octet-stream".to_owned(),
+            metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
+            condition,
+        };
+        let feed = feed(sender, body.data.clone(), target, sending);
+        let put = self.coordinator.objects.put(receiver);
+        let both = async { futures_util::future::join(feed, put).await.1 };
+        let ended = self.until_end(both).await;
+        self.oracle.put_ends(op, &ended);
+        ended
+    }
+
+    /// Deletes `key`.
+    pub async fn delete(&self, key: &str, mode: DeleteMode) -> Ended<Deleted> {
+        let op = self.oracle.delete_begins(key, mode);
+        let name = name(key);
+        let ended = self.until_end(self.coordinator.objects.delete(&name, mode)).await;
+        self.oracle.delete_ends(op, &ended);
+        ended
+    }
+
+    /// Reads a version whole.
+    pub async fn get(&self, key: &str, selector: VersionSelector) -> Ended<Got> {
+        let began = self.oracle.read_begins();
+        let ended = self.until_end(self.read(key, selector)).await;
+        self.oracle.get_ends(key, selector, began, &ended);
+        ended
+    }
+
+    async fn read(&self, key: &str, selector: VersionSelector) -> Result<Got> {
+        let objects = &self.coordinator.objects;
+        let version = match objects.resolve(&name(key), selector).await? {
+            Version::Found(version) => version,
+            Version::NoObject => return Ok(Got::NoObject),
+            Version::NoVersion => return Ok(Got::NoVersion),
+        };
+        let mut reader = objects.open(&version, 0..version.size).await?;
+        let mut bytes = Vec::with_capacity(version.size as usize);
+        while let Some(part) = reader.next().await {
+            bytes.extend_from_slice(&part?);
+        }
+        Ok(Got::Version(version, bytes))
+    }
+
+    /// Lists everything.
+    pub async fn list(&self) -> Ended<ListPage> {
+        let began = self.oracle.read_begins();
+        let request = ListRequest { bucket: BucketName::files(), prefix: String::new(), after: None, limit: 1_000 };
+        let ended = self.until_end(self.coordinator.objects.list(&request)).await;
+        self.oracle.list_ends(began, &ended);
+        ended
+    }
+
+    async fn until_end<T>(&self, request: impl Future<Output = Result<T>>) -> Ended<T> {
+        tokio::select! {
+            biased;
+            answer = request => Ended::Answered(answer),
+            () = self.coordinator.calls.died() => Ended::Died,
+            () = tokio::time::sleep(REQUEST_PATIENCE) => {
+                self.oracle.violated(format!("a request did not end within {REQUEST_PATIENCE:?}"));
+                Ended::Died
+            }
+        }
+    }
+}
+
+async fn feed(sender: mpsc::Sender<BodyMessage>, data: Bytes, target: PutTarget, sending: Sending) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        if let Sending::Slow(pause) = sending {
+            pass(pause).await;
+        }
+        if sending == Sending::BreaksOff && rest.is_empty() {
+            return;
+        }
+        if sender.send(BodyMessage::Piece(piece)).await.is_err() {
+            return;
+        }
+    }
+    let last = match sending {
+        Sending::BreaksOff => BodyMessage::Failed(Error::invalid("the client sent nonsense (injected)")),
+        Sending::Whole | Sending::Slow(_) => BodyMessage::End(Box::new(target)),
+    };
+    // The put ended before its body did.
+    drop(sender.send(last).await);
+}
+
+/// The object's name behind the file door.
+pub fn name(key: &str) -> ObjectName {
+    ObjectName::new(BucketName::files(), key).expect("test keys are good names")
+}

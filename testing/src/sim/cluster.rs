@@ -1,0 +1,177 @@
+//! A cluster: nodes and metadata that last, and coordinators that come and go.
+//!
+//! What it keeps true: a coordinator that was crashed changes nothing any more, but what it sent before may still arrive; its
+//! successor starts from records and disks alone.
+
+use super::call::Calls;
+use super::check::Oracle;
+use super::clock::SimClock;
+use super::ledger::Ledger;
+use super::link::{NodeLink, url};
+use super::metadata::FaultyMetadata;
+use super::node::SimNode;
+use super::world::World;
+use coordinator::code::Code;
+use coordinator::metadata::Metadata;
+use coordinator::metadata::memory::MemoryMetadata;
+use coordinator::nodes::registry::Registry;
+use coordinator::nodes::{MemberConfig, Nodes};
+use coordinator::object::budget::{BUDGET_BYTES_MIN, Budget};
+use coordinator::object::{ChunkCache, Compute, Objects, Tasks};
+use protocol::{Clock, ClusterId, Node};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How often a coordinator probes its nodes; contract A14's default.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// Puts a bug between coordinators and the metadata.
+pub type MetadataPlant = fn(Arc<World>, Arc<dyn Metadata>) -> Arc<dyn Metadata>;
+/// Puts a bug between one coordinator and one node.
+pub type NodePlant = fn(Arc<World>, Arc<dyn Node>) -> Arc<dyn Node>;
+
+/// Bugs to be caught; none by default.
+#[derive(Clone, Copy)]
+pub struct Plants {
+    /// Between coordinators and the metadata.
+    pub metadata: Option<MetadataPlant>,
+    /// Between coordinators and each node.
+    pub node: Option<NodePlant>,
+    /// The code that coordinators use; the oracle goes by [`Code::REPLICATION`] all the same.
+    pub code: Code,
+}
+
+impl Default for Plants {
+    fn default() -> Plants {
+        Plants { metadata: None, node: None, code: Code::REPLICATION }
+    }
+}
+
+/// What lasts.
+pub struct Cluster {
+    world: Arc<World>,
+    nodes: Vec<Arc<SimNode>>,
+    metadata: Arc<dyn Metadata>,
+    oracle: Arc<Oracle>,
+    plants: Plants,
+    id: ClusterId,
+    born: Instant,
+    incarnations: AtomicU64,
+}
+
+impl Cluster {
+    /// `nodes` running nodes with empty disks, and empty metadata.
+    pub fn new(seed: u64, nodes: usize, plants: Plants) -> Arc<Cluster> {
+        let world = World::new(seed);
+        let id = ClusterId(Uuid::from_u128(0x0c15_7e12 + u128::from(seed)));
+        let nodes: Vec<Arc<SimNode>> =
+            (1..=nodes).map(|place| SimNode::new(&format!("n{place}"), id, world.clone())).collect();
+        let memory = Arc::new(MemoryMetadata::new());
+        let oracle = Oracle::new(world.clone(), memory.clone(), nodes.clone(), Code::REPLICATION.write_quorum());
+        let ledger: Arc<dyn Metadata> = Arc::new(Ledger::new(memory, oracle.clone()));
+        let metadata = match plants.metadata {
+            Some(plant) => plant(world.clone(), ledger),
+            None => ledger,
+        };
+        let incarnations = AtomicU64::new(0);
+        Arc::new(Cluster { world, nodes, metadata, oracle, plants, id, born: Instant::now(), incarnations })
+    }
+
+    /// What all parts share.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> &[Arc<SimNode>] {
+        &self.nodes
+    }
+
+    /// Who knows what is true.
+    pub fn oracle(&self) -> &Arc<Oracle> {
+        &self.oracle
+    }
+
+    /// A coordinator that has not probed its nodes yet and does not watch them: every call it makes is one that is asked of it.
+    pub fn quiet_coordinator(&self) -> Coordinator {
+        let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
+        let calls = Calls::new(self.world.clone());
+        let clock = SimClock::new(self.born, self.world.seed(), incarnation, 0);
+        let metadata: Arc<dyn Metadata> =
+            Arc::new(FaultyMetadata::new(self.world.clone(), calls.clone(), self.metadata.clone()));
+        let registry = Arc::new(Registry::new(metadata.clone(), clock.clone() as Arc<dyn Clock>));
+        let members = (0..self.nodes.len()).map(|place| self.member(place, &calls)).collect();
+        let nodes = Arc::new(Nodes::new(members, self.id, registry, clock.clone()));
+        let objects = Objects {
+            metadata,
+            nodes,
+            clock: clock.clone(),
+            tasks: Tasks::new(Handle::current()),
+            compute: Compute::Inline,
+            budget: Budget::new(BUDGET_BYTES_MIN),
+            read_budget: Budget::new(BUDGET_BYTES_MIN),
+            cache: ChunkCache::new(0),
+            code: self.plants.code,
+        };
+        self.world.tell(|| format!("coordinator {incarnation} starts"));
+        Coordinator { objects, calls, clock, incarnation, watching: None }
+    }
+
+    /// A coordinator that has probed its nodes once.
+    pub async fn coordinator(&self) -> Coordinator {
+        let coordinator = self.quiet_coordinator();
+        coordinator.objects.nodes.probe_all().await;
+        coordinator
+    }
+
+    /// A coordinator that goes on probing them. Needs a `LocalSet`: the watch is not `Send`.
+    pub fn watching_coordinator(&self, clock_offset_ms: i64) -> Coordinator {
+        let mut coordinator = self.quiet_coordinator();
+        coordinator.clock.jump(clock_offset_ms);
+        let nodes = coordinator.objects.nodes.clone();
+        let watch = tokio::task::spawn_local(async move {
+            nodes.probe_all().await;
+            nodes.watch(PROBE_EVERY).await;
+        });
+        coordinator.watching = Some(watch.abort_handle());
+        coordinator
+    }
+
+    fn member(&self, place: usize, calls: &Arc<Calls>) -> (MemberConfig, Arc<dyn Node>) {
+        let link = NodeLink::new(self.world.clone(), calls.clone(), place, self.nodes.clone());
+        let mut node: Arc<dyn Node> = Arc::new(link);
+        if let Some(plant) = self.plants.node {
+            node = plant(self.world.clone(), node);
+        }
+        let config = MemberConfig { url: url(&self.nodes[place]), id: None, weight_percent: 100 };
+        (config, node)
+    }
+}
+
+/// One life of a coordinator.
+pub struct Coordinator {
+    /// The verbs.
+    pub objects: Objects,
+    /// Its external calls.
+    pub calls: Arc<Calls>,
+    /// Its clock.
+    pub clock: Arc<SimClock>,
+    /// Which life it is.
+    pub incarnation: u64,
+    watching: Option<AbortHandle>,
+}
+
+impl Coordinator {
+    /// `kill -9`.
+    pub fn crash(&self) {
+        self.calls.crash();
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Breaks things and mends them, by chance from the seed, within the fault model: any number of crashes, pauses and lost
+//! messages, and one loss of a disk or damage to at most one copy of each chunk.
+
+use super::cluster::{Cluster, Coordinator};
+use super::node::{Held, SimNode};
+use super::rng::Rng;
+use super::world::Rates;
+use coordinator::metadata::keys;
+use coordinator::metadata::records::{ChunkRecord, Record};
+use protocol::ShardId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A kind of fault; each seed switches each on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A node dies and comes back.
+    NodeCrash,
+    /// A node is stopped and goes on.
+    NodeStop,
+    /// A node answers late for a while.
+    NodeSlow,
+    /// A node has no room for a while.
+    NodeFull,
+    /// All nodes lose power at once.
+    PowerCut,
+    /// A stored shard rots; at most one of a chunk.
+    Rot,
+    /// One node loses its disk; once.
+    DiskLoss,
+    /// A coordinator dies, and another takes its place.
+    CoordinatorCrash,
+    /// A coordinator is stopped and goes on.
+    CoordinatorPause,
+    /// A coordinator's clock jumps.
+    ClockJump,
+    /// Messages and answers are lost, late, or come twice.
+    BadLinks,
+    /// Commits are refused, or their answers lost.
+    BadMetadata,
+}
+
+/// Every kind.
+pub const FAULTS: [Fault; 12] = [
+    Fault::NodeCrash,
+    Fault::NodeStop,
+    Fault::NodeSlow,
+    Fault::NodeFull,
+    Fault::PowerCut,
+    Fault::Rot,
+    Fault::DiskLoss,
+    Fault::CoordinatorCrash,
+    Fault::CoordinatorPause,
+    Fault::ClockJump,
+    Fault::BadLinks,
+    Fault::BadMetadata,
+];
+
+/// The most messages that bad links or metadata spoil, in a thousand.
+const RATE_MAX: u64 = 300;
+
+/// The coordinators in their places.
+pub type Seats = Arc<Vec<Mutex<Arc<Coordinator>>>>;
+
+/// Who sits there now.
+pub fn seated(seats: &Seats, seat: usize) -> Arc<Coordinator> {
+    seats[seat].lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// The one who breaks things.
+pub struct Nemesis {
+    cluster: Arc<Cluster>,
+    seats: Seats,
+    rng: Rng,
+    faults: Vec<Fault>,
+    disk_lost: bool,
+    struck: BTreeMap<Fault, u64>,
+}
+
+impl Nemesis {
+    /// One that knows `faults`.
+    pub fn new(cluster: Arc<Cluster>, seats: Seats, mut faults: Vec<Fault>) -> Nemesis {
+        let rng = Rng::new(cluster.world().seed(), 3);
+        // One permanent loss at a time is tolerated, not two.
+        if faults.contains(&Fault::DiskLoss) {
+            faults.retain(|fault| *fault != Fault::Rot);
+        }
+        Nemesis { cluster, seats, rng, faults, disk_lost: false, struck: BTreeMap::new() }
+    }
+
+    /// How often each fault struck.
+    pub fn struck(&self) -> &BTreeMap<Fault, u64> {
+        &self.struck
+    }
+
+    /// Breaks things, one after the other, until it is dropped.
+    pub async fn rage(&mut self) {
+        if self.faults.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            let calm_ms = self.rng.between(5, 250);
+            sleep(Duration::from_millis(calm_ms)).await;
+            let fault = *self.rng.pick(&self.faults);
+            self.cluster.world().tell(|| format!("nemesis {fault:?}"));
+            if self.strike(fault).await {
+                *self.struck.entry(fault).or_default() += 1;
+            }
+        }
+    }
+
+    /// Mends everything.
+    pub fn relent(&self) {
+        self.cluster.world().set_rates(Rates::default());
+        for node in self.cluster.nodes() {
+            node.resume();
+            node.start();
+            node.set_full(false);
+            node.set_slow(Duration::ZERO);
+        }
+        for seat in 0..self.seats.len() {
+            if seated(&self.seats, seat).calls.is_dead() {
+                self.seat_successor(seat, 0);
+            }
+        }
+    }
+
+    fn seat_successor(&self, seat: usize, clock_offset_ms: i64) {
+        let successor = Arc::new(self.cluster.watching_coordinator(clock_offset_ms));
+        *self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner) = successor;
+    }
+
+    async fn strike(&mut self, fault: Fault) -> bool {
+        match fault {
+            Fault::NodeCrash => self.crash_node().await,
+            Fault::NodeStop => self.stop_node().await,
+            Fault::NodeSlow => {
+                let slow_ms = self.rng.between(20, 2_500);
+                self.with_node(|node| node.set_slow(Duration::from_millis(slow_ms)), |node| node.set_slow(Duration::ZERO)).await
+            }
+            Fault::NodeFull => self.with_node(|node| node.set_full(true), |node| node.set_full(false)).await,
+            Fault::PowerCut => self.cut_power().await,
+            Fault::Rot => self.rot(),
+            Fault::DiskLoss => self.lose_disk(),
+            Fault::CoordinatorCrash => self.crash_coordinator().await,
+            Fault::CoordinatorPause => {
+                let pause = Duration::from_millis(self.rng.between(20, 3_000));
+                self.coordinator().calls.pause(pause);
+                sleep(pause).await;
+                true
+            }
+            Fault::ClockJump => {
+                let days = self.rng.below(20) as i64 - 10;
+                self.coordinator().clock.jump(days * 86_400_000 + 1);
+                true
+            }
+            Fault::BadLinks | Fault::BadMetadata => self.spoil(fault).await,
+        }
+    }
+
+    fn node(&mut self) -> Arc<SimNode> {
+        self.rng.pick(self.cluster.nodes()).clone()
+    }
+
+    fn seat(&mut self) -> usize {
+        self.rng.below(self.seats.len() as u64) as usize
+    }
+
+    fn coordinator(&mut self) -> Arc<Coordinator> {
+        let seat = self.seat();
+        seated(&self.seats, seat)
+    }
+
+    /// Mostly short, now and then long enough for breakers and probes to notice.
+    async fn last(&mut self) {
+        let bound_ms = if self.rng.chance(150) { 8_000 } else { 700 };
+        let lasts_ms = self.rng.between(5, bound_ms);
+        sleep(Duration::from_millis(lasts_ms)).await;
+    }
+
+    async fn with_node(&mut self, breaks: impl FnOnce(&SimNode), mends: impl FnOnce(&SimNode)) -> bool {
+        let node = self.node();
+        breaks(&node);
+        self.last().await;
+        mends(&node);
+        true
+    }
+
+    async fn crash_node(&mut self) -> bool {
+        self.with_node(SimNode::crash, SimNode::start).await
+    }
+
+    async fn stop_node(&mut self) -> bool {
+        self.with_node(SimNode::stop, SimNode::resume).await
+    }
+
+    async fn cut_power(&mut self) -> bool {
+        self.cluster.nodes().iter().for_each(|node| node.crash());
+        self.last().await;
+        for place in 0..self.cluster.nodes().len() {
+            let pause_ms = self.rng.below(200);
+            sleep(Duration::from_millis(pause_ms)).await;
+            self.cluster.nodes()[place].start();
+        }
+        true
+    }
+
+    /// Damages one shard of a chunk whose other named shards are all good.
+    fn rot(&mut self) -> bool {
+        let view = self.cluster.oracle().view();
+        let chunks = view.scan(&keys::chunks());
+        if chunks.is_empty() {
+            return false;
+        }
+        let (key, entry) = self.rng.pick(&chunks).clone();
+        let chunk = keys::parse_chunk(&key).expect("a key of that range");
+        let record = ChunkRecord::decode(&entry.value).expect("the product wrote it");
+        let good = record.shards.iter().all(|place| matches!(view.held(chunk, place), Held::Good { .. }));
+        if !good || record.shards.len() < 2 {
+            return false;
+        }
+        let place = self.rng.pick(&record.shards).clone();
+        let node = self.cluster.nodes().iter().find(|node| *node.id() == place.node).expect("records name nodes");
+        node.flip(ShardId { chunk, index: place.index })
+    }
+
+    fn lose_disk(&mut self) -> bool {
+        if std::mem::replace(&mut self.disk_lost, true) {
+            return false;
+        }
+        let node = self.node();
+        node.wipe();
+        node.start();
+        true
+    }
+
+    async fn crash_coordinator(&mut self) -> bool {
+        let seat = self.seat();
+        seated(&self.seats, seat).crash();
+        let gone_ms = self.rng.between(1, 300);
+        sleep(Duration::from_millis(gone_ms)).await;
+        let offset_ms = if self.faults.contains(&Fault::ClockJump) { self.rng.below(4_000) as i64 - 2_000 } else { 0 };
+        self.seat_successor(seat, offset_ms);
+        true
+    }
+
+    async fn spoil(&mut self, fault: Fault) -> bool {
+        let rate = |rng: &mut Rng| if rng.chance(500) { rng.below(RATE_MAX) } else { 0 };
+        let before = self.cluster.world().rates();
+        let mut rates = before;
+        match fault {
+            Fault::BadMetadata => {
+                rates.commit_refused = rate(&mut self.rng);
+                rates.commit_reply_lost = rate(&mut self.rng);
+                rates.commit_lands_late = rate(&mut self.rng);
+                rates.metadata_read_fails = rate(&mut self.rng) / 2;
+            }
+            _ => {
+                rates.node_request_lost = rate(&mut self.rng);
+                rates.node_reply_lost = rate(&mut self.rng);
+                rates.node_request_twice = rate(&mut self.rng);
+                rates.fsync_fails = rate(&mut self.rng);
+                rates.late = rate(&mut self.rng);
+            }
+        }
+        self.cluster.world().set_rates(rates);
+        self.last().await;
+        self.cluster.world().set_rates(before);
+        true
+    }
+}
