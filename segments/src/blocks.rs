@@ -3,8 +3,8 @@
 use crate::disk::{BLOCK_BYTES, DiskFile};
 use std::io;
 
-/// Bytes gathered before a write; the buffer lives as long as its log.
-const BUFFER_BYTES: usize = 2 << 20;
+/// Bytes gathered before a write, at most; the buffer lives as long as its log.
+const BUFFER_BYTES_MAX: u64 = 1 << 20;
 const BLOCK: usize = BLOCK_BYTES as usize;
 
 /// Memory of which a block-aligned part is used. No `unsafe`: it is longer than needed, and the part is found by address.
@@ -53,8 +53,9 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub(crate) fn new() -> Blocks {
-        Blocks { memory: AlignedMemory::new(BUFFER_BYTES), offset: 0, used: 0 }
+    /// A buffer for segments of this length.
+    pub(crate) fn new(segment_bytes: u64) -> Blocks {
+        Blocks { memory: AlignedMemory::new(BUFFER_BYTES_MAX.min(segment_bytes) as usize), offset: 0, used: 0 }
     }
 
     /// Begins with the bytes that the file's last, partly filled block holds already.

@@ -100,9 +100,9 @@ impl<D: Disk> SegmentLog<D> {
         let mut log = SegmentLog {
             catalog: Arc::new(catalog),
             meters: Meters::new(config.name),
-            config,
             writers: VecDeque::new(),
-            blocks: Blocks::new(),
+            blocks: Blocks::new(config.segment_bytes),
+            config,
             next_number: found.next_number,
             has_reserve: found.reserve,
             names_owed: true,
@@ -269,6 +269,9 @@ impl<D: Disk> SegmentLog<D> {
             return Ok(());
         }
         let rename = || -> io::Result<()> {
+            if self.config.planted(Mutation::PoisonNotMarked) {
+                return Ok(());
+            }
             self.renames_owed.iter().try_for_each(|number| self.catalog.rename_poisoned(*number))?;
             self.sync_names()
         };

@@ -22,12 +22,18 @@ pub enum Mutation {
     StopAtFirstBadRecord,
     /// The log goes on in the segment with the torn tail.
     AppendAfterTornTail,
+    /// Recovery believes what the page cache shows.
+    RecoveryNotSynced,
+    /// A segment given up is forgotten by the next start.
+    PoisonNotMarked,
+    /// Recovery writes a footer behind damaged records, too.
+    FooterBehindDamage,
 }
 
 impl Mutation {
     /// Every bug.
     #[cfg(feature = "sim")]
-    pub const ALL: [Mutation; 9] = [
+    pub const ALL: [Mutation; 12] = [
         Mutation::NoFsync,
         Mutation::NoDirectoryFsync,
         Mutation::AckBeforeSync,
@@ -37,5 +43,8 @@ impl Mutation {
         Mutation::PositionIgnored,
         Mutation::StopAtFirstBadRecord,
         Mutation::AppendAfterTornTail,
+        Mutation::RecoveryNotSynced,
+        Mutation::PoisonNotMarked,
+        Mutation::FooterBehindDamage,
     ];
 }

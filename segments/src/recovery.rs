@@ -237,7 +237,7 @@ impl<D: Disk> Recovery<'_, D> {
     fn unsealed_segment(&mut self, name: SegmentName, file: D::File, range: Range<u64>, last: bool) -> Result<()> {
         let (number, start, length) = (name.number, range.start, range.end);
         self.report.segments_unsealed += 1;
-        let synced = file.sync_data();
+        let synced = if self.config.planted(Mutation::RecoveryNotSynced) { Ok(()) } else { file.sync_data() };
         let before = self.tally_before(&file, number, start);
         let walk = self.walk(before, &file, number, range, Depth::Payloads)?;
         self.report.torn_tails += u64::from(!walk.behind.is_empty());
@@ -330,7 +330,8 @@ impl<D: Disk> Recovery<'_, D> {
 
     /// Seals a segment in which everything was whole, cuts the zeros off one in which something was not. Returns its length.
     fn close_segment(&mut self, name: SegmentName, length: u64, walk: &Walk) -> u64 {
-        let whole = walk.has_header && walk.damaged_at.is_none();
+        let believed = walk.damaged_at.is_none() || self.config.planted(Mutation::FooterBehindDamage);
+        let whole = walk.has_header && believed;
         let used = walk.used_end.next_multiple_of(RECORD_ALIGN).min(length);
         let close = || -> io::Result<u64> {
             let file = self.catalog.disk.open(&name.text(), Access::Write)?;
