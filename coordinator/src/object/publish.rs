@@ -89,9 +89,35 @@ impl Objects {
     /// Publishes `draft` with its `last` batch under the target's name.
     pub(super) async fn publish(&self, draft: &Draft, last: &mut StoredBatch, target: &PutTarget) -> Result<PutDone> {
         let mut unsure = Vec::new();
+        match self.try_to_publish(draft, last, target, &mut unsure).await {
+            // A commit that may have happened, or may still happen, is not a failure (faults I9).
+            Err(error) if !unsure.is_empty() => Err(Error::caused(ErrorKind::Unknown, still_unknown(draft.id), error)),
+            outcome => outcome,
+        }
+    }
+
+    async fn try_to_publish(
+        &self,
+        draft: &Draft,
+        last: &mut StoredBatch,
+        target: &PutTarget,
+        unsure: &mut Vec<Sent>,
+    ) -> Result<PutDone> {
         for attempt in 0..PUBLISH_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let current = self.object_entry(&target.name).await?;
+            let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
+            if attempt > 0 {
+                for sent in &*unsure {
+                    if self.has_landed(&target.name, &sent.version).await? {
+                        return Ok(done(&sent.version, draft.receipt));
+                    }
+                }
+                // Revisions are never reused: what has not landed and expects another one never will.
+                unsure.retain(|sent| sent.expect == expect);
+                self.require_intent(draft).await?;
+                self.refresh_batch(last).await?;
+            }
             let plan = self.plan(draft, last, target, current).await?;
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
@@ -99,25 +125,14 @@ impl Objects {
                     return Ok(done(&plan.version, draft.receipt));
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) if error.kind == ErrorKind::Unknown => unsure.push(plan.version),
-                Err(error) if unsure.is_empty() => return Err(error),
-                Err(error) => return Err(Error::caused(ErrorKind::Unknown, still_unknown(draft.id), error)),
+                Err(error) if error.kind == ErrorKind::Unknown => unsure.push(Sent { version: plan.version, expect }),
+                Err(error) => return Err(error),
             }
-            for version in &unsure {
-                if self.has_landed(&target.name, version).await? {
-                    return Ok(done(version, draft.receipt));
-                }
-            }
-            self.require_intent(draft).await?;
-            self.refresh_batch(last).await?;
         }
-        match unsure.is_empty() {
-            true => Err(Error::unavailable(format!(
-                "'{}' is being written by too many at once: {PUBLISH_ATTEMPTS_MAX} attempts lost the race; retry",
-                target.name.key()
-            ))),
-            false => Err(Error::unknown(still_unknown(draft.id))),
-        }
+        Err(Error::unavailable(format!(
+            "'{}' is being written by too many at once: {PUBLISH_ATTEMPTS_MAX} attempts lost the race; retry",
+            target.name.key()
+        )))
     }
 
     async fn back_off(&self, attempt: u32) {
@@ -159,10 +174,8 @@ impl Objects {
         target: &PutTarget,
         current: Option<(ObjectRecord, Entry)>,
     ) -> Result<Plan> {
-        let (record, expect) = match current {
-            Some((record, entry)) => (Some(record), Expect::Revision(entry.revision)),
-            None => (None, Expect::Absent),
-        };
+        let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
+        let record = current.map(|(record, _)| record);
         target.condition.require(target.name.key(), record.as_ref())?;
         let now_ms = self.clock.now_ms();
         let predecessor = record.as_ref().filter(|record| record.state == ObjectState::Live);
@@ -231,6 +244,13 @@ impl Objects {
 struct Plan {
     commit: Batch,
     version: VersionRecord,
+}
+
+/// A publish whose answer was lost.
+struct Sent {
+    version: VersionRecord,
+    /// What it expects of the object's record; as long as that holds it may still happen.
+    expect: Expect,
 }
 
 fn version_record(
