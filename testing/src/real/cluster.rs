@@ -11,7 +11,7 @@ use super::small_disk::SmallDisk;
 use super::{eventually, skipped};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -282,14 +282,9 @@ async fn ready(server: &mut Server) {
     }
 }
 
-fn new_cluster_file(path: &Path) {
-    let output = run_new_cluster(path);
+/// Makes a cluster file, with `coordinator new-cluster`.
+pub fn new_cluster_file(path: &Path) {
+    let output = Command::new(program("coordinator")).args(["new-cluster", "--cluster-file"]).arg(path).output();
+    let output = output.expect("the coordinator can be started");
     assert!(output.status.success(), "new-cluster: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// `coordinator new-cluster`.
-pub(super) fn run_new_cluster(path: &Path) -> Output {
-    let mut command = Command::new(program("coordinator"));
-    command.args(["new-cluster", "--cluster-file"]).arg(path);
-    command.output().expect("the coordinator can be started")
 }

@@ -27,7 +27,7 @@ mod small_disk;
 
 pub use body::{body_of, random_bytes};
 pub use client::{Client, Failure, Reply, encode, sha256};
-pub use cluster::{Cluster, Plan};
+pub use cluster::{Cluster, Plan, new_cluster_file};
 pub use damage::{flip_bits, scan_for};
 pub use form::Form;
 pub use ledger::{Ledger, Outcome, Trouble, Verb};

@@ -1,0 +1,219 @@
+//! Fails every external call of every verb in turn: the process ends before or after the call took effect, the call fails or its
+//! answer is lost, or the node called dies. Then the state is the old or the new one, whole (law 3), and the verb can be sent
+//! again. A new verb adds a scenario.
+
+use coordinator::object::{Condition, DeleteMode, Deleted, VersionSelector};
+use protocol::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+use testing::sim::body::{BLOCK_BYTES, TestBody};
+use testing::sim::call::{Fate, Planned, Target};
+use testing::sim::check::{Ended, Got};
+use testing::sim::client::{Client, Sending};
+use testing::sim::cluster::{Cluster, Coordinator, Plants};
+use testing::sim::panics;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+const NODES: usize = 4;
+const KEY: &str = "key";
+/// Whatever was under way has ended by then.
+const REST: Duration = Duration::from_secs(40);
+
+/// A verb and what is there before it.
+#[derive(Clone, Copy, Debug)]
+struct Scenario {
+    name: &'static str,
+    /// Bodies that were put under the key before.
+    before: &'static [Body],
+    /// Whether the chunks of the body are there already, under another key.
+    shared: bool,
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Body {
+    tag: u64,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Put(Body, When),
+    Delete(DeleteMode),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Always,
+    Absent,
+    Present,
+}
+
+const SMALL: Body = Body { tag: 1, bytes: 300 };
+const OTHER: Body = Body { tag: 2, bytes: 500 };
+/// With the smallest budget a batch takes two such blocks, so this makes three batches.
+const LARGE: Body = Body { tag: 3, bytes: 5 * BLOCK_BYTES + 77 };
+
+const SCENARIOS: [Scenario; 11] = [
+    Scenario { name: "small put", before: &[], shared: false, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "empty put", before: &[], shared: false, verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always) },
+    Scenario { name: "overwrite", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "dedup", before: &[], shared: true, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "put if absent", before: &[], shared: false, verb: Verb::Put(SMALL, When::Absent) },
+    Scenario { name: "put if present", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Present) },
+    Scenario { name: "large put", before: &[OTHER], shared: false, verb: Verb::Put(LARGE, When::Always) },
+    Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) },
+    Scenario { name: "delete", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
+    Scenario { name: "purge", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Purge) },
+    Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
+];
+
+const FATES: [Fate; 9] = [
+    Fate::CrashBefore,
+    Fate::CrashAfter,
+    Fate::FailBefore(ErrorKind::Unavailable),
+    Fate::FailBefore(ErrorKind::Unknown),
+    Fate::FailBefore(ErrorKind::Full),
+    Fate::FailBefore(ErrorKind::Denied),
+    Fate::FailAfter(ErrorKind::Unavailable),
+    Fate::FailAfter(ErrorKind::Unknown),
+    Fate::NodeDies,
+];
+
+/// Whether that can become of this call. A commit that happened is never answered as one that did not, and a read of the metadata
+/// is never unknown: no engine may do so, by the contract of `Metadata`.
+fn possible(target: Target, fate: Fate) -> bool {
+    match (target, fate) {
+        (Target::Node(_), _) => true,
+        (_, Fate::NodeDies | Fate::FailBefore(ErrorKind::Denied)) => false,
+        (Target::MetadataCommit, Fate::FailAfter(kind)) => kind == ErrorKind::Unknown,
+        (Target::MetadataCommit, _) => true,
+        (Target::MetadataRead, Fate::FailAfter(_)) => false,
+        (Target::MetadataRead, Fate::FailBefore(kind)) => kind == ErrorKind::Unavailable,
+        (Target::MetadataRead, Fate::CrashBefore | Fate::CrashAfter) => true,
+    }
+}
+
+/// What became of one run.
+struct Run {
+    targets: Vec<Target>,
+    violations: Vec<String>,
+    succeeded: bool,
+}
+
+fn run(scenario: Scenario, plan: &[Planned]) -> Run {
+    panics::catch();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("no I/O");
+    let mut run = LocalSet::new().block_on(&runtime, play(scenario, plan.to_vec()));
+    drop(runtime);
+    run.violations.extend(panics::release());
+    run
+}
+
+async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
+    let cluster = Cluster::new(7, NODES, Plants::default());
+    let coordinator = Arc::new(cluster.coordinator().await);
+    let client = Client::new(cluster.oracle().clone(), coordinator.clone());
+    for body in scenario.before {
+        must(put(&client, KEY, *body, When::Always).await);
+    }
+    if let (true, Verb::Put(body, _)) = (scenario.shared, scenario.verb) {
+        must(put(&client, "elsewhere", body, When::Always).await);
+    }
+    coordinator.calls.arm(&plan);
+    let succeeded = act(&client, scenario).await;
+    sleep(REST).await;
+    let targets = coordinator.calls.disarm();
+    for place in coordinator.calls.nodes_died() {
+        assert!(place < NODES);
+        check_state(&cluster, &client, scenario, "with the node down").await;
+        cluster.nodes()[place].start();
+    }
+    let client = match coordinator.calls.is_dead() {
+        true => restarted(&cluster, &coordinator).await,
+        false => client,
+    };
+    check_state(&cluster, &client, scenario, "after it").await;
+    let again = act(&client, scenario).await;
+    // What was under a condition may have happened the first time.
+    let may_conflict = matches!(scenario.verb, Verb::Put(_, When::Absent));
+    if !again && !may_conflict {
+        cluster.oracle().violated("the verb cannot be sent again");
+    }
+    sleep(REST).await;
+    let fresh = restarted(&cluster, &coordinator).await;
+    check_state(&cluster, &fresh, scenario, "at the end").await;
+    cluster.oracle().census();
+    Run { targets, violations: cluster.oracle().violations(), succeeded }
+}
+
+async fn restarted(cluster: &Arc<Cluster>, coordinator: &Coordinator) -> Client {
+    coordinator.crash();
+    Client::new(cluster.oracle().clone(), Arc::new(cluster.coordinator().await))
+}
+
+async fn put(client: &Client, key: &str, body: Body, when: When) -> Ended<coordinator::object::PutDone> {
+    let condition = match when {
+        When::Always => Condition::None,
+        When::Absent => Condition::Absent,
+        When::Present => Condition::Matches(Vec::new()),
+    };
+    client.put(key, &TestBody::new(body.tag, body.bytes), condition, Sending::Whole).await
+}
+
+fn must<T: std::fmt::Debug>(ended: Ended<T>) {
+    assert!(matches!(ended, Ended::Answered(Ok(_))), "without faults nothing fails: {ended:?}");
+}
+
+/// Sends the verb; true if it was acknowledged.
+async fn act(client: &Client, scenario: Scenario) -> bool {
+    match scenario.verb {
+        Verb::Put(body, when) => matches!(put(client, KEY, body, when).await, Ended::Answered(Ok(_))),
+        Verb::Delete(mode) => matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing))),
+    }
+}
+
+/// The oracle judges what is read; what it cannot judge is a read that should have succeeded and did not.
+async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario, when: &str) {
+    let mut reads = vec![client.get(KEY, VersionSelector::Latest).await];
+    for number in 1..=scenario.before.len() as u64 + 2 {
+        reads.push(client.get(KEY, VersionSelector::Number(number)).await);
+    }
+    reads.push(client.get("elsewhere", VersionSelector::Latest).await);
+    for read in reads {
+        if !matches!(read, Ended::Answered(Ok(Got::Version(..) | Got::NoObject | Got::NoVersion))) {
+            cluster.oracle().violated(format!("{when}: a read failed: {read:?}"));
+        }
+    }
+    if !matches!(client.list().await, Ended::Answered(Ok(_))) {
+        cluster.oracle().violated(format!("{when}: the listing failed"));
+    }
+}
+
+fn fail_every_call(scenario: Scenario, fates: &[Fate]) {
+    let healthy = run(scenario, &[]);
+    assert!(healthy.violations.is_empty() && healthy.succeeded, "{}: {:#?}", scenario.name, healthy.violations);
+    assert!(!healthy.targets.is_empty(), "{} calls nothing", scenario.name);
+    let mut failed = Vec::new();
+    let mut runs = 0;
+    for at in 0..healthy.targets.len() {
+        for fate in fates.iter().copied().filter(|fate| possible(healthy.targets[at], *fate)) {
+            let run = run(scenario, &[Planned { at: at as u64, fate }]);
+            runs += 1;
+            if !run.violations.is_empty() {
+                failed.push(format!("call {at} {:?} {fate:?}: {:#?}", healthy.targets[at], run.violations));
+            }
+        }
+    }
+    println!("{}: {} calls, {runs} runs", scenario.name, healthy.targets.len());
+    assert!(failed.is_empty(), "{}: {} of {runs} runs: {}", scenario.name, failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn every_verb_survives_the_failure_of_each_of_its_calls() {
+    for scenario in SCENARIOS {
+        fail_every_call(scenario, &FATES);
+    }
+}

@@ -1,0 +1,124 @@
+//! Full disks: one is no event, all are 507, and reads and deletes go on (I18, B22).
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use testing::real::{Client, Cluster, Plan, eventually, random_bytes};
+
+const MIB: u64 = 1 << 20;
+const FILE_BYTES: usize = 4 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_at_its_limit_is_passed_over() {
+    let cluster = Plan::new().one_node_flag(1, "--capacity-bytes", "80MiB").start().await;
+    let files = fill(&cluster, 40).await;
+    assert_eq!(files.refused, None, "three nodes have room");
+    let line = cluster.client().node_line(cluster.nodes[0].port).await;
+    assert!(line["used_bytes"].as_u64().expect("a number") <= 80 * MIB, "{line}");
+    files.read_back(&cluster.client()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_disk_is_full_is_passed_over() {
+    let test = "a_node_whose_disk_is_full_is_passed_over";
+    let Some(mut cluster) = Plan::new().small_disk(1, 100 * MIB).start_or_skip(test).await else { return };
+    let files = fill(&cluster, 40).await;
+    assert_eq!(files.refused, None, "three nodes have room");
+    let client = cluster.client();
+    let line = client.node_line(cluster.nodes[0].port).await;
+    assert_ne!(line["used_bytes"], 0, "it was used until it was full: {line}");
+    files.read_back(&client).await;
+    // A full disk does not keep a node from starting, with or without its index.
+    cluster.node(1).kill();
+    cluster.start_node(1).await;
+    cluster.node(1).kill();
+    std::fs::remove_dir_all(cluster.data("n1").join("index")).expect("the index can be removed");
+    cluster.start_node(1).await;
+    cluster.wait_healthy().await;
+    files.read_back(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_nodes_are_full_writes_are_507_and_reads_and_deletes_go_on() {
+    let cluster = Plan::new().node_flag("--capacity-bytes", "80MiB").start().await;
+    let client = cluster.client();
+    let files = fill(&cluster, 120).await;
+    full_cluster_serves(&client, &files).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room() {
+    let test = "when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room";
+    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 100 * MIB));
+    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let client = cluster.client();
+    let files = fill(&cluster, 120).await;
+    full_cluster_serves(&client, &files).await;
+    cluster.kill_all();
+    cluster.start_all().await;
+    files.read_back(&client).await;
+    for disk in cluster.disks.values() {
+        disk.resize(400 * MIB);
+    }
+    let resized = Instant::now();
+    eventually("writes resume once there is room", Duration::from_secs(40), || async {
+        let reply = client.send(client.upload_request("resumed", &random_bytes(77, FILE_BYTES))).await;
+        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    println!("writes resumed after {:?}", resized.elapsed());
+}
+
+/// What was stored before the cluster was full.
+struct Files {
+    stored: BTreeMap<String, u64>,
+    refused: Option<(u16, Value)>,
+}
+
+/// Uploads until it is refused, `files_max` times at most.
+async fn fill(cluster: &Cluster, files_max: u64) -> Files {
+    let client = cluster.client();
+    let mut files = Files { stored: BTreeMap::new(), refused: None };
+    for seed in 0..files_max {
+        let name = format!("fill/{seed}");
+        let begun = Instant::now();
+        let reply = client.send(client.upload_request(&name, &random_bytes(seed, FILE_BYTES))).await;
+        if reply.status != 201 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a refusal takes no longer: {:?}", begun.elapsed());
+            files.refused = Some((reply.status, reply.json()));
+            break;
+        }
+        files.stored.insert(name, seed);
+    }
+    files
+}
+
+impl Files {
+    async fn read_back(&self, client: &Client) {
+        for (name, seed) in &self.stored {
+            let reply = client.download(name, None).await.expect(200);
+            assert!(reply.body == random_bytes(*seed, FILE_BYTES), "{name} is not what was uploaded");
+        }
+    }
+}
+
+async fn full_cluster_serves(client: &Client, files: &Files) {
+    let (status, body) = files.refused.clone().expect("80 MiB on each of four nodes are full after 120 files");
+    assert_eq!(status, 507, "{body}");
+    assert!(body["error"].as_str().is_some_and(|error| error.contains("full")) && body["detail"].is_string(), "{body}");
+    assert!(files.stored.len() >= 4, "only {} files fitted", files.stored.len());
+    for n in 0..3 {
+        let request = client.upload_request("too much", &random_bytes(1_000 + n, FILE_BYTES));
+        client.send(request).await.expect(507);
+    }
+    client.download("too much", None).await.expect(404);
+    files.read_back(client).await;
+    assert_eq!(client.names("fill/").await.len(), files.stored.len());
+    let (first, seed) = files.stored.first_key_value().expect("some fitted");
+    assert_eq!(client.delete(first).await, format!("{first} deleted successfully"));
+    client.download(first, None).await.expect(404);
+    assert!(client.download(first, Some(1)).await.expect(200).body == random_bytes(*seed, FILE_BYTES));
+    // The same bytes again take no room.
+    let again = client.send(client.upload_request(first, &random_bytes(*seed, FILE_BYTES))).await;
+    assert_eq!(again.status, 201, "{again}");
+}

@@ -1,0 +1,25 @@
+//! Real processes are killed, frozen, filled, swapped and damaged under load, and everything acknowledged is read back.
+
+mod damage;
+mod full;
+mod identity;
+mod kills;
+mod outages;
+mod shutdown;
+
+use std::time::Duration;
+use testing::real::{Cluster, Ledger, read_back};
+
+/// How long a number of writes may take, on a slow machine with a debug build.
+const PROGRESS_WAIT: Duration = Duration::from_secs(30);
+
+/// Reads everything back, and sees to it that this meant something.
+async fn all_is_there(cluster: &Cluster, ledger: &Ledger, versions_min: usize) {
+    let read = read_back(&cluster.client(), ledger).await;
+    println!("read back {} versions, {} bytes", read.versions, read.bytes);
+    assert!(
+        read.versions >= versions_min,
+        "only {} versions were acknowledged: the test has tested nothing",
+        read.versions
+    );
+}

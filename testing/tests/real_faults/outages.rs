@@ -1,0 +1,97 @@
+//! Nodes that are frozen or away: what goes on, and what is refused and why (B9, I19, I20; decision 0004).
+
+use super::{PROGRESS_WAIT, all_is_there};
+use std::time::{Duration, Instant};
+use testing::real::{Cluster, LoadPlan, Plan, eventually, random_bytes};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_node_fails_no_request() {
+    let cluster = Cluster::start().await;
+    let load = LoadPlan::new(505).begin(&cluster.client());
+    load.more(30, PROGRESS_WAIT).await;
+    for number in [0, 2] {
+        let frozen = Instant::now();
+        cluster.nodes[number].freeze();
+        load.more(60, PROGRESS_WAIT).await;
+        // Longer than a call's deadline, so that calls that hang are met by their end.
+        tokio::time::sleep(Duration::from_secs(4).saturating_sub(frozen.elapsed())).await;
+        cluster.nodes[number].thaw();
+        cluster.wait_healthy().await;
+        load.more(20, PROGRESS_WAIT).await;
+        load.ledger.assert_all_served("a node was frozen and thawed");
+    }
+    let ledger = load.end().await;
+    ledger.assert_all_served("the end");
+    all_is_there(&cluster, &ledger, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_away_for_long_fails_no_request() {
+    let mut cluster = Cluster::start().await;
+    cluster.node(2).kill();
+    let load = LoadPlan::new(606).begin(&cluster.client());
+    load.more(150, PROGRESS_WAIT).await;
+    let ledger = load.end().await;
+    ledger.assert_all_served("n2 was away");
+    all_is_there(&cluster, &ledger, 50).await;
+    cluster.start_node(2).await;
+    cluster.wait_healthy().await;
+    // What was written meanwhile is on three others; any two of them may go.
+    cluster.node(1).kill();
+    all_is_there(&cluster, &ledger, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_two_of_four_down_everything_is_read_and_writes_say_why_not() {
+    let mut cluster = Plan::new().coordinator_flag("--cache-bytes", "0").start().await;
+    let client = cluster.client();
+    let load = LoadPlan::new(707).begin(&client);
+    load.more(60, PROGRESS_WAIT).await;
+    let ledger = load.end().await;
+    ledger.assert_all_served("all nodes are up");
+    for (one, other) in [(1, 2), (3, 4)] {
+        cluster.node(one).kill();
+        cluster.node(other).kill();
+        let refusal = eventually("writes are refused", Duration::from_secs(10), || async {
+            let data = random_bytes(Instant::now().elapsed().as_nanos() as u64 ^ one as u64, 5_000);
+            let reply = client.send(client.upload_request("refused", &data)).await;
+            if reply.status == 503 { Ok(reply) } else { Err(reply.to_string()) }
+        })
+        .await;
+        let detail = refusal.json()["detail"].as_str().unwrap_or_default().to_owned();
+        let names_them = detail.contains(&format!("n{one}")) && detail.contains(&format!("n{other}"));
+        assert!(names_them && detail.contains("more than half"), "the reason: {refusal}");
+        assert!(!refusal.header("retry-after").is_empty());
+        for size in [1, 70_000, 3 << 20] {
+            let request = client.upload_request("refused too", &random_bytes(size as u64, size));
+            client.send(request).await.expect(503);
+        }
+        let system = client.get("/system/health").await.expect(200).json();
+        assert_eq!((&system["status"], &system["acceptsWrites"]), (&"degraded".into(), &false.into()), "{system}");
+        all_is_there(&cluster, &ledger, 40).await;
+        cluster.start_all().await;
+        client.download("refused too", None).await.expect(404);
+    }
+    client.upload("refused too", b"now it works").await;
+    assert_eq!(client.versions("refused too").await.len(), 1, "refused uploads take no number");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_copy_left_is_503_and_comes_back() {
+    let mut cluster = Plan::new().coordinator_flag("--cache-bytes", "0").start().await;
+    let client = cluster.client();
+    let data = random_bytes(1, 3 << 20);
+    client.upload("away.bin", &data).await;
+    for number in 1..=4 {
+        cluster.node(number).kill();
+    }
+    let reply = client.download("away.bin", None).await.expect(503);
+    assert_eq!(reply.error(), "File is currently unavailable due to storage node failures");
+    assert!(reply.json()["detail"].is_string(), "{reply}");
+    // What needs no node is answered all the same.
+    client.head("/download?filename=away.bin").await.expect(200);
+    assert_eq!(client.names("").await, ["away.bin"]);
+    assert_eq!(client.delete("away.bin").await, "away.bin deleted successfully");
+    cluster.start_all().await;
+    assert!(client.download("away.bin", Some(1)).await.expect(200).body == data);
+}
