@@ -67,10 +67,12 @@ impl<D: Disk> Catalog<D> {
     pub(crate) fn add_open(&self, number: u32, end: u64, file: Arc<D::File>) {
         self.add(SegmentName { number, poisoned_at: None }, end, false);
         let mut state = self.lock();
+        state.uses += 1;
         let uses = state.uses;
         if let Some(entry) = state.segments.get_mut(&number) {
             entry.file = Some((file, uses));
         }
+        state.close_unused();
     }
 
     pub(crate) fn forget(&self, number: u32) {

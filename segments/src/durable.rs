@@ -93,3 +93,37 @@ fn failed(verb: &str, path: &Path, error: io::Error) -> Error {
     };
     Error::caused(kind, format!("{verb} {}: {error}", path.display()), error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_whole_and_removed_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        create_dir_all(&deep).unwrap();
+        create_dir_all(&deep).unwrap();
+        let file = deep.join("identity");
+        assert_eq!(read_file(&file).unwrap_err().kind, ErrorKind::NotFound);
+        for content in ["first", "second, longer", ""] {
+            write_file(&file, content.as_bytes()).unwrap();
+            assert_eq!(read_file(&file).unwrap(), content.as_bytes());
+        }
+        assert_eq!(fs::read_dir(&deep).unwrap().count(), 1, "no temporary file stays");
+        remove_file(&file).unwrap();
+        remove_file(&file).unwrap();
+        sync_dir(&deep).unwrap();
+        remove_dir_all(dir.path().join("a")).unwrap();
+        remove_dir_all(dir.path().join("a")).unwrap();
+        assert_eq!(write_file(&file, b"x").unwrap_err().kind, ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_in_the_way_of_a_directory_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        write_file(&file, b"x").unwrap();
+        assert_eq!(create_dir_all(file.join("below")).unwrap_err().kind, ErrorKind::Unavailable);
+    }
+}

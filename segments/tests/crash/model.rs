@@ -166,7 +166,7 @@ impl Model {
 
     /// Opens the log on a crashed disk and compares. `losses`: acknowledged records that may be missing or unreadable because bits
     /// were flipped; never may one have other bytes.
-    pub fn check<'a>(
+    pub fn check(
         &self,
         expected: &Expected,
         disk: &SimDisk,
