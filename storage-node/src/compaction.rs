@@ -95,7 +95,10 @@ impl<D: Disk> Store<D> {
 
     fn finish_segment(&self, segment: u32, compaction: &mut Compaction) -> Result<CompactStep> {
         if self.index.needed_bytes(segment) > 0 {
-            tracing::error!(segment, "segment holds shards that cannot be read: kept until they are repaired or deleted");
+            tracing::error!(
+                segment,
+                "segment holds shards that cannot be read: kept until they are repaired or deleted"
+            );
             compaction.unreadable.insert(segment);
             return Ok(CompactStep::Moved { read_bytes: 0, moved_bytes: 0 });
         }

@@ -114,7 +114,11 @@ impl DataDir {
             Err(error) => return Err(error),
         };
         let identity = serde_json::from_slice(&content).map_err(|error| {
-            Error::caused(ErrorKind::Corrupt, format!("identity file {} cannot be read: {error}", path.display()), error)
+            Error::caused(
+                ErrorKind::Corrupt,
+                format!("identity file {} cannot be read: {error}", path.display()),
+                error,
+            )
         })?;
         Ok(Some(identity))
     }

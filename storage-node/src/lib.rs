@@ -6,7 +6,10 @@
 pub mod committer;
 pub mod compaction;
 pub mod config;
+pub mod http;
 pub mod identity;
 pub mod index;
 pub mod names;
+pub mod peer;
 pub mod store;
+pub mod upkeep;

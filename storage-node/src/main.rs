@@ -1,2 +1,102 @@
-//! placeholder
-fn main() {}
+//! The storage node's process: settings, data directory, store, HTTP, and an orderly end.
+//!
+//! Order of the end: requests under way finish, then waiting writes, then upkeep, then the index is saved; exit 0.
+
+use process::logs::{self, LogConfig};
+use process::metrics::Metrics;
+use process::shutdown::Shutdown;
+use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
+use segments::RealDisk;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use storage_node::committer::Committer;
+use storage_node::config::Config;
+use storage_node::http::{Service, ServiceParts, serve};
+use storage_node::identity::{DataDir, Owner};
+use storage_node::store::{Store, StoreConfig};
+use storage_node::upkeep::{Upkeep, UpkeepConfig};
+
+fn main() -> ExitCode {
+    let config: Config = process::settings::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
+    match actix_web::rt::System::new().block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("storage-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<()> {
+    let loki = logs::start(LogConfig {
+        service: "storage-node",
+        server_id: config.node_id.to_string(),
+        level: config.loglevel,
+        loki: config.loki_url.clone(),
+    })?;
+    let shutdown = Shutdown::listen()?;
+    let metrics = Metrics::install()?;
+    let cluster = process::cluster_file::read(&config.cluster_file)?;
+    let owner = Owner { cluster: cluster.cluster, node: config.node_id.clone() };
+    let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
+    let store = open_store(&config, &cluster, &directory)?;
+    // Bound only now: whoever can connect is answered.
+    let listener = bind(&config)?;
+    let committer = Arc::new(Committer::start(Arc::clone(&store))?);
+    let upkeep = Upkeep::start(
+        &store,
+        UpkeepConfig { compact_bytes_per_s: config.compact_bytes_per_s, health_interval: config.health_interval() },
+    )?;
+    let service = Service::new(ServiceParts {
+        store: Arc::clone(&store),
+        committer: Arc::clone(&committer),
+        cluster,
+        metrics: metrics.clone(),
+        in_flight_bytes: config.in_flight_bytes,
+        body_timeout: config.body_timeout(),
+    })?;
+    let server = serve(listener, service, config.workers)
+        .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("cannot serve: {error}"), error))?;
+    let handle = server.handle();
+    tracing::info!(listen = %config.listen, disk = %directory.identity.disk, "serving");
+    actix_web::rt::spawn(metrics.upkeep());
+    if let Some(task) = loki {
+        actix_web::rt::spawn(task);
+    }
+    actix_web::rt::spawn(async move {
+        shutdown.requested().await;
+        tracing::info!("stopping");
+        handle.stop(true).await;
+    });
+    let served = server.await;
+    committer.stop();
+    upkeep.stop();
+    store.close()?;
+    tracing::info!("stopped");
+    served.map_err(|error| Error::caused(ErrorKind::Unavailable, format!("the server ended: {error}"), error))
+}
+
+fn open_store(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> Result<Arc<Store<RealDisk>>> {
+    let store_config = StoreConfig {
+        node: config.node_id.clone(),
+        cluster: cluster.cluster,
+        disk: directory.identity.disk,
+        replaced: directory.identity.replaced,
+        zone: config.zone.clone(),
+        index_directory: Some(directory.index()),
+        index_cache_bytes: config.index_cache_bytes,
+        capacity_bytes: config.capacity_bytes,
+        reserve_bytes: config.reserve_bytes,
+        segment_bytes: config.segment_bytes,
+        compact_dead_share: config.compact_dead_share,
+        clock: Arc::new(SystemClock),
+    };
+    Ok(Arc::new(Store::open(RealDisk::open(directory.segments())?, store_config)?))
+}
+
+fn bind(config: &Config) -> Result<TcpListener> {
+    TcpListener::bind(config.listen).map_err(|error| {
+        Error::caused(ErrorKind::Unavailable, format!("cannot listen on {}: {error}", config.listen), error)
+    })
+}

@@ -10,8 +10,10 @@
 
 mod scrub;
 mod space;
+mod vitals;
 mod writer;
 
+pub(crate) use vitals::note_operation;
 pub use writer::Arrived;
 pub(crate) use writer::{Change, Moved};
 
@@ -20,20 +22,19 @@ use crate::index::{Entry, Index, IndexConfig, Key};
 use crate::names;
 use bytes::Bytes;
 use protocol::{
-    Clock, ClusterId, DiskId, Error, ErrorKind, NodeHealth, NodeId, NodeStatus, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
-    ShardHead, ShardId, ShardPage,
+    Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, PutOutcome, Result, SHARD_BYTES_MAX,
+    Shard, ShardHead, ShardId, ShardPage,
 };
 use segments::{Disk, Kind, LogConfig, Position, Recovered, Scanned, SegmentInfo, SegmentLog, SegmentReader, Stamp};
 use space::{Space, SpaceLimits};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use vitals::{Recount, Vitals};
 use writer::Writer;
 
 /// Shards in one page of a listing at most.
 pub const LIST_LIMIT_MAX: usize = 1000;
-/// Segments are counted this often at most while writes go on: there may be tens of thousands.
-const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes scanned between two looks at the log's end while the index is rebuilt.
 const REBUILD_STEP_BYTES: u64 = 64 << 20;
 /// Segments are as long as this unless the operator or a small disk says otherwise.
@@ -81,27 +82,6 @@ pub struct Store<D: Disk> {
     vitals: Mutex<Vitals>,
 }
 
-/// What health and metrics tell of the writer, without waiting for its fsync.
-#[derive(Clone, Debug, Default)]
-struct Vitals {
-    capacity_bytes: u64,
-    free_bytes: u64,
-    used_bytes: u64,
-    segments: u64,
-    poisoned_segments: u64,
-    fsync_us: u64,
-    full: bool,
-    read_only: bool,
-    counted_at: Option<Instant>,
-}
-
-/// Whether to look at every segment.
-#[derive(PartialEq, Eq)]
-enum Recount {
-    Now,
-    Sometimes,
-}
-
 impl<D: Disk> Store<D> {
     /// Opens the store on `disk`: the index, then every record that the index does not know.
     pub fn open(disk: D, config: StoreConfig) -> Result<Store<D>> {
@@ -136,15 +116,12 @@ impl<D: Disk> Store<D> {
         if let Err(error) = replayed {
             index.distrust(&error.message);
         }
-        if from.is_some_and(|from| from > log.end()) {
-            index.distrust("the index knows more than the segments hold");
+        if let Some(number) = index.census().lost_segment(&log.segments()) {
+            index.distrust(&format!("segment {number} is missing or shorter than the index says"));
         }
         index.apply(&[], log.end());
-        let limits = SpaceLimits {
-            capacity_bytes: config.capacity_bytes,
-            reserve_bytes: config.reserve_bytes,
-            segment_bytes,
-        };
+        let limits =
+            SpaceLimits { capacity_bytes: config.capacity_bytes, reserve_bytes: config.reserve_bytes, segment_bytes };
         let reader = log.reader();
         let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
         let (compaction, vitals) = (Mutex::default(), Mutex::default());
@@ -204,7 +181,8 @@ impl<D: Disk> Store<D> {
             Err(error) => Err(error),
         };
         // Moved meanwhile, perhaps.
-        let vanished = found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound && self.live_entry(&key).is_ok());
+        let vanished =
+            found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound && self.live_entry(&key).is_ok());
         if vanished {
             return None;
         }
@@ -248,45 +226,9 @@ impl<D: Disk> Store<D> {
         if !(1..=LIST_LIMIT_MAX).contains(&limit) {
             return Err(Error::invalid(format!("limit is {limit}, must be from 1 to {LIST_LIMIT_MAX}")));
         }
-        let (entries, next) = self.index.page(after.map(ShardId::to_bytes), limit)?;
-        let shards = entries.iter().map(|(key, entry)| entry.head(key)).collect();
-        Ok(ShardPage { shards, next: next.map(ShardId::from_bytes) })
-    }
-
-    /// What it can do right now.
-    pub fn health(&self) -> NodeHealth {
-        let vitals = self.vitals().clone();
-        let read_only = vitals.read_only || self.index.broken().is_some();
-        let status = match (read_only, vitals.full) {
-            (true, _) => NodeStatus::ReadOnly,
-            (false, true) => NodeStatus::Full,
-            (false, false) => NodeStatus::Ok,
-        };
-        NodeHealth {
-            node: self.config.node.clone(),
-            cluster: self.config.cluster,
-            disk: self.config.disk,
-            replaced: self.config.replaced,
-            status,
-            zone: self.config.zone.clone(),
-            capacity_bytes: vitals.capacity_bytes,
-            used_bytes: vitals.used_bytes,
-            free_bytes: vitals.free_bytes,
-            shards: self.index.shards(),
-            segments: vitals.segments,
-            poisoned_segments: vitals.poisoned_segments,
-            fsync_us: vitals.fsync_us,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    /// What is wrong with the index, or was when the store was opened.
-    pub fn index_state(&self) -> String {
-        match (self.index.broken(), self.index.begun_anew()) {
-            (Some(why), _) => format!("being rebuilt: {why}"),
-            (None, Some(why)) => format!("rebuilt at start: {why}"),
-            (None, None) => "ok".to_owned(),
-        }
+        let page = self.index.page(after.map(ShardId::to_bytes), limit)?;
+        let shards = page.entries.iter().map(|(key, entry)| entry.head(key)).collect();
+        Ok(ShardPage { shards, next: page.next.map(ShardId::from_bytes) })
     }
 
     /// Measures free space anew, and asks the disk for a write where it has refused them.
@@ -309,6 +251,16 @@ impl<D: Disk> Store<D> {
             return self.rebuild_index();
         }
         if self.index.is_due() { self.index.checkpoint(false) } else { Ok(()) }
+    }
+
+    /// Moves the index's memory to sled now.
+    pub fn save_index(&self) -> Result<()> {
+        self.index.checkpoint(false)
+    }
+
+    /// Declares the index broken; [`Store::settle_index`] rebuilds it.
+    pub fn distrust_index(&self, why: &str) {
+        self.index.distrust(why);
     }
 
     /// Makes the index anew from the segments while the node goes on.
@@ -369,62 +321,11 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Sets the gauges; cheap, for the metrics page.
-    pub fn publish_gauges(&self) {
-        let health = self.health();
-        let census = self.index.census();
-        let (index_entries, index_bytes) = self.index.sizes();
-        let set = |name: &'static str, value: f64| metrics::gauge!(name).set(value);
-        set(names::USED_BYTES, health.used_bytes as f64);
-        set(names::FREE_BYTES, health.free_bytes as f64);
-        set(names::CAPACITY_BYTES, health.capacity_bytes as f64);
-        set(names::SHARDS, census.shards as f64);
-        set(names::TOMBSTONES, census.tombstones as f64);
-        set(names::SEGMENTS, health.segments as f64);
-        set(names::SEGMENTS_POISONED, health.poisoned_segments as f64);
-        set(names::READ_ONLY, f64::from(u8::from(health.status == NodeStatus::ReadOnly)));
-        set(names::FSYNC_SECONDS, health.fsync_us as f64 / 1e6);
-        set(names::INDEX_MEMORY_ENTRIES, index_entries as f64);
-        set(names::INDEX_BYTES, index_bytes as f64);
-    }
-
-    fn note_vitals(&self, writer: &Writer<D>, recount: Recount) {
-        let mut vitals = self.vitals();
-        vitals.capacity_bytes = writer.space.capacity_bytes();
-        vitals.free_bytes = writer.space.free_bytes();
-        vitals.fsync_us = writer.fsync_us;
-        vitals.full = writer.space.is_full();
-        vitals.read_only = writer.is_read_only();
-        let stale = vitals.counted_at.is_none_or(|then| then.elapsed() >= RECOUNT_INTERVAL);
-        if recount == Recount::Now || stale {
-            let segments = writer.log.segments();
-            vitals.used_bytes = segments.iter().map(|segment| segment.bytes).sum();
-            vitals.segments = segments.len() as u64;
-            vitals.poisoned_segments = segments.iter().filter(|segment| segment.poisoned).count() as u64;
-            vitals.counted_at = Some(Instant::now());
-        }
-    }
-
     /// A panic while a group is applied ends the process (`segments::GroupCommit`), so a poisoned lock is a test's doing.
     fn writer(&self) -> MutexGuard<'_, Writer<D>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn vitals(&self) -> MutexGuard<'_, Vitals> {
-        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Notes how long an operation took, and whether it failed for reasons that are ours.
-pub(crate) fn note_operation(operation: &'static str, started: Instant, error: Option<&Error>) {
-    metrics::histogram!(names::OPERATION_SECONDS, "operation" => operation).record(started.elapsed().as_secs_f64());
-    match error.map(|error| error.kind) {
-        None | Some(ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Denied) => {}
-        Some(kind) => {
-            metrics::counter!(names::OPERATION_ERRORS, "operation" => operation, "kind" => kind.as_str()).increment(1);
-            metrics::counter!(names::ERRORS).increment(1);
-        }
-    }
 }
 
 fn check(shard: &Shard) -> PutOutcome {

@@ -4,6 +4,7 @@
 //! never a reason to remove one (`compaction.rs` looks at every record).
 
 use super::entry::Entry;
+use segments::SegmentInfo;
 use std::collections::HashMap;
 
 /// The counts.
@@ -33,6 +34,13 @@ impl Census {
     /// Bytes of a segment's records that the index names.
     pub fn needed_bytes(&self, segment: u32) -> u64 {
         self.needed_bytes.get(&segment).copied().unwrap_or(0)
+    }
+
+    /// A segment that is missing, or holds less than is needed of it.
+    pub fn lost_segment(&self, segments: &[SegmentInfo]) -> Option<u32> {
+        let bytes: HashMap<u32, u64> = segments.iter().map(|segment| (segment.number, segment.bytes)).collect();
+        let lost = |number: &u32, needed: u64| needed > bytes.get(number).copied().unwrap_or(0);
+        self.needed_bytes.iter().find(|(number, needed)| lost(number, **needed)).map(|(number, _)| *number)
     }
 
     /// A segment was removed.

@@ -55,7 +55,8 @@ impl Space {
         let there_is = used.saturating_add(on_disk);
         let SpaceLimits { capacity_bytes: limit, reserve_bytes, segment_bytes } = self.limits;
         self.capacity_bytes = if limit == 0 { there_is } else { limit.min(there_is) };
-        let reserve = if reserve_bytes == 0 { (2 * segment_bytes).max(self.capacity_bytes / 100) } else { reserve_bytes };
+        let reserve =
+            if reserve_bytes == 0 { (2 * segment_bytes).max(self.capacity_bytes / 100) } else { reserve_bytes };
         // The log's spare segment is a part of the reserve that the filesystem counts as used already.
         let spare = if log.has_reserve() { segment_bytes.min(reserve) } else { 0 };
         let under_limit = if limit == 0 { u64::MAX } else { limit.saturating_sub(used).saturating_sub(reserve) };

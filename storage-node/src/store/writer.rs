@@ -207,7 +207,8 @@ impl<D: Disk> Writer<D> {
             // No entry at all is a loss of the index, not a delete: keep the record.
             Ok(old) if old.is_none_or(|old| old == moved.entry) => {
                 let live = moved.entry.live;
-                plan.pending.insert(moved.key, Pending { lane: LaneName::Reclaim, shard: live.then_some((length, crc)) });
+                plan.pending
+                    .insert(moved.key, Pending { lane: LaneName::Reclaim, shard: live.then_some((length, crc)) });
                 let kind = if live { Kind::SHARD } else { Kind::TOMBSTONE };
                 plan.reclaim.push(kind, moved.key, vec![moved.data], crc, old);
                 Verdict::After(LaneName::Reclaim, Ok(()))

@@ -1,0 +1,279 @@
+//! The node's HTTP interface: routes of [`protocol::routes`], each parsed, bounded, handed to one call of the store, printed.
+//! Nothing outside this directory names actix.
+//!
+//! What it keeps true:
+//! - All but health and metrics need the cluster's secret and id; what lacks them is refused before anything of it is read.
+//! - Shard bytes are checked against their CRC32 while they arrive, and go on without another copy until the log writes them.
+//! - Bodies are bounded: each ([`body`]), all together ([`gate`]), and in time.
+//! - No name from a request ever becomes a path: ids are parsed, everything else is refused.
+
+mod body;
+mod frames;
+mod gate;
+mod reply;
+mod watch;
+
+use crate::committer::Committer;
+use crate::peer::Peers;
+use crate::store::{Arrived, LIST_LIMIT_MAX, Store};
+use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use body::Body;
+use frames::Frames;
+use gate::Gate;
+use process::metrics::Metrics;
+use protocol::{
+    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, ShardId, VerifyCursor, decode_ids, encode_outcomes, routes,
+};
+use reply::{Failure, ShardBody};
+use segments::RealDisk;
+use serde::Deserialize;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest framed body: what a coordinator sends at once, twice.
+const BATCH_BYTES_MAX: u64 = 4 * SHARD_BYTES_MAX as u64;
+/// Shards or ids in one request.
+const BATCH_SHARDS_MAX: usize = 4096;
+/// Idle connections of peers are kept this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A request's head must be there after this long.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long requests under way may take to finish after a stop was asked for.
+const SHUTDOWN_SECONDS: u64 = 20;
+/// Threads of each worker that wait for the disk.
+const DISK_THREADS_PER_WORKER: usize = 8;
+
+/// What the handlers share.
+pub struct Service {
+    store: Arc<Store<RealDisk>>,
+    committer: Arc<Committer>,
+    peers: Peers,
+    cluster: ClusterFile,
+    cluster_text: String,
+    server_id: Arc<str>,
+    metrics: Metrics,
+    gate: Arc<Gate>,
+    body_timeout: Duration,
+}
+
+/// What a service is made of.
+pub struct ServiceParts {
+    /// The shards.
+    pub store: Arc<Store<RealDisk>>,
+    /// The way to change them.
+    pub committer: Arc<Committer>,
+    /// Whose calls are served.
+    pub cluster: ClusterFile,
+    /// What `/metrics` prints.
+    pub metrics: Metrics,
+    /// Bytes of bodies in memory at most.
+    pub in_flight_bytes: u64,
+    /// How long a body may bring nothing.
+    pub body_timeout: Duration,
+}
+
+impl Service {
+    /// A service of these parts.
+    pub fn new(parts: ServiceParts) -> protocol::Result<Service> {
+        let ServiceParts { store, committer, cluster, metrics, in_flight_bytes, body_timeout } = parts;
+        Ok(Service {
+            peers: Peers::new(&cluster)?,
+            cluster_text: cluster.cluster.to_string(),
+            server_id: store.health().node.as_str().into(),
+            gate: Arc::new(Gate::new(in_flight_bytes)),
+            store,
+            committer,
+            cluster,
+            metrics,
+            body_timeout,
+        })
+    }
+}
+
+/// Serves on `listener` until its handle stops it. Requests under way are finished then.
+pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
+    let service = Data::new(service);
+    let app = move || App::new().app_data(service.clone()).wrap(from_fn(watch::watch)).configure(configure);
+    let server = HttpServer::new(app)
+        .workers(workers.max(1))
+        .worker_max_blocking_threads(DISK_THREADS_PER_WORKER)
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(SHUTDOWN_SECONDS)
+        .tcp_nodelay(true)
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+fn configure(app: &mut ServiceConfig) {
+    let wrong_method = || web::to(|| async { reply::wrong_method() });
+    let shard = web::resource("/shards/{id}")
+        .route(web::put().to(put))
+        .route(web::get().to(get))
+        .route(web::head().to(head))
+        .route(web::delete().to(delete));
+    let routes = [
+        shard,
+        web::resource("/shards/{id}/copy-from").route(web::post().to(copy_from)),
+        web::resource(routes::SHARDS).route(web::get().to(list)),
+        web::resource(routes::SHARDS_BATCH).route(web::post().to(put_batch)),
+        web::resource(routes::SHARDS_DELETE).route(web::post().to(delete_batch)),
+        web::resource(routes::VERIFY).route(web::post().to(verify)),
+        web::resource(routes::HEALTH).route(web::get().to(health)),
+        web::resource(routes::METRICS).route(web::get().to(metrics)),
+    ];
+    for route in routes {
+        app.service(route.default_service(wrong_method()));
+    }
+    app.app_data(reply::query_errors()).default_service(web::to(|| async { reply::no_such_route() }));
+}
+
+async fn put(
+    request: HttpRequest,
+    id: Path<String>,
+    payload: Payload,
+    service: Data<Service>,
+) -> Result<HttpResponse, Failure> {
+    let id = parse_id(&id)?;
+    let told = body::crc_header(&request)?;
+    let mut body = Body::open(&request, payload, &service, SHARD_BYTES_MAX as u64)?;
+    let (mut hasher, mut data) = (crc32fast::Hasher::new(), Vec::new());
+    while let Some(piece) = body.next().await? {
+        hasher.update(&piece);
+        data.push(piece);
+    }
+    let crc = hasher.finalize();
+    if crc != told {
+        return Err(Error::invalid(format!("shard {id}: body has CRC32 {crc:08x}, its header says {told:08x}")).into());
+    }
+    let outcomes = service.committer.put(vec![Arrived { id, crc, data }]).await?;
+    settled(outcomes, id)?;
+    Ok(HttpResponse::Created().finish())
+}
+
+async fn put_batch(request: HttpRequest, payload: Payload, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let mut body = Body::open(&request, payload, &service, BATCH_BYTES_MAX)?;
+    let mut frames = Frames::new(BATCH_SHARDS_MAX);
+    while let Some(piece) = body.next().await? {
+        frames.push(piece)?;
+    }
+    let (sound, mut outcomes) = frames.finish()?;
+    let mut stored = service.committer.put(sound).await?.into_iter();
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
+        *outcome = stored.next().expect("one outcome for each sound frame");
+    }
+    Ok(reply::octets(encode_outcomes(&outcomes)))
+}
+
+async fn get(request: HttpRequest, id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let id = parse_id(&id)?;
+    let bytes = match service.store.get_cached(id) {
+        Some(found) => found?,
+        None => {
+            let store = Arc::clone(&service.store);
+            on_disk_thread(move || store.get(id)).await?
+        }
+    };
+    let permit = service.gate.admit(bytes.len() as u64)?;
+    metrics::counter!(crate::names::TRANSFER_BYTES, "direction" => "out").increment(bytes.len() as u64);
+    reply::shard(&request, ShardBody { bytes, permit })
+}
+
+async fn head(id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    Ok(reply::head(service.store.head(parse_id(&id)?)?))
+}
+
+async fn delete(id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let id = parse_id(&id)?;
+    settled(service.committer.delete(vec![id]).await?, id)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn delete_batch(request: HttpRequest, payload: Payload, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let mut body = Body::open(&request, payload, &service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    let outcomes = service.committer.delete(decode_ids(&bytes)?).await?;
+    Ok(reply::octets(encode_outcomes(&outcomes)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    after: Option<ShardId>,
+    limit: Option<usize>,
+}
+
+async fn list(query: Query<ListQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let ListQuery { after, limit } = query.into_inner();
+    let store = Arc::clone(&service.store);
+    let page = on_disk_thread(move || store.list(after, limit.unwrap_or(LIST_LIMIT_MAX))).await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifyQuery {
+    segment: u32,
+    offset: u32,
+    limit_bytes: u64,
+}
+
+async fn verify(query: Query<VerifyQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let VerifyQuery { segment, offset, limit_bytes } = query.into_inner();
+    let store = Arc::clone(&service.store);
+    let report = on_disk_thread(move || store.verify(VerifyCursor { segment, offset }, limit_bytes)).await?;
+    Ok(HttpResponse::Ok().json(report))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CopyQuery {
+    source: String,
+}
+
+async fn copy_from(id: Path<String>, query: Query<CopyQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
+    let id = parse_id(&id)?;
+    let _permit = service.gate.admit(SHARD_BYTES_MAX as u64)?;
+    let shard = service.peers.get(&query.source, id).await?;
+    let arrived = Arrived { id, crc: shard.crc, data: vec![shard.data] };
+    settled(service.committer.put(vec![arrived]).await?, id)?;
+    Ok(HttpResponse::Created().finish())
+}
+
+async fn health(service: Data<Service>) -> HttpResponse {
+    reply::health(&service.store.health(), &service.store.index_state())
+}
+
+async fn metrics(service: Data<Service>) -> HttpResponse {
+    service.store.publish_gauges();
+    metrics::gauge!(crate::names::IN_FLIGHT_BYTES).set(service.gate.held_bytes() as f64);
+    HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(service.metrics.render())
+}
+
+fn parse_id(text: &str) -> Result<ShardId, Failure> {
+    Ok(text.parse::<ShardId>()?)
+}
+
+/// The outcome of a call for one shard, as an error that says what it was about.
+fn settled(outcomes: Vec<PutOutcome>, id: ShardId) -> Result<(), Failure> {
+    let [outcome] = outcomes[..] else { panic!("one outcome for one shard") };
+    outcome.map_err(|kind| reply::refused(kind, id).into())
+}
+
+/// Waits for the disk where waiting holds up nobody else.
+async fn on_disk_thread<T: Send + 'static>(
+    call: impl FnOnce() -> protocol::Result<T> + Send + 'static,
+) -> Result<T, Failure> {
+    let outcome = web::block(call).await.map_err(|_| Error::unavailable("the node is shutting down"))?;
+    Ok(outcome?)
+}

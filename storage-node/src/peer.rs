@@ -1,0 +1,106 @@
+//! Pulls shards from other nodes, so that repair traffic does not pass the coordinator. Nothing else here names reqwest.
+
+use bytes::Bytes;
+use protocol::{ClusterFile, Error, ErrorKind, Result, SHARD_BYTES_MAX, Shard, ShardId, routes};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Response, Url};
+use std::time::Duration;
+
+/// A peer must take the connection within this time,
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// bring bytes this often,
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// and be done after this long.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The way to other nodes of the cluster.
+pub struct Peers {
+    client: Client,
+}
+
+impl Peers {
+    /// Calls that carry the cluster's secret and id.
+    pub fn new(cluster: &ClusterFile) -> Result<Peers> {
+        let mut headers = HeaderMap::new();
+        let mut secret = HeaderValue::from_str(&cluster.secret)
+            .map_err(|_| Error::invalid("the cluster secret cannot be sent as a header"))?;
+        secret.set_sensitive(true);
+        headers.insert(routes::HEADER_SECRET, secret);
+        let id = HeaderValue::from_str(&cluster.cluster.to_string()).expect("a uuid is a header value");
+        headers.insert(routes::HEADER_CLUSTER, id);
+        let client = Client::builder()
+            .default_headers(headers)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| Error::caused(ErrorKind::Unavailable, "HTTP client", error))?;
+        Ok(Peers { client })
+    }
+
+    /// A shard that the node at `source` holds, checked against the CRC it was sent with.
+    pub async fn get(&self, source: &str, id: ShardId) -> Result<Shard> {
+        let url = shard_url(source, id)?;
+        let failed = |error: reqwest::Error| {
+            Error::caused(ErrorKind::Unavailable, format!("peer {source}: {error}"), error.without_url())
+        };
+        let mut response = self.client.get(url).send().await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Err(refusal(source, id, &response));
+        }
+        let told = response.headers().get(routes::HEADER_CRC).and_then(|value| value.to_str().ok());
+        let Some(crc) = told.and_then(routes::crc_from_text) else {
+            return Err(Error::corrupt(format!("peer {source}: shard {id} came without a CRC32")));
+        };
+        let mut data = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(failed)? {
+            if data.len() + piece.len() > SHARD_BYTES_MAX {
+                return Err(Error::corrupt(format!(
+                    "peer {source}: shard {id} is longer than {SHARD_BYTES_MAX} bytes"
+                )));
+            }
+            data.extend_from_slice(&piece);
+        }
+        let shard = Shard { id, crc, data: Bytes::from(data) };
+        shard.verify()?;
+        Ok(shard)
+    }
+}
+
+/// What the peer said; an answer that is not a node's is `Unavailable`, never an absence.
+fn refusal(source: &str, id: ShardId, response: &Response) -> Error {
+    let told = response.headers().get(routes::HEADER_ERROR).and_then(|value| value.to_str().ok());
+    let kind = told.and_then(|told| ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == told));
+    let status = response.status().as_u16();
+    Error::new(kind.unwrap_or(ErrorKind::Unavailable), format!("peer {source}: shard {id}: status {status}"))
+}
+
+fn shard_url(source: &str, id: ShardId) -> Result<Url> {
+    let bad = || Error::invalid(format!("source {source:?} must be a base URL such as http://127.0.0.1:8081"));
+    let base = Url::parse(source).map_err(|_| bad())?;
+    let plain = base.path() == "/" && base.query().is_none() && base.username().is_empty() && base.password().is_none();
+    if base.scheme() != "http" || base.cannot_be_a_base() || !plain {
+        return Err(bad());
+    }
+    base.join(&format!("{}/{id}", routes::SHARDS)).map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ChunkId;
+    use uuid::Uuid;
+
+    #[test]
+    fn only_a_base_url_is_a_source() {
+        let id = ShardId { chunk: ChunkId(Uuid::from_u128(1)), index: 0 };
+        let url = shard_url("http://127.0.0.1:8081", id).unwrap();
+        assert_eq!(url.path(), format!("/shards/{id}"));
+        for source in ["", "n1", "file:///etc/passwd", "http://a/b", "http://u:p@a", "http://a/?x=1", "mailto:a@b"] {
+            assert_eq!(shard_url(source, id).unwrap_err().kind, ErrorKind::Invalid, "{source}");
+        }
+    }
+}
