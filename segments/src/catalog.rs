@@ -1,8 +1,9 @@
 //! The segments of a log, as writer and readers share them: which there are, how far they count, and their open files.
 
+use crate::config::LogConfig;
 use crate::disk::{Access, Disk};
-use crate::record::HeaderSeal;
-use crate::scan::ScanFlaws;
+use crate::mutation::Mutation;
+use crate::record::{HeaderSeal, Stamp};
 use crate::segment::SegmentName;
 use protocol::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -28,8 +29,7 @@ pub struct SegmentInfo {
 pub(crate) struct Catalog<D: Disk> {
     pub disk: D,
     pub seal: HeaderSeal,
-    pub flaws: ScanFlaws,
-    pub name: &'static str,
+    pub config: LogConfig,
     state: Mutex<State<D::File>>,
 }
 
@@ -47,9 +47,25 @@ struct Entry<F> {
 }
 
 impl<D: Disk> Catalog<D> {
-    pub(crate) fn new(disk: D, seal: HeaderSeal, flaws: ScanFlaws, name: &'static str) -> Catalog<D> {
+    pub(crate) fn new(disk: D, stamp: Stamp, config: LogConfig) -> Catalog<D> {
+        let crc_ignored = config.planted(Mutation::HeaderCrcIgnored);
+        let seal = HeaderSeal::new(stamp, crc_ignored, config.planted(Mutation::PositionIgnored));
         let state = Mutex::new(State { segments: BTreeMap::new(), uses: 0 });
-        Catalog { disk, seal, flaws, name, state }
+        Catalog { disk, seal, config, state }
+    }
+
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        if self.config.planted(Mutation::NoDirectoryFsync) { Ok(()) } else { self.disk.sync_dir() }
+    }
+
+    /// The error for what the disk did not do.
+    pub(crate) fn unavailable(&self, what: &str, error: io::Error) -> Error {
+        Error::caused(ErrorKind::Unavailable, format!("{}: {what}: {error}", self.config.name), error)
+    }
+
+    /// The error for what there is no room for.
+    pub(crate) fn full(&self, what: &str) -> Error {
+        Error::full(format!("{}: {what}", self.config.name))
     }
 
     /// A panic never leaves the state half changed, so a poisoned lock is as good as any.
@@ -143,7 +159,7 @@ impl<D: Disk> Catalog<D> {
         let entry = state
             .segments
             .get_mut(&number)
-            .ok_or_else(|| Error::not_found(format!("{}: segment {number} is gone", self.name)))?;
+            .ok_or_else(|| Error::not_found(format!("{}: segment {number} is gone", self.config.name)))?;
         if let Some((file, used)) = &mut entry.file {
             *used = uses;
             return Ok(Arc::clone(file));
@@ -168,7 +184,7 @@ impl<D: Disk> Catalog<D> {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 _ => ErrorKind::Unavailable,
             };
-            Error::caused(kind, format!("{}: open segment {number}: {error}", self.name), error)
+            Error::caused(kind, format!("{}: open segment {number}: {error}", self.config.name), error)
         })
     }
 }

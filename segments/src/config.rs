@@ -64,15 +64,20 @@ impl LogConfig {
         self.records_end_max() - FIRST_OFFSET
     }
 
-    /// Whether this bug was planted. Always `false` in what is shipped.
-    #[cfg(feature = "sim")]
+    /// Whether this bug was planted.
     pub(crate) fn planted(&self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation)
+        self.mutation() == Some(mutation)
     }
 
-    /// Whether this bug was planted. Always `false` in what is shipped.
+    /// The planted bug, if there is one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn mutation(&self) -> Option<Mutation> {
+        self.mutation
+    }
+
+    /// None in what is shipped.
     #[cfg(not(feature = "sim"))]
-    pub(crate) fn planted(&self, _mutation: Mutation) -> bool {
-        false
+    pub(crate) fn mutation(&self) -> Option<Mutation> {
+        None
     }
 }

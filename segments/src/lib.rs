@@ -22,6 +22,7 @@ mod reader;
 mod real_disk;
 mod record;
 mod recovery;
+mod room;
 mod scan;
 mod segment;
 #[cfg(feature = "sim")]
@@ -33,10 +34,11 @@ pub use catalog::SegmentInfo;
 pub use config::LogConfig;
 pub use disk::{Access, BLOCK_BYTES, Disk, DiskFile, Source};
 pub use group::{GroupCommit, GroupLimits};
-pub use log::{Purpose, SegmentLog};
+pub use log::SegmentLog;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub use reader::{ScanEnd, Scanned, SegmentReader};
 pub use real_disk::{RealDisk, RealFile};
 pub use record::{HEADER_BYTES, Kind, Location, PAYLOAD_BYTES_MAX, Position, Record, Stamp};
 pub use recovery::{DamagedStretch, Recovered, RecoveryReport};
+pub use room::Purpose;

@@ -19,14 +19,13 @@
 use crate::blocks::Blocks;
 use crate::catalog::{Catalog, SegmentInfo};
 use crate::config::LogConfig;
-use crate::disk::{Disk, DiskFile, is_full};
+use crate::disk::Disk;
 use crate::mutation::Mutation;
 use crate::names;
 use crate::reader::SegmentReader;
-use crate::record::{HeaderSeal, Location, PAYLOAD_BYTES_MAX, Position, Record, Stamp, stored_bytes};
+use crate::record::{Location, PAYLOAD_BYTES_MAX, Position, Record, Stamp, stored_bytes};
 use crate::recovery::{Recovered, RecoveryReport, recover};
-use crate::scan::ScanFlaws;
-use crate::segment::{RESERVE, SegmentName};
+use crate::room::{Purpose, Room};
 use crate::writer::SegmentWriter;
 use metrics::{Counter, Histogram};
 use protocol::{Error, ErrorKind, Result};
@@ -36,24 +35,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What an append is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// New data: refused when the disk is nearly full.
-    Data,
-    /// What makes room in the end (tombstones, compaction): may use the spare segment.
-    Reclaim,
-}
-
 /// An append-only log in one directory. One owner appends; [`SegmentReader`]s read beside it.
 pub struct SegmentLog<D: Disk> {
     catalog: Arc<Catalog<D>>,
-    config: LogConfig,
+    room: Room<D>,
     /// Open segments: the first is written, the others are empty and come after it.
     writers: VecDeque<SegmentWriter<D::File>>,
     blocks: Blocks,
-    next_number: u32,
-    has_reserve: bool,
     /// Poisoned segments whose new names are not known to be durable.
     renames_owed: Vec<u32>,
     /// Whether names on disk may not be durable.
@@ -71,13 +59,17 @@ struct Meters {
 
 impl<D: Disk> std::fmt::Debug for SegmentLog<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentLog").field("log", &self.config.name).field("end", &self.end()).finish_non_exhaustive()
+        f.debug_struct("SegmentLog")
+            .field("log", &self.catalog.config.name)
+            .field("end", &self.end())
+            .finish_non_exhaustive()
     }
 }
 
 impl<D: Disk> SegmentLog<D> {
     /// Opens the log and shows `visit` every whole record at or after `from` (all, if `None`), in log order, duplicates
     /// included. What it shows is durable. `from` is an earlier [`SegmentLog::end`]: the owner vouches for what lies before.
+    /// Metrics go to the recorder that is installed now.
     pub fn open(
         disk: D,
         stamp: Stamp,
@@ -86,28 +78,17 @@ impl<D: Disk> SegmentLog<D> {
         visit: &mut dyn FnMut(Recovered),
     ) -> Result<(SegmentLog<D>, RecoveryReport)> {
         config.check()?;
-        let seal = HeaderSeal::new(
-            stamp,
-            config.planted(Mutation::HeaderCrcIgnored),
-            config.planted(Mutation::PositionIgnored),
-        );
-        let flaws = ScanFlaws {
-            payload_unchecked: config.planted(Mutation::PayloadCrcIgnored),
-            stop_at_bad: config.planted(Mutation::StopAtFirstBadRecord),
-        };
-        let catalog = Catalog::new(disk, seal, flaws, config.name);
-        let found = recover(&catalog, &config, from, visit)?;
+        let catalog = Arc::new(Catalog::new(disk, stamp, config));
+        let found = recover(&catalog, from, visit)?;
         let mut log = SegmentLog {
-            catalog: Arc::new(catalog),
-            meters: Meters::new(config.name),
+            room: Room::new(Arc::clone(&catalog), found.next_number, found.reserve),
             writers: VecDeque::new(),
-            blocks: Blocks::new(config.segment_bytes),
-            config,
-            next_number: found.next_number,
-            has_reserve: found.reserve,
+            blocks: Blocks::new(catalog.config.segment_bytes),
             names_owed: true,
             renames_owed: found.poisoned,
             failures_in_a_row: 0,
+            meters: Meters::new(catalog.config.name),
+            catalog,
         };
         if let Some((file, number, end)) = found.resume
             && let Ok(writer) = SegmentWriter::resume(file, number, end)
@@ -115,8 +96,8 @@ impl<D: Disk> SegmentLog<D> {
             log.writers.push_back(writer);
         }
         // A disk that takes no writes can still be read: appends will say so.
-        if let Err(error) = log.settle().and_then(|()| log.make_reserve()) {
-            tracing::warn!(log = log.config.name, %error, "the disk takes no writes");
+        if let Err(error) = log.settle().and_then(|()| log.room.make_reserve()) {
+            tracing::warn!(log = log.catalog.config.name, %error, "the disk takes no writes");
         }
         Ok((log, found.report))
     }
@@ -138,7 +119,7 @@ impl<D: Disk> SegmentLog<D> {
                 let disk_failed = matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Unknown);
                 self.failures_in_a_row += u64::from(disk_failed);
                 let kind = error.kind.as_str();
-                metrics::counter!(names::APPEND_ERRORS, "log" => self.config.name, "kind" => kind).increment(1);
+                metrics::counter!(names::APPEND_ERRORS, "log" => self.catalog.config.name, "kind" => kind).increment(1);
             }
         }
         outcome
@@ -151,17 +132,18 @@ impl<D: Disk> SegmentLog<D> {
         }
         self.settle()?;
         if purpose == Purpose::Data {
-            self.require_reserve()?;
+            self.room.require_reserve()?;
         }
         let runs = self.plan(records);
         while self.writers.len() < runs.len() {
-            self.begin_segment(purpose)?;
+            let writer = self.room.begin_segment(purpose)?;
+            self.writers.push_back(writer);
         }
-        if self.config.planted(Mutation::AckBeforeSync) {
+        if self.catalog.config.planted(Mutation::AckBeforeSync) {
             self.writers
                 .iter()
                 .try_for_each(SegmentWriter::sync)
-                .map_err(|error| self.unavailable("late sync", error))?;
+                .map_err(|error| self.catalog.unavailable("late sync", error))?;
         }
         let touched = runs.len();
         match self.write(records, &runs) {
@@ -178,11 +160,12 @@ impl<D: Disk> SegmentLog<D> {
 
     fn check(&self, records: &[Record]) -> Result<()> {
         assert!(records.iter().all(|record| !record.kind.is_internal()), "kinds below 16 belong to the log");
-        let room = self.config.segment_room();
+        let room = self.catalog.config.segment_room();
         for record in records {
             let length = u32::try_from(record.length()).ok().filter(|length| *length <= PAYLOAD_BYTES_MAX);
             if length.is_none_or(|length| stored_bytes(length) > room) {
-                let message = format!("{}: a record of {} bytes is too long", self.config.name, record.length());
+                let message =
+                    format!("{}: a record of {} bytes is too long", self.catalog.config.name, record.length());
                 return Err(Error::invalid(message));
             }
         }
@@ -191,9 +174,9 @@ impl<D: Disk> SegmentLog<D> {
 
     /// Which records go to which open segment: the first takes what fits, the rest goes to fresh ones.
     fn plan(&self, records: &[Record]) -> Vec<Range<usize>> {
-        let fresh = self.config.segment_room();
+        let fresh = self.catalog.config.segment_room();
         let room_in = |index: usize| match self.writers.get(index) {
-            Some(writer) => self.config.records_end_max().saturating_sub(writer.end()),
+            Some(writer) => self.catalog.config.records_end_max().saturating_sub(writer.end()),
             None => fresh,
         };
         let (mut runs, mut start, mut room) = (Vec::new(), 0, room_in(0));
@@ -224,12 +207,12 @@ impl<D: Disk> SegmentLog<D> {
     }
 
     fn sync(&self, writer: &SegmentWriter<D::File>) -> io::Result<()> {
-        if self.config.planted(Mutation::NoFsync) || self.config.planted(Mutation::AckBeforeSync) {
+        if self.catalog.config.planted(Mutation::NoFsync) || self.catalog.config.planted(Mutation::AckBeforeSync) {
             return Ok(());
         }
         let started = Instant::now();
         let mut outcome = writer.sync();
-        if self.config.planted(Mutation::RetryFsync) && outcome.is_err() {
+        if self.catalog.config.planted(Mutation::RetryFsync) && outcome.is_err() {
             outcome = writer.sync();
         }
         self.meters.sync_seconds.record(started.elapsed().as_secs_f64());
@@ -248,17 +231,17 @@ impl<D: Disk> SegmentLog<D> {
             }
         }
         match self.settle() {
-            Ok(()) => self.unavailable("append", error),
+            Ok(()) => self.catalog.unavailable("append", error),
             Err(_) => {
-                let message = format!("{}: append: {error}; it may or may not count", self.config.name);
+                let message = format!("{}: append: {error}; it may or may not count", self.catalog.config.name);
                 Error::caused(ErrorKind::Unknown, message, error)
             }
         }
     }
 
     fn poison_segment(&mut self, number: u32, error: &io::Error) {
-        tracing::error!(log = self.config.name, segment = number, %error, "write or fsync failed: segment given up");
-        metrics::counter!(names::POISONED, "log" => self.config.name).increment(1);
+        tracing::error!(log = self.catalog.config.name, segment = number, %error, "write or fsync failed: segment given up");
+        metrics::counter!(names::POISONED, "log" => self.catalog.config.name).increment(1);
         self.catalog.set_poisoned(number);
         self.renames_owed.push(number);
     }
@@ -269,13 +252,13 @@ impl<D: Disk> SegmentLog<D> {
             return Ok(());
         }
         let rename = || -> io::Result<()> {
-            if self.config.planted(Mutation::PoisonNotMarked) {
+            if self.catalog.config.planted(Mutation::PoisonNotMarked) {
                 return Ok(());
             }
             self.renames_owed.iter().try_for_each(|number| self.catalog.rename_poisoned(*number))?;
-            self.sync_names()
+            self.catalog.sync_names()
         };
-        rename().map_err(|error| self.unavailable("make names durable", error))?;
+        rename().map_err(|error| self.catalog.unavailable("make names durable", error))?;
         self.renames_owed.clear();
         self.names_owed = false;
         Ok(())
@@ -301,116 +284,10 @@ impl<D: Disk> SegmentLog<D> {
         match writer.seal(&self.catalog.seal) {
             Ok(length) => {
                 self.catalog.set_sealed(writer.number, length);
-                metrics::counter!(names::SEALED, "log" => self.config.name).increment(1);
+                metrics::counter!(names::SEALED, "log" => self.catalog.config.name).increment(1);
             }
             Err(error) => self.poison_segment(writer.number, &error),
         }
-    }
-
-    fn require_reserve(&mut self) -> Result<()> {
-        if self.has_reserve || self.make_reserve()? {
-            return Ok(());
-        }
-        Err(self.full("no room for a spare segment"))
-    }
-
-    /// Makes the spare segment if there is none; `false` if there is no room for it.
-    fn make_reserve(&mut self) -> Result<bool> {
-        if self.has_reserve {
-            return Ok(true);
-        }
-        let make = || -> io::Result<()> {
-            if self.catalog.disk.free_bytes()? < self.config.segment_bytes {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            // One that could not be removed when it failed.
-            self.discard_file(RESERVE);
-            let file = self.catalog.disk.create(RESERVE)?;
-            file.allocate(self.config.segment_bytes)?;
-            file.sync_data()?;
-            self.sync_names()
-        };
-        match make() {
-            Ok(()) => self.has_reserve = true,
-            Err(error) => {
-                self.discard_file(RESERVE);
-                if !is_full(&error) {
-                    return Err(self.unavailable("make the spare segment", error));
-                }
-            }
-        }
-        Ok(self.has_reserve)
-    }
-
-    /// Makes the next segment. On failure nothing has changed but that its number is not used again.
-    fn begin_segment(&mut self, purpose: Purpose) -> Result<()> {
-        let number = self.next_number;
-        let name = SegmentName { number, poisoned_at: None }.text();
-        self.next_number += 1;
-        let begun = match self.create_file(&name, purpose) {
-            Err(error) if is_full(&error) && purpose == Purpose::Reclaim && self.has_reserve => {
-                self.take_reserve(&name)
-            }
-            outcome => outcome,
-        };
-        let begun = begun.and_then(|file| {
-            let writer = SegmentWriter::begin(file, &self.catalog.seal, number)?;
-            self.sync_names()?;
-            Ok(writer)
-        });
-        match begun {
-            Ok(writer) => {
-                self.catalog.add_open(number, writer.end(), Arc::clone(&writer.file));
-                self.writers.push_back(writer);
-                Ok(())
-            }
-            Err(error) => {
-                self.discard_file(&name);
-                Err(if is_full(&error) {
-                    self.full("no room for a segment")
-                } else {
-                    self.unavailable("begin a segment", error)
-                })
-            }
-        }
-    }
-
-    fn create_file(&self, name: &str, purpose: Purpose) -> io::Result<D::File> {
-        if purpose == Purpose::Data {
-            let needed = self.config.segment_bytes + self.config.free_floor_bytes;
-            if self.catalog.disk.free_bytes()? < needed {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
-        let file = self.catalog.disk.create(name)?;
-        match file.allocate(self.config.segment_bytes) {
-            Ok(()) => Ok(file),
-            Err(error) => {
-                self.discard_file(name);
-                Err(error)
-            }
-        }
-    }
-
-    fn take_reserve(&mut self, name: &str) -> io::Result<D::File> {
-        self.catalog.disk.rename(RESERVE, name)?;
-        self.has_reserve = false;
-        tracing::warn!(log = self.config.name, "disk full: the spare segment is in use");
-        self.catalog.disk.open(name, crate::disk::Access::Write)
-    }
-
-    /// Removes a file that never counted, as far as that is possible.
-    fn discard_file(&self, name: &str) {
-        match self.catalog.disk.remove(name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(log = self.config.name, file = name, %error, "cannot remove a file that was not used");
-            }
-            _ => {}
-        }
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        if self.config.planted(Mutation::NoDirectoryFsync) { Ok(()) } else { self.catalog.disk.sync_dir() }
     }
 
     /// Removes a sealed segment; durable when it answers `Ok`. One that is gone already is `Ok`; the last one and one that is being
@@ -418,19 +295,19 @@ impl<D: Disk> SegmentLog<D> {
     pub fn remove_segment(&mut self, number: u32) -> Result<()> {
         if let Some(info) = self.catalog.info(number) {
             if !info.sealed || self.catalog.last_number() == Some(number) {
-                return Err(Error::invalid(format!("{}: segment {number} is in use", self.config.name)));
+                return Err(Error::invalid(format!("{}: segment {number} is in use", self.catalog.config.name)));
             }
             self.settle()?;
             let name = self.catalog.file_name(number).expect("it was there a moment ago");
             match self.catalog.disk.remove(&name) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.unavailable("remove a segment", error));
+                    return Err(self.catalog.unavailable("remove a segment", error));
                 }
                 _ => self.catalog.forget(number),
             }
-            metrics::counter!(names::REMOVED, "log" => self.config.name).increment(1);
+            metrics::counter!(names::REMOVED, "log" => self.catalog.config.name).increment(1);
         }
-        self.sync_names().map_err(|error| self.unavailable("sync the directory", error))
+        self.catalog.sync_names().map_err(|error| self.catalog.unavailable("sync the directory", error))
     }
 
     /// A reader of this log.
@@ -443,7 +320,7 @@ impl<D: Disk> SegmentLog<D> {
         let durable = self.writers.front().and_then(|writer| self.catalog.info(writer.number));
         match durable {
             Some(info) => Position { segment: info.number, offset: info.bytes as u32 },
-            None => Position { segment: self.next_number, offset: 0 },
+            None => Position { segment: self.room.next_number(), offset: 0 },
         }
     }
 
@@ -459,28 +336,19 @@ impl<D: Disk> SegmentLog<D> {
 
     /// Bytes of ordinary data that would still be accepted, about.
     pub fn free_bytes(&self) -> u64 {
-        let kept = self.config.free_floor_bytes + if self.has_reserve { 0 } else { self.config.segment_bytes };
-        let open = self.writers.iter().map(|writer| self.config.records_end_max().saturating_sub(writer.end()));
-        let open: u64 = if self.has_reserve { open.sum() } else { 0 };
-        self.catalog.disk.free_bytes().map_or(0, |free| free.saturating_sub(kept)) + open
+        let room_in = |writer: &SegmentWriter<_>| self.catalog.config.records_end_max().saturating_sub(writer.end());
+        let open: u64 = if self.has_reserve() { self.writers.iter().map(room_in).sum() } else { 0 };
+        self.room.free_bytes() + open
     }
 
     /// Whether the spare segment is there.
     pub fn has_reserve(&self) -> bool {
-        self.has_reserve
+        self.room.has_reserve()
     }
 
     /// Appends that the disk failed since the last one that worked. An owner goes read-only when this grows.
     pub fn failures_in_a_row(&self) -> u64 {
         self.failures_in_a_row
-    }
-
-    fn full(&self, what: &str) -> Error {
-        Error::full(format!("{}: {what}", self.config.name))
-    }
-
-    fn unavailable(&self, what: &str, error: io::Error) -> Error {
-        Error::caused(ErrorKind::Unavailable, format!("{}: {what}: {error}", self.config.name), error)
     }
 }
 

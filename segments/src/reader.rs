@@ -5,6 +5,7 @@
 use crate::blocks::AlignedMemory;
 use crate::catalog::Catalog;
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Source};
+use crate::mutation::Mutation;
 use crate::names;
 use crate::record::{HEADER_BYTES, Header, Kind, Location, PAYLOAD_BYTES_MAX, Position};
 use crate::scan::{Depth, Scanner, Step};
@@ -28,7 +29,7 @@ impl<D: Disk> Clone for SegmentReader<D> {
 
 impl<D: Disk> std::fmt::Debug for SegmentReader<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentReader").field("log", &self.catalog.name).finish_non_exhaustive()
+        f.debug_struct("SegmentReader").field("log", &self.catalog.config.name).finish_non_exhaustive()
     }
 }
 
@@ -98,7 +99,7 @@ impl<D: Disk> SegmentReader<D> {
         }
         // Also where the cache gave wrong bytes: the device decides.
         self.read_from_device(&file, location, id).inspect_err(|_| {
-            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(1);
+            metrics::counter!(names::CORRUPT, "log" => self.catalog.config.name).increment(1);
         })
     }
 
@@ -152,7 +153,7 @@ impl<D: Disk> SegmentReader<D> {
             Ok(_) => return Err(self.corrupt(location, "another record stands there")),
             Err(_) => return Err(self.corrupt(location, "its header does not match its checksum")),
         }
-        if crc32fast::hash(payload) != location.crc && !self.catalog.flaws.payload_unchecked {
+        if crc32fast::hash(payload) != location.crc && !self.catalog.config.planted(Mutation::PayloadCrcIgnored) {
             return Err(self.corrupt(location, "its payload does not match its checksum"));
         }
         Ok(())
@@ -160,12 +161,12 @@ impl<D: Disk> SegmentReader<D> {
 
     fn corrupt(&self, location: Location, what: &str) -> Error {
         let Position { segment, offset } = location.position;
-        Error::corrupt(format!("{}: record at segment {segment} offset {offset}: {what}", self.catalog.name))
+        Error::corrupt(format!("{}: record at segment {segment} offset {offset}: {what}", self.catalog.config.name))
     }
 
     fn unreadable(&self, location: Location, error: std::io::Error) -> Error {
         let Position { segment, offset } = location.position;
-        let message = format!("{}: read segment {segment} offset {offset}: {error}", self.catalog.name);
+        let message = format!("{}: read segment {segment} offset {offset}: {error}", self.catalog.config.name);
         Error::caused(ErrorKind::Corrupt, message, error)
     }
 
@@ -203,7 +204,7 @@ impl<D: Disk> SegmentReader<D> {
             from = Position { segment: segment.number + 1, offset: 0 };
         }
         if end.damaged > 0 {
-            metrics::counter!(names::CORRUPT, "log" => self.catalog.name).increment(end.damaged);
+            metrics::counter!(names::CORRUPT, "log" => self.catalog.config.name).increment(end.damaged);
         }
         Ok(end)
     }

@@ -23,7 +23,7 @@ use crate::scan::{Depth, Scanner, Step};
 use crate::segment::unknown_format;
 use crate::segment::{FIRST_OFFSET, FOOTER_BYTES, Footer, RESERVE, SegmentName, Tally, read_footer, write_footer};
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{Error, Result};
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -119,14 +119,14 @@ struct Walk {
 
 pub(crate) fn recover<D: Disk>(
     catalog: &Catalog<D>,
-    config: &LogConfig,
     from: Option<Position>,
     visit: &mut dyn FnMut(Recovered),
 ) -> Result<Found<D::File>> {
     let from = from.unwrap_or_default();
+    let config = &catalog.config;
     let report = RecoveryReport::default();
     let mut recovery = Recovery { catalog, config, report, visit, poisoned: Vec::new(), resume: None };
-    let names = catalog.disk.list().map_err(|error| unreadable(config, "list the directory", error))?;
+    let names = catalog.disk.list().map_err(|error| catalog.unavailable("list the directory", error))?;
     let reserve = recovery.find_reserve(&names)?;
     let segments = recovery.parse_names(&names);
     let next_number = segments.last_key_value().map_or(1, |(number, _)| number.saturating_add(1));
@@ -177,7 +177,7 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     fn skip(&mut self, name: SegmentName) -> Result<()> {
-        let length = self.open(name)?.length().map_err(|error| unreadable(self.config, "stat a segment", error))?;
+        let length = self.open(name)?.length().map_err(|error| self.catalog.unavailable("stat a segment", error))?;
         let end = name.poisoned_at.map_or(length, |counted| length.min(u64::from(counted)));
         self.catalog.add(name, end, true);
         self.report.segments_skipped += 1;
@@ -189,13 +189,13 @@ impl<D: Disk> Recovery<'_, D> {
         self.catalog
             .disk
             .open(&text, Access::Read)
-            .map_err(|error| unreadable(self.config, &format!("open {text}"), error))
+            .map_err(|error| self.catalog.unavailable(&format!("open {text}"), error))
     }
 
     fn segment(&mut self, name: SegmentName, start: u64, last: bool) -> Result<()> {
         let number = name.number;
         let file = self.open(name)?;
-        let length = file.length().map_err(|error| unreadable(self.config, "stat a segment", error))?;
+        let length = file.length().map_err(|error| self.catalog.unavailable("stat a segment", error))?;
         self.report.bytes += length.saturating_sub(start);
         if let Some(counted) = name.poisoned_at {
             let end = length.min(u64::from(counted));
@@ -284,7 +284,7 @@ impl<D: Disk> Recovery<'_, D> {
     fn walk(&mut self, before: Walk, file: &D::File, number: u32, range: Range<u64>, depth: Depth<'_>) -> Result<Walk> {
         let mut walk = Walk { records_end: range.start, used_end: range.start, ..before };
         let mut scanner = Scanner::new(file, &self.catalog.seal, number, range.start, range.end, depth)
-            .with_flaws(self.catalog.flaws);
+            .with_mutation(self.config.mutation());
         loop {
             let (from, to) = match scanner.step() {
                 Step::Record { header, encoded, payload } => {
@@ -360,10 +360,6 @@ impl<D: Disk> Recovery<'_, D> {
         self.report.write_failures += u64::from(!removed);
         removed
     }
-}
-
-fn unreadable(config: &LogConfig, what: &str, error: io::Error) -> Error {
-    Error::caused(ErrorKind::Unavailable, format!("{}: {what}: {error}", config.name), error)
 }
 
 fn newer(config: &LogConfig, number: u32, version: u32) -> Error {

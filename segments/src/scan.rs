@@ -6,6 +6,7 @@
 //! - Zeros behind the last record are no damage: that is what preallocated files are made of.
 
 use crate::disk::{BLOCK_BYTES, DiskFile};
+use crate::mutation::Mutation;
 use crate::record::{HEADER_BYTES, Header, HeaderSeal, Kind, MAGIC, NotAHeader, Position, RECORD_ALIGN};
 use crate::window::Window;
 
@@ -33,18 +34,12 @@ pub(crate) enum Step<'w> {
     End,
 }
 
-/// What planted bugs switch off.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ScanFlaws {
-    pub payload_unchecked: bool,
-    pub stop_at_bad: bool,
-}
-
 pub(crate) struct Scanner<'a, F> {
     window: Window<'a, F>,
     seal: &'a HeaderSeal,
     depth: Depth<'a>,
-    flaws: ScanFlaws,
+    /// A planted bug.
+    mutation: Option<Mutation>,
     number: u32,
     at: u64,
     end: u64,
@@ -61,11 +56,11 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         depth: Depth<'a>,
     ) -> Scanner<'a, F> {
         let window = Window::new(file, end);
-        Scanner { window, seal, depth, flaws: ScanFlaws::default(), number, at: from, end }
+        Scanner { window, seal, depth, mutation: None, number, at: from, end }
     }
 
-    pub(crate) fn with_flaws(mut self, flaws: ScanFlaws) -> Scanner<'a, F> {
-        self.flaws = flaws;
+    pub(crate) fn with_mutation(mut self, mutation: Option<Mutation>) -> Scanner<'a, F> {
+        self.mutation = mutation;
         self
     }
 
@@ -100,10 +95,12 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         let need = HEADER_BYTES as usize + header.length as usize;
         let payload = self.window.bytes(from, need).ok().map(|bytes| &bytes[HEADER_BYTES as usize..need]);
         match payload {
-            Some(payload) if self.flaws.payload_unchecked || crc32fast::hash(payload) == header.crc => {
+            Some(payload)
+                if self.mutation == Some(Mutation::PayloadCrcIgnored) || crc32fast::hash(payload) == header.crc =>
+            {
                 Step::Record { header, encoded, payload: Some(payload) }
             }
-            _ if self.flaws.stop_at_bad => {
+            _ if self.mutation == Some(Mutation::StopAtFirstBadRecord) => {
                 self.at = self.end;
                 Step::BadPayload(header)
             }
@@ -148,7 +145,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
     }
 
     fn damage(&mut self, from: u64, to: u64, tail: bool) -> Step<'_> {
-        if self.flaws.stop_at_bad {
+        if self.mutation == Some(Mutation::StopAtFirstBadRecord) {
             self.at = self.end;
         }
         Step::Damage { from, to, tail }

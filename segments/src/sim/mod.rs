@@ -10,49 +10,24 @@
 //!
 //! Not modelled: a failed directory sync that drops names. Journalling filesystems abort then, and refuse every later write.
 
+mod chance;
+mod content;
+
+pub use chance::Chance;
+pub use content::{SECTOR_BYTES, Snapshot};
+
 use crate::disk::{Access, BLOCK_BYTES, Disk, DiskFile, Source};
+use content::{Change, Content, Inode, NameChange, sectors};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a power cut keeps or loses as one.
-pub const SECTOR_BYTES: usize = 512;
 /// `errno` of an input/output error.
 pub const EIO: i32 = 5;
 /// `errno` of a full disk.
 pub const ENOSPC: i32 = 28;
 /// `errno` of a read-only filesystem.
 pub const EROFS: i32 = 30;
-
-/// Chance from a seed (SplitMix64, Steele et al. 2014).
-#[derive(Clone, Debug)]
-pub struct Chance(u64);
-
-impl Chance {
-    /// The same seed gives the same numbers.
-    pub fn new(seed: u64) -> Chance {
-        Chance(seed)
-    }
-
-    /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next_u64() % bound.max(1)
-    }
-
-    /// Heads or tails.
-    pub fn coin(&mut self) -> bool {
-        self.next_u64() & 1 == 1
-    }
-}
 
 /// The disk; clones are the same disk.
 #[derive(Clone, Debug)]
@@ -79,135 +54,6 @@ struct State {
     fails_from: Option<(u64, i32)>,
     unreadable: Vec<(usize, u64)>,
     snapshots: Option<Vec<Snapshot>>,
-}
-
-/// Everything on a disk at one moment, durable or not.
-#[derive(Clone, Debug, Default)]
-struct Content {
-    inodes: Vec<Inode>,
-    /// Names as processes see them.
-    names: BTreeMap<String, usize>,
-    /// Names as a power cut leaves them.
-    names_durable: BTreeMap<String, usize>,
-    names_pending: Vec<NameChange>,
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Put(String, usize),
-    Remove(String),
-    Rename { from: String, to: String, inode: usize },
-}
-
-#[derive(Clone, Debug, Default)]
-struct Inode {
-    /// Bytes as the page cache shows them.
-    cached: Vec<u8>,
-    /// Bytes on the device.
-    device: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Resize(usize),
-}
-
-/// The disk right after a call.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// How many calls had been made.
-    pub call: u64,
-    content: Content,
-}
-
-impl Snapshot {
-    /// How many yes-or-no questions a power cut asks here.
-    pub fn choices(&self) -> usize {
-        let data = self.content.inodes.iter().flat_map(|inode| &inode.pending).map(Change::choices);
-        self.content.names_pending.len() + data.sum::<usize>()
-    }
-
-    /// The disk after a power cut that keeps what `keep` says, asked once for each choice.
-    pub fn power_cut(&self, keep: &mut dyn FnMut() -> bool) -> SimDisk {
-        let mut content = self.content.clone();
-        let mut names = std::mem::take(&mut content.names_durable);
-        for change in content.names_pending.drain(..) {
-            if keep() {
-                change.apply(&mut names);
-            }
-        }
-        for inode in &mut content.inodes {
-            for change in std::mem::take(&mut inode.pending) {
-                change.apply_some(&mut inode.device, keep);
-            }
-            inode.cached.clone_from(&inode.device);
-        }
-        content.names_durable.clone_from(&names);
-        content.names = names;
-        SimDisk::with_content(content)
-    }
-
-    /// The disk after the process was killed: nothing is lost, nothing more is durable.
-    pub fn kill(&self) -> SimDisk {
-        SimDisk::with_content(self.content.clone())
-    }
-}
-
-impl Change {
-    fn choices(&self) -> usize {
-        match self {
-            Change::Write { offset, bytes } => sectors(*offset, bytes.len()).count(),
-            Change::Resize(_) => 1,
-        }
-    }
-
-    fn apply_all(&self, to: &mut Vec<u8>) {
-        self.clone().apply_some(to, &mut || true);
-    }
-
-    fn apply_some(self, to: &mut Vec<u8>, keep: &mut dyn FnMut() -> bool) {
-        match self {
-            Change::Resize(length) => {
-                if keep() {
-                    to.resize(length, 0);
-                }
-            }
-            Change::Write { offset, bytes } => {
-                for (from, until) in sectors(offset, bytes.len()) {
-                    if keep() {
-                        to.resize(to.len().max(until), 0);
-                        to[from..until].copy_from_slice(&bytes[from - offset..until - offset]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The parts of `length` bytes at `offset` that lie in one sector each.
-fn sectors(offset: usize, length: usize) -> impl Iterator<Item = (usize, usize)> {
-    let end = offset + length;
-    (offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES))
-        .map(move |sector| ((sector * SECTOR_BYTES).max(offset), ((sector + 1) * SECTOR_BYTES).min(end)))
-}
-
-impl NameChange {
-    fn apply(self, names: &mut BTreeMap<String, usize>) {
-        match self {
-            NameChange::Put(name, inode) => {
-                names.insert(name, inode);
-            }
-            NameChange::Remove(name) => {
-                names.remove(&name);
-            }
-            NameChange::Rename { from, to, inode } => {
-                names.remove(&from);
-                names.insert(to, inode);
-            }
-        }
-    }
 }
 
 impl SimDisk {
