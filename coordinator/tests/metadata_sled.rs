@@ -373,12 +373,20 @@ async fn a_full_disk_refuses_commits_and_serves_reads() {
     }
     assert_eq!(&engine.get(b"a").await.unwrap().unwrap().value[..], b"1");
     assert_eq!(engine.get(b"b").await.unwrap(), None);
+    // What makes room does not need room; and what was grouped with it is still refused.
+    let mut delete = Batch::new();
+    delete.check("a", Expect::Revision(1)).delete("a").put("garbage", "a").reclaim();
+    let (made_room, refused) = tokio::join!(engine.commit(delete.clone()), engine.commit(batch.clone()));
+    made_room.unwrap();
+    assert_eq!(engine.commit(delete).await.unwrap_err().kind, ErrorKind::Conflict);
+    assert!(matches!(refused.unwrap_err().kind, ErrorKind::Full | ErrorKind::Conflict));
     engine.stop().await.unwrap();
     drop(engine);
     dir.settings.free_floor_bytes = floor;
     let engine = dir.open();
-    assert_eq!(everything(&engine).await.len(), 1);
-    engine.commit(batch).await.unwrap();
+    let left: Vec<_> = everything(&engine).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, ["garbage"]);
+    put(&engine, "b", "2").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

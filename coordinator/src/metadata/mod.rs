@@ -74,6 +74,8 @@ pub struct Batch {
     pub puts: Vec<(Bytes, Bytes)>,
     /// Keys to delete; deleting what does not exist is no error.
     pub deletes: Vec<Bytes>,
+    /// Whether this makes room in the end, and so may use what is kept free for that on a full disk.
+    pub reclaims: bool,
 }
 
 impl Batch {
@@ -97,6 +99,12 @@ impl Batch {
     /// Delete `key`.
     pub fn delete(&mut self, key: impl Into<Bytes>) -> &mut Batch {
         self.deletes.push(key.into());
+        self
+    }
+
+    /// Say that this makes room in the end (a delete, a collection): it is committed on a full disk, too, while the reserve lasts.
+    pub fn reclaim(&mut self) -> &mut Batch {
+        self.reclaims = true;
         self
     }
 

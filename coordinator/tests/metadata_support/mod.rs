@@ -137,10 +137,11 @@ pub fn remove_tree(path: &Path) {
 /// The threads of an engine that was dropped may hold its directory for a moment.
 pub async fn wait_until_free(dir: &Dir) {
     for _ in 0..500 {
-        match segments::RealDisk::open(dir.path.join("log")) {
-            Ok(disk) => return drop(disk),
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        let index = std::fs::File::open(dir.index().join("db"));
+        if segments::RealDisk::open(dir.path.join("log")).is_ok() && index.is_ok_and(|index| index.try_lock().is_ok()) {
+            return;
         }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("{} is still in use", dir.path.display());
 }

@@ -116,15 +116,17 @@ impl Checkpoint {
         }
     }
 
-    /// The checkpoint of a directory; the error says why the index has to be rebuilt.
-    pub fn read(path: &Path) -> std::result::Result<Checkpoint, String> {
-        let text = durable::read_file(path).map_err(|error| error.to_string())?;
-        let text = std::str::from_utf8(&text).map_err(|_| "the checkpoint is damaged")?;
-        let (json, crc) = text.split_once('\n').ok_or("the checkpoint is cut short")?;
+    /// The checkpoint of a directory; the error says why there is none that counts.
+    pub fn read(path: &Path) -> Result<Checkpoint> {
+        let text = durable::read_file(path)?;
+        let damaged = || Error::corrupt("the checkpoint is damaged");
+        let text = std::str::from_utf8(&text).map_err(|_| damaged())?;
+        let (json, crc) = text.split_once('\n').ok_or_else(damaged)?;
         if crc.trim_end() != format!("{:08x}", crc32fast::hash(json.as_bytes())) {
-            return Err("the checkpoint is damaged".to_owned());
+            return Err(damaged());
         }
-        serde_json::from_str(json).map_err(|error| format!("the checkpoint is of another kind: {error}"))
+        serde_json::from_str(json)
+            .map_err(|error| Error::corrupt(format!("the checkpoint is of another kind: {error}")))
     }
 
     pub fn write(&self, path: &Path) -> Result<()> {

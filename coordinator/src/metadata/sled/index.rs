@@ -181,5 +181,9 @@ fn shielded<T>(verb: &str, call: impl FnOnce() -> ::sled::Result<Result<T>>) -> 
 }
 
 fn failed(verb: &str, error: ::sled::Error) -> Error {
+    // sled gives this case no kind of its own.
+    if error.to_string().contains("could not acquire lock") {
+        return Error::caused(ErrorKind::Conflict, "metadata index: in use by another process", error);
+    }
     Error::caused(ErrorKind::Unavailable, format!("metadata index: {verb}: {error}; a restart rebuilds it"), error)
 }

@@ -57,7 +57,8 @@ pub struct SledSettings {
     pub index_cache_bytes: u64,
     /// Length of a segment of the log.
     pub segment_bytes: u64,
-    /// Commits are `Full` when a new segment would leave less than this free: room for the index to grow.
+    /// Commits are `Full` when a new segment would leave less than this free: room for the index to grow, because sled fails for
+    /// good where there is none. Below half of it nothing is moved to the index any more.
     pub free_floor_bytes: u64,
     /// Changes kept in memory before they are moved to sled. Twice as many wait for the mover.
     pub table_entries_max: usize,
@@ -73,11 +74,11 @@ impl Default for SledSettings {
     fn default() -> SledSettings {
         SledSettings {
             index_cache_bytes: 64 << 20,
-            segment_bytes: 64 << 20,
-            free_floor_bytes: 256 << 20,
+            segment_bytes: 16 << 20,
+            free_floor_bytes: 128 << 20,
             table_entries_max: 32 << 10,
             table_bytes_max: 8 << 20,
-            snapshot_log_bytes: 8 * (64 << 20),
+            snapshot_log_bytes: 512 << 20,
             boot: None,
         }
     }
@@ -86,6 +87,11 @@ impl Default for SledSettings {
 impl SledSettings {
     fn snapshot_at_bytes(&self, snapshot_bytes: u64) -> u64 {
         self.snapshot_log_bytes + 2 * snapshot_bytes
+    }
+
+    /// Nothing is moved into the index while less than this is free.
+    fn index_room_bytes(&self) -> u64 {
+        self.free_floor_bytes / 2
     }
 
     fn piece_bytes(&self) -> usize {
@@ -118,7 +124,7 @@ impl SledMetadata {
     ) -> Result<SledMetadata> {
         let Opened { paths, log, index, tables, checkpoint } = open::open(dir.as_ref(), cluster, &*clock, &settings)?;
         let (mark, snapshot_bytes) = (tables.mark, checkpoint.snapshot_bytes);
-        let state = Arc::new(State::new(paths, index, tables, checkpoint));
+        let state = Arc::new(State::new(paths, index, tables, checkpoint, settings.index_room_bytes()));
         let mover = Arc::new(Mover::start(Arc::clone(&state), snapshot_bytes)?);
         let limits = settings.group_limits();
         let mut writer = Writer::new(log, Arc::clone(&state), Arc::clone(&mover), settings, mark);
@@ -137,7 +143,11 @@ impl SledMetadata {
                 tracing::warn!("metadata: too many commits wait to seal the log before it is closed");
             }
             writer.stop();
-            mover.move_active(true)?;
+            if state.has_room() {
+                mover.move_active(true)?;
+            } else {
+                tracing::warn!("metadata: no room for the index; the next start replays what it lacks");
+            }
             mover.stop();
             state.close()
         };

@@ -30,14 +30,11 @@ pub(super) struct Opened {
 
 /// Why an index and its checkpoint could not be used.
 enum Refused {
-    /// A new one will do.
-    Rebuild(RealDiskOrNone, String),
-    /// The log itself cannot be read.
-    Log(Error),
+    /// A new one will do. The locked directory comes back where it was not used up.
+    Rebuild(Option<RealDisk>, String),
+    /// A new one would not help.
+    Final(Error),
 }
-
-/// The locked directory, where the attempt left it over.
-type RealDiskOrNone = Option<RealDisk>;
 
 pub(super) fn open(dir: &Path, cluster: ClusterId, clock: &dyn Clock, settings: &SledSettings) -> Result<Opened> {
     durable::create_dir_all(dir)?;
@@ -51,7 +48,7 @@ pub(super) fn open(dir: &Path, cluster: ClusterId, clock: &dyn Clock, settings: 
         Err(refused) => refused,
     };
     match refused {
-        Refused::Log(error) => Err(error),
+        Refused::Final(error) => Err(error),
         Refused::Rebuild(disk, reason) => {
             if !fresh {
                 tracing::warn!(dir = %dir.display(), reason, "metadata index is made anew from the log");
@@ -73,34 +70,30 @@ fn resume(
 ) -> std::result::Result<Opened, Refused> {
     let (index, checkpoint) = match trusted_index(paths, boot, settings) {
         Ok(trusted) => trusted,
-        Err(reason) => return Err(Refused::Rebuild(Some(disk), reason)),
+        Err(error) if error.kind == ErrorKind::Conflict => return Err(Refused::Final(error)),
+        Err(error) => return Err(Refused::Rebuild(Some(disk), error.message)),
     };
-    let mut replay = Replay::new(&index, settings, checkpoint.mark(), checkpoint.snapshot_bytes);
-    let log = open_log(disk, stamp, settings, Some(checkpoint.mark()), &mut replay).map_err(Refused::Log)?;
+    let mut replay = Replay::resume(&index, settings, &checkpoint);
+    let log = open_log(disk, stamp, settings, Some(checkpoint.mark()), &mut replay).map_err(Refused::Final)?;
     replay.end().map_err(|error| Refused::Rebuild(None, error.message))?;
     let (table, mark) = (std::mem::take(&mut replay.table), Mark { position: log.end(), ..replay.mark });
     let checkpoint =
         Checkpoint { boot: boot.to_owned(), clean: false, snapshot_bytes: replay.snapshot_bytes, ..checkpoint };
-    begin_checkpoint(&checkpoint, paths).map_err(Refused::Log)?;
+    begin_checkpoint(&checkpoint, paths).map_err(Refused::Final)?;
     let tables = Tables { active: table, frozen: None, mark };
     Ok(Opened { paths: paths.clone(), log, index, tables, checkpoint })
 }
 
 /// The index with its checkpoint; the error says why it cannot be used.
-fn trusted_index(
-    paths: &Paths,
-    boot: &str,
-    settings: &SledSettings,
-) -> std::result::Result<(Index, Checkpoint), String> {
+fn trusted_index(paths: &Paths, boot: &str, settings: &SledSettings) -> Result<(Index, Checkpoint)> {
     let checkpoint = Checkpoint::read(&paths.checkpoint)?;
     if !checkpoint.clean && (boot.is_empty() || checkpoint.boot != boot) {
-        return Err("the machine went down without an orderly stop".to_owned());
+        return Err(Error::corrupt("the machine went down without an orderly stop"));
     }
-    let index = Index::open(&paths.index, settings.index_cache_bytes).map_err(|error| error.message)?;
-    let sequence = index.sequence().map_err(|error| error.message)?;
-    if sequence < checkpoint.sequence {
-        let wanted = checkpoint.sequence;
-        return Err(format!("it holds {sequence} groups, its checkpoint says {wanted}"));
+    let index = Index::open(&paths.index, settings.index_cache_bytes)?;
+    let (sequence, wanted) = (index.sequence()?, checkpoint.sequence);
+    if sequence < wanted {
+        return Err(Error::corrupt(format!("it holds {sequence} groups, its checkpoint says {wanted}")));
     }
     Ok((index, checkpoint))
 }
@@ -110,7 +103,7 @@ fn rebuild(paths: &Paths, disk: RealDisk, stamp: Stamp, boot: &str, settings: &S
     durable::remove_file(&paths.checkpoint)?;
     durable::remove_dir_all(&paths.index)?;
     let index = Index::open(&paths.index, settings.index_cache_bytes)?;
-    let mut replay = Replay::new(&index, settings, Mark::default(), 0);
+    let mut replay = Replay::rebuild(&index, settings);
     let log = open_log(disk, stamp, settings, None, &mut replay)?;
     replay.end()?;
     replay.move_table()?;

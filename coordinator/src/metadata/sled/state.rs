@@ -22,6 +22,8 @@ pub(super) struct State {
     /// Taken after `tables`, never before.
     moves: Mutex<Moves>,
     moved: Condvar,
+    /// Nothing is moved while less than this is free: sled does not survive a full disk.
+    room_bytes: u64,
 }
 
 /// How far the index is.
@@ -41,9 +43,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
-    pub fn new(paths: Paths, index: Index, tables: Tables, checkpoint: Checkpoint) -> State {
+    pub fn new(paths: Paths, index: Index, tables: Tables, checkpoint: Checkpoint, room_bytes: u64) -> State {
         let moves = Mutex::new(Moves { checkpoint, under_way: false, failed: None });
-        State { paths, index, tables: RwLock::new(tables), moves, moved: Condvar::new() }
+        State { paths, index, tables: RwLock::new(tables), moves, moved: Condvar::new(), room_bytes }
+    }
+
+    /// Whether the disk has room for the index to take a table.
+    pub fn has_room(&self) -> bool {
+        // Where the disk cannot be asked, the move will tell.
+        rustix::fs::statvfs(&self.paths.index).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= self.room_bytes)
     }
 
     pub fn tables(&self) -> RwLockReadGuard<'_, Tables> {

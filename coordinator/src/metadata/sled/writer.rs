@@ -102,43 +102,59 @@ impl Writer {
         }
     }
 
-    /// Commits a group and answers all of it.
+    /// Commits a group and answers all of it. On a full disk the batches that make room are tried once more, by themselves.
     fn commit(&mut self, group: Vec<Commit>) {
         self.group_batches.record(group.len() as f64);
-        let ready = self.state.require_index().and_then(|()| self.make_room());
-        if let Err(error) = ready {
-            return group.into_iter().for_each(|commit| commit.answer(Err(repeat(&error))));
-        }
-        let (accepted, refused) = self.check(group);
-        let outcome = self.append(&accepted);
-        if outcome.is_ok() {
-            self.apply(&accepted);
-        }
-        for accepted in accepted {
-            accepted.commit.answer(match &outcome {
-                Ok(()) => Ok(()),
-                Err(error) => Err(repeat(error)),
-            });
-        }
-        for (commit, error) in refused {
-            // What it conflicted with may be what was not committed: it was not committed either, and may be tried again.
-            let error = if outcome.is_ok() { error } else { Error::unavailable("metadata: the group failed") };
-            commit.answer(Err(error));
+        let making_room = self.commit_for(Purpose::Data, group);
+        if !making_room.is_empty() {
+            let left_over = self.commit_for(Purpose::Reclaim, making_room);
+            assert!(left_over.is_empty(), "a batch is tried twice at most");
         }
         self.log_bytes.set(self.log.used_bytes() as f64);
         self.remove_segments();
     }
 
-    /// Freezes a full table; waits for the mover only where the table has grown to twice its bound.
-    fn make_room(&self) -> Result<()> {
+    /// Answers all of the group but what may be tried again as [`Purpose::Reclaim`].
+    fn commit_for(&mut self, purpose: Purpose, group: Vec<Commit>) -> Vec<Commit> {
+        let ready = self.state.require_index().and_then(|()| self.make_room(purpose));
+        if let Err(error) = ready {
+            return refuse(purpose, group, &error);
+        }
+        let (accepted, refused) = self.check(group);
+        match self.append(&accepted, purpose) {
+            Ok(()) => {
+                self.apply(&accepted);
+                accepted.into_iter().for_each(|accepted| accepted.commit.answer(Ok(())));
+                refused.into_iter().for_each(|(commit, error)| commit.answer(Err(error)));
+                Vec::new()
+            }
+            Err(error) => {
+                let mut again = refuse(purpose, accepted.into_iter().map(|accepted| accepted.commit).collect(), &error);
+                // What these conflicted with may be what was not committed, and in the log they are not in any case.
+                let kind = if error.kind == ErrorKind::Full { error.kind } else { ErrorKind::Unavailable };
+                let error = Error::new(kind, error.message);
+                again.extend(refuse(purpose, refused.into_iter().map(|(commit, _)| commit).collect(), &error));
+                again
+            }
+        }
+    }
+
+    /// Freezes a full table. Only where the table has grown to twice its bound does the writer wait for the mover, or, where the
+    /// disk has no room for the index to grow, refuse; what makes room may fill another two.
+    fn make_room(&self, purpose: Purpose) -> Result<()> {
+        let tables_max = if purpose == Purpose::Reclaim { 4 } else { 2 };
         let (entries_max, bytes_max) = (self.settings.table_entries_max, self.settings.table_bytes_max);
         let tables = self.state.tables();
         if !tables.active.is_full(entries_max, bytes_max) {
             return Ok(());
         }
-        let wait = tables.active.is_full(entries_max * 2, bytes_max * 2);
+        let pressing = tables.active.is_full(entries_max * tables_max, bytes_max * tables_max);
         drop(tables);
-        self.mover.move_active(wait)
+        match (self.state.has_room(), pressing) {
+            (true, pressing) => self.mover.move_active(pressing),
+            (false, true) => Err(Error::full("metadata: the disk has no room for the index")),
+            (false, false) => Ok(()),
+        }
     }
 
     fn check(&self, group: Vec<Commit>) -> (Vec<Accepted>, Vec<(Commit, Error)>) {
@@ -175,25 +191,32 @@ impl Writer {
     }
 
     /// Makes the accepted batches durable.
-    fn append(&mut self, accepted: &[Accepted]) -> Result<()> {
+    fn append(&mut self, accepted: &[Accepted], purpose: Purpose) -> Result<()> {
         let changing = accepted.iter().filter(|accepted| changes(&accepted.commit.batch));
         let batches: Vec<(u64, &Batch)> =
             changing.map(|accepted| (accepted.revision, &accepted.commit.batch)).collect();
         let Some((revision, _)) = batches.last().copied() else { return Ok(()) };
         let sequence = self.mark.sequence + 1;
-        let piece = self.next_piece()?;
-        let snapshot =
-            piece.iter().map(|piece| Record::new(Kind::SNAPSHOT, record_id(sequence), piece.payload.clone()));
         let group = Record::new(Kind::COMMIT, record_id(sequence), encode_group(sequence, &batches));
-        let records: Vec<Record> = snapshot.chain([group]).collect();
-        let outcome = self.log.append(&records, Purpose::Data);
-        if outcome.is_err() {
-            self.put_off_snapshot();
-        }
-        let locations = outcome?;
-        self.mark = Mark { position: self.log.end(), sequence, revision };
-        if let Some(piece) = piece {
-            self.note_piece(piece, &locations);
+        let Some(piece) = self.next_piece()? else {
+            self.log.append(&[group], purpose)?;
+            self.mark = Mark { position: self.log.end(), sequence, revision };
+            return Ok(());
+        };
+        let snapshot = Record::new(Kind::SNAPSHOT, record_id(sequence), piece.payload.clone());
+        match self.log.append(&[snapshot, group.clone()], purpose) {
+            Ok(locations) => {
+                self.mark = Mark { position: self.log.end(), sequence, revision };
+                self.note_piece(piece, &locations);
+            }
+            Err(error) => {
+                self.put_off_snapshot();
+                if error.kind != ErrorKind::Full {
+                    return Err(error);
+                }
+                self.log.append(&[group], purpose)?;
+                self.mark = Mark { position: self.log.end(), sequence, revision };
+            }
         }
         Ok(())
     }
@@ -247,7 +270,9 @@ impl Writer {
         }
         if self.state.replay_segment() < self.removable_before {
             // The checkpoint follows the next table; have that moved now.
-            if let Err(error) = self.mover.move_active(false) {
+            if self.state.has_room()
+                && let Err(error) = self.mover.move_active(false)
+            {
                 tracing::warn!(%error, "old metadata segments stay");
             }
             return;
@@ -277,6 +302,14 @@ impl Commit {
     fn answer(self, outcome: Result<()>) {
         drop(self.answer.send(outcome));
     }
+}
+
+/// Answers with the error, but gives back what may be tried again on a full disk.
+fn refuse(purpose: Purpose, group: Vec<Commit>, error: &Error) -> Vec<Commit> {
+    let full = error.kind == ErrorKind::Full && purpose == Purpose::Data;
+    let (again, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(|commit| full && commit.batch.reclaims);
+    refused.into_iter().for_each(|commit| commit.answer(Err(repeat(error))));
+    again
 }
 
 fn changes(batch: &Batch) -> bool {
