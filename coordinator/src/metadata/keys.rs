@@ -77,6 +77,11 @@ pub fn versions(bucket: &str, key: &str) -> KeyRange {
     starting_with(join(&[VERSION, name(bucket), b"\0", name(key), b"\0"]))
 }
 
+/// All versions of all names.
+pub fn every_version() -> KeyRange {
+    starting_with(Bytes::from_static(VERSION))
+}
+
 /// Bucket, key and number of a [`version`] key.
 pub fn parse_version(key: &[u8]) -> Result<(&str, &str, u64)> {
     let (bucket, rest) = split_at_nul(strip(key, VERSION)?).ok_or_else(|| malformed(key))?;
@@ -133,6 +138,11 @@ pub fn reference(chunk: ChunkId, version: VersionId) -> Bytes {
 /// Everyone that needs `chunk`.
 pub fn references(chunk: ChunkId) -> KeyRange {
     starting_with(join(&[REF, chunk.0.as_bytes(), b"/"]))
+}
+
+/// All references, by chunk.
+pub fn every_reference() -> KeyRange {
+    starting_with(Bytes::from_static(REF))
 }
 
 /// Chunk and version of a [`reference`] key.
@@ -311,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_prefix_of_ones_still_has_an_end() {
-        let range = starting_with(page(version_id(0xff), u64::MAX));
-        assert_eq!(range.to, Bytes::from_static(b"page0"));
+        let range = starting_with(intent(version_id(0xff)));
+        assert_eq!(range.to, Bytes::from_static(b"intent0"));
     }
 }

@@ -187,3 +187,88 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Batch;
+    use crate::metadata::commit_log::{encode_end, encode_group, encode_piece};
+    use protocol::ErrorKind;
+    use segments::{Location, Position};
+
+    /// A log in short: what its records say, in order.
+    enum Says {
+        Put(u64, &'static str),
+        Delete(u64, &'static str),
+        Piece(u64, u64, &'static [&'static str]),
+        End(u64, u64),
+    }
+    use Says::{Delete, End, Piece, Put};
+
+    fn recovered(says: &Says) -> Recovered {
+        let mut batch = Batch::new();
+        let (kind, payload) = match says {
+            Put(sequence, key) => (Kind::COMMIT, encode_group(*sequence, &[(*sequence, batch.put(*key, "v"))])),
+            Delete(sequence, key) => (Kind::COMMIT, encode_group(*sequence, &[(*sequence, batch.delete(*key))])),
+            Piece(snapshot, number, keys) => {
+                let entry =
+                    |key: &&'static str| (Bytes::from(*key), Entry { revision: 1, value: Bytes::from_static(b"v") });
+                let entries: Vec<_> = keys.iter().map(entry).collect();
+                (Kind::SNAPSHOT, encode_piece(*snapshot, *number, &entries))
+            }
+            End(snapshot, pieces) => (Kind::SNAPSHOT, encode_end(*snapshot, *pieces)),
+        };
+        let location = Location { position: Position::default(), length: 0, crc: 0 };
+        Recovered { kind, id: [0; 17], location, data: Some(payload) }
+    }
+
+    /// The keys that a whole replay finds.
+    fn replay(log: &[Says]) -> Result<Vec<String>> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let index = Index::open(dir.path(), 1 << 20)?;
+        let settings = SledSettings { table_entries_max: 2, ..SledSettings::default() };
+        let mut replay = Replay::rebuild(&index, &settings);
+        log.iter().for_each(|says| replay.visit(&recovered(says)));
+        replay.end()?;
+        replay.move_table()?;
+        let keys = |entries: &mut dyn Iterator<Item = Result<(Bytes, Entry)>>| {
+            entries.map(|found| Ok(String::from_utf8_lossy(&found?.0).into_owned())).collect()
+        };
+        index.range(b"\0", b"\xff", keys)
+    }
+
+    #[test]
+    fn a_whole_log_gives_the_state() {
+        let log = [Put(1, "a"), Put(2, "b"), Piece(3, 0, &["a", "b"]), Delete(3, "a"), End(3, 1), Put(4, "c")];
+        assert_eq!(replay(&log).unwrap(), ["b", "c"]);
+        assert_eq!(replay(&[]).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_snapshot_that_began_behind_a_gap_closes_it() {
+        let cut_down =
+            [Put(8, "x"), Piece(9, 0, &["a"]), Put(9, "c"), Piece(9, 1, &["b", "c", "x"]), Delete(10, "a"), End(9, 2)];
+        assert_eq!(replay(&cut_down).unwrap(), ["b", "c", "x"]);
+        let begins_with_a_piece = [Piece(9, 0, &["a"]), Put(9, "c"), End(9, 1)];
+        assert_eq!(replay(&begins_with_a_piece).unwrap(), ["a", "c"]);
+        let lost_a_delete = [Put(1, "a"), Put(2, "b"), Put(3, "c"), Piece(5, 0, &["b", "c"]), Put(5, "d"), End(5, 1)];
+        assert_eq!(replay(&lost_a_delete).unwrap(), ["b", "c", "d"], "group 4 deleted a, and is missing");
+    }
+
+    #[test]
+    fn a_gap_that_no_whole_snapshot_closes_is_refused() {
+        let logs: [&[Says]; 7] = [
+            &[Put(2, "a")],
+            &[Put(1, "a"), Put(3, "a")],
+            &[Put(2, "a"), Piece(3, 0, &["a"]), Put(3, "b")],
+            &[Put(2, "a"), Piece(3, 0, &["a"]), Put(3, "b"), End(3, 2)],
+            &[Put(2, "a"), Piece(3, 1, &["a"]), Put(3, "b"), End(3, 1)],
+            &[Put(2, "a"), Piece(3, 0, &["a"]), Put(3, "b"), Put(5, "c"), End(3, 1)],
+            &[Put(2, "a"), Piece(3, 0, &["a"]), Put(3, "b"), End(3, 1), Put(5, "c")],
+        ];
+        for (number, log) in logs.into_iter().enumerate() {
+            assert_eq!(replay(log).unwrap_err().kind, ErrorKind::Corrupt, "log {number}");
+        }
+        assert_eq!(replay(&[Put(1, "a"), Put(1, "a")]).unwrap_err().kind, ErrorKind::Corrupt, "out of order");
+    }
+}
