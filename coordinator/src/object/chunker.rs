@@ -9,9 +9,9 @@
 //! Based Storage Systems", IEEE TPDS 31(9)), by the `fastcdc` crate. Its parameters are part of what a bucket promises: changed
 //! ones find no old chunk again.
 
+use super::digest::{Sha256, sha256};
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::FastCDC;
-use sha2::{Digest, Sha256};
 
 /// The longest chunk of any class, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 2 << 20;
@@ -92,13 +92,13 @@ impl Chunker {
     pub fn finish(mut self) -> (Vec<PlainChunk>, StreamDigest) {
         let certainly_one_chunk = self.cut_bytes == 0 && (1..=CLASSES[0].min_bytes).contains(&self.buffer.len());
         if certainly_one_chunk {
-            let sha256 = self.whole.finalize().into();
+            let sha256 = self.whole.finish();
             let size = self.buffer.len() as u64;
             let only = PlainChunk { data: self.buffer.freeze(), sha256, end: size };
             return (vec![only], StreamDigest { size, sha256 });
         }
         let chunks = self.cut(true);
-        (chunks, StreamDigest { size: self.cut_bytes, sha256: self.whole.finalize().into() })
+        (chunks, StreamDigest { size: self.cut_bytes, sha256: self.whole.finish() })
     }
 
     fn cut(&mut self, ended: bool) -> Vec<PlainChunk> {
@@ -111,7 +111,7 @@ impl Chunker {
             let length = first_cut(&self.buffer, class);
             let data = self.buffer.split_to(length).freeze();
             self.cut_bytes += length as u64;
-            let sha256 = Sha256::digest(&data).into();
+            let sha256 = sha256(&data);
             chunks.push(PlainChunk { data, sha256, end: self.cut_bytes });
         }
     }
@@ -163,9 +163,9 @@ mod tests {
         }
         let joined: Vec<u8> = one.iter().flat_map(|chunk| chunk.data.to_vec()).collect();
         assert_eq!(joined, data);
-        assert_eq!(digest.sha256, <[u8; 32]>::from(Sha256::digest(&data)));
+        assert_eq!(digest.sha256, sha256(&data));
         for chunk in &one {
-            assert_eq!(chunk.sha256, <[u8; 32]>::from(Sha256::digest(&chunk.data)));
+            assert_eq!(chunk.sha256, sha256(&chunk.data));
         }
     }
 

@@ -16,6 +16,7 @@ mod cache;
 mod chunker;
 mod compute;
 mod delete;
+mod digest;
 mod fetch;
 mod get;
 mod list;

@@ -145,11 +145,16 @@ impl ShardWriter {
                 "a write needs {quorum} storage nodes and {registered} are registered; start more nodes"
             )));
         }
-        let answering = self.nodes.answering().difference(&self.failed).count();
-        if 2 * answering <= registered {
+        let answering = self.nodes.answering();
+        let answering: BTreeSet<&NodeId> = answering.difference(&self.failed).collect();
+        if 2 * answering.len() <= registered {
+            let silent = self.nodes.members().iter().filter(|node| node.id().is_none_or(|id| !answering.contains(id)));
+            let silent: Vec<&str> = silent.map(|node| node.label()).collect();
             return Err(Error::unavailable(format!(
-                "{} of {registered} storage nodes do not answer; a write needs more than half of them, retry when they are back",
-                registered - answering
+                "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when \
+                 they are back",
+                silent.len(),
+                silent.join(", ")
             )));
         }
         Ok(())
