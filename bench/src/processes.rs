@@ -48,6 +48,12 @@ impl Processes {
         self.pids.is_empty()
     }
 
+    /// Those that have ended since they were found.
+    pub fn ended(&self) -> Vec<&str> {
+        let is_gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+        self.pids.iter().filter(|(_, pid)| is_gone(pid)).map(|(name, _)| name.as_str()).collect()
+    }
+
     /// CPU time used so far, by pid; a process that is gone does not appear.
     fn cpu(&self) -> Cpu {
         Cpu { by_pid: self.pids.values().filter_map(|pid| Some((*pid, cpu_of(&pid.to_string())?))).collect() }
@@ -188,10 +194,12 @@ mod tests {
     #[test]
     fn pid_files_are_found_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        File::create(dir.path().join("coordinator.pid")).unwrap().write_all(b"12\n").unwrap();
+        File::create(dir.path().join("coordinator.pid")).unwrap().write_all(b"4294967295\n").unwrap();
         File::create(dir.path().join("coordinator.log")).unwrap();
         let found = Processes::of_directory(dir.path()).unwrap();
-        assert_eq!(found.pids, BTreeMap::from([("coordinator".to_owned(), 12)]));
+        assert_eq!(found.pids, BTreeMap::from([("coordinator".to_owned(), u32::MAX)]));
+        assert_eq!(found.ended(), ["coordinator"]);
+        assert!(Processes::of_pids(&[std::process::id()]).ended().is_empty());
         File::create(dir.path().join("n1.pid")).unwrap();
         assert!(Processes::of_directory(dir.path()).is_err());
     }

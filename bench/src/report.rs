@@ -27,6 +27,10 @@ pub fn lines(outcome: &Outcome, servers: &Processes) -> Vec<String> {
         ));
         let peaks = servers.peaks().into_iter().map(|(name, bytes)| format!("{name} {} MiB", bytes >> 20));
         lines.push(format!("peak RSS {}", peaks.collect::<Vec<_>>().join(", ")));
+        let ended = servers.ended();
+        if !ended.is_empty() {
+            lines.push(format!("ended    {}: not in the servers' figures", ended.join(", ")));
+        }
     }
     lines.extend(outcome.messages.iter().map(|message| format!("error    {message}")));
     lines
