@@ -26,7 +26,7 @@ pub use census::Census;
 pub use entry::{Entry, Key};
 
 use blocks::Blocks;
-use protocol::{Clock, DiskId, Error, ErrorKind, Result};
+use protocol::{Clock, DiskId, Error, Result};
 use segments::{Position, durable};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -41,8 +41,8 @@ const CHECKPOINT_ENTRIES: usize = 64 << 10;
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 /// Entries in memory at which writes wait for the index to catch up; about 100 MiB.
 const MEMORY_ENTRIES_MAX: usize = 1 << 20;
-/// Entries read at once where all are looked at.
-const SCAN_ENTRIES: usize = 4096;
+/// Entries read at once where all are looked at; writers wait meanwhile.
+const SCAN_ENTRIES: usize = 512;
 
 /// Settings of the index.
 pub struct IndexConfig {
@@ -183,11 +183,10 @@ impl Index {
 
     /// One record met while the log is opened, in log order; `end` is the position one past it.
     pub fn replay(&self, key: Key, entry: Entry, end: Position) -> Result<()> {
-        let old = match self.lookup(&key) {
-            Ok(old) => old,
-            // The tree broke meanwhile; the log is read once more when it is rebuilt.
-            Err(error) if error.kind == ErrorKind::Unavailable => None,
-            Err(error) => return Err(error),
+        let Ok(old) = self.lookup(&key) else {
+            // Broken: the whole log is read once more when it is rebuilt, and a part of it in memory would mislead.
+            self.state_mut().active.clear();
+            return Ok(());
         };
         let is_due = {
             let mut state = self.state_mut();

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     match actix_web::rt::System::new().block_on(run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            tracing::error!(%error, "the node ends");
             eprintln!("storage-node: {error}");
             ExitCode::FAILURE
         }
@@ -43,6 +44,7 @@ async fn run(config: Config) -> Result<()> {
     let store = open_store(&config, &cluster, &directory)?;
     // Bound only now: whoever can connect is answered.
     let listener = bind(&config)?;
+    let listen = listener.local_addr().unwrap_or(config.listen);
     let committer = Arc::new(Committer::start(Arc::clone(&store))?);
     let upkeep = Upkeep::start(
         &store,
@@ -59,7 +61,7 @@ async fn run(config: Config) -> Result<()> {
     let server = serve(listener, service, config.workers)
         .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("cannot serve: {error}"), error))?;
     let handle = server.handle();
-    tracing::info!(listen = %config.listen, disk = %directory.identity.disk, "serving");
+    tracing::info!(%listen, disk = %directory.identity.disk, "serving");
     actix_web::rt::spawn(metrics.upkeep());
     if let Some(task) = loki {
         actix_web::rt::spawn(task);

@@ -21,9 +21,10 @@ use crate::compaction::Compaction;
 use crate::index::{Entry, Index, IndexConfig, Key};
 use crate::names;
 use bytes::Bytes;
+use process::logs::DEGRADATION;
 use protocol::{
-    Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, PutOutcome, Result, SHARD_BYTES_MAX,
-    Shard, ShardHead, ShardId, ShardPage,
+    Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId,
+    ShardPage,
 };
 use segments::{Disk, Kind, LogConfig, Position, Recovered, Scanned, SegmentInfo, SegmentLog, SegmentReader, Stamp};
 use space::{Space, SpaceLimits};
@@ -78,6 +79,8 @@ pub struct Store<D: Disk> {
     pub(crate) reader: SegmentReader<D>,
     pub(crate) compaction: Mutex<Compaction>,
     pub(crate) segment_bytes: u64,
+    /// Why the index was made anew when the store was opened.
+    rebuilt: Option<String>,
     writer: Mutex<Writer<D>>,
     vitals: Mutex<Vitals>,
 }
@@ -103,11 +106,10 @@ impl<D: Disk> Store<D> {
                 replayed = index.replay(key, entry, end_of(&entry));
             }
         })?;
-        if let Some(why) = index.begun_anew()
-            && report.records > 0
-        {
+        let rebuilt = index.begun_anew().filter(|_| report.records > 0);
+        if let Some(why) = &rebuilt {
             metrics::counter!(names::INDEX_REBUILDS).increment(1);
-            tracing::warn!(reason = why, records = report.records, "the index was rebuilt from the segments");
+            tracing::warn!(target: DEGRADATION, reason = why, records = report.records, "the index was rebuilt from the segments");
         }
         if report.damaged > 0 {
             tracing::error!(damaged = report.damaged, first = ?report.damaged_first.first(), "segments are damaged");
@@ -125,7 +127,7 @@ impl<D: Disk> Store<D> {
         let reader = log.reader();
         let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
         let (compaction, vitals) = (Mutex::default(), Mutex::default());
-        let store = Store { config, index, reader, compaction, segment_bytes, writer, vitals };
+        let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, writer, vitals };
         if store.index.broken().is_some()
             && let Err(error) = store.rebuild_index()
         {
@@ -226,7 +228,10 @@ impl<D: Disk> Store<D> {
         if !(1..=LIST_LIMIT_MAX).contains(&limit) {
             return Err(Error::invalid(format!("limit is {limit}, must be from 1 to {LIST_LIMIT_MAX}")));
         }
-        let page = self.index.page(after.map(ShardId::to_bytes), limit)?;
+        let started = Instant::now();
+        let page = self.index.page(after.map(ShardId::to_bytes), limit);
+        note_operation("list", started, page.as_ref().err());
+        let page = page?;
         let shards = page.entries.iter().map(|(key, entry)| entry.head(key)).collect();
         Ok(ShardPage { shards, next: page.next.map(ShardId::from_bytes) })
     }
@@ -235,10 +240,7 @@ impl<D: Disk> Store<D> {
     pub fn check_disk(&self) {
         let mut writer = self.writer();
         if writer.is_read_only() {
-            let outcome = writer.apply(vec![Change::Probe]);
-            if outcome == [Ok(())] {
-                tracing::warn!("the disk takes writes again");
-            }
+            writer.apply(vec![Change::Probe]);
         }
         let writer = &mut *writer;
         writer.space.measure(&writer.log);
@@ -285,7 +287,7 @@ impl<D: Disk> Store<D> {
                 }
             }
         })?;
-        tracing::warn!(records, seconds = started.elapsed().as_secs_f64(), "the index was rebuilt from the segments");
+        tracing::warn!(target: DEGRADATION, records, seconds = started.elapsed().as_secs_f64(), "the index was rebuilt from the segments");
         Ok(())
     }
 
@@ -311,7 +313,9 @@ impl<D: Disk> Store<D> {
     /// Removes a segment of which nothing is needed.
     pub(crate) fn remove_segment(&self, number: u32) -> Result<()> {
         let mut writer = self.writer();
-        assert_eq!(self.index.needed_bytes(number), 0, "a segment is removed when nothing in it is needed");
+        if self.index.broken().is_some() || self.index.needed_bytes(number) > 0 {
+            return Err(Error::unavailable(format!("segment {number} may be needed")));
+        }
         writer.log.remove_segment(number)?;
         self.index.forget_segment(number);
         writer.space.forget_measurement();
@@ -325,7 +329,6 @@ impl<D: Disk> Store<D> {
     fn writer(&self) -> MutexGuard<'_, Writer<D>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
 }
 
 fn check(shard: &Shard) -> PutOutcome {

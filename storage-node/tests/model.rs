@@ -95,10 +95,13 @@ impl World {
     /// shard come back; both are what one bad copy may cost (the other nodes have theirs). Wrong bytes never.
     fn forget_rot(&mut self) {
         let store = self.store.as_ref().unwrap();
-        self.model.retain(|n, state| match (*state, store.head(id(*n))) {
-            (State::Rotten { .. }, Err(_)) => false,
-            (State::Deleted, Ok(_)) => false,
-            _ => true,
+        self.model.retain(|n, state| {
+            let found = store.head(id(*n)).is_ok();
+            match *state {
+                State::Rotten { .. } => found,
+                State::Deleted => !found,
+                State::Live { .. } => true,
+            }
         });
         for (n, state) in &mut self.model {
             if let State::Rotten { length, salt } = *state

@@ -31,22 +31,20 @@ pub(super) async fn watch(
     active.increment(1.0);
     let method = method_name(request.method());
     let request_id = request_id(&request);
+    let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
+        Some(id) => tracing::info_span!("request", request_id = id),
+        None => tracing::Span::none(),
+    };
     let response = match admit(&service, &request) {
         Err(error) => Ok(request.into_response(Failure::from(error).error_response())),
-        Ok(()) => {
-            let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
-                Some(id) => tracing::info_span!("request", request_id = id),
-                None => tracing::Span::none(),
-            };
-            next.call(request).instrument(span).await.map(ServiceResponse::map_into_boxed_body)
-        }
+        Ok(()) => next.call(request).instrument(span.clone()).await.map(ServiceResponse::map_into_boxed_body),
     };
     active.decrement(1.0);
     let mut response = response?;
     if let Some(id) = request_id {
         response.headers_mut().insert(HEADER_REQUEST, id);
     }
-    note(&service, &response, method, started);
+    span.in_scope(|| note(&service, &response, method, started));
     Ok(response)
 }
 
@@ -84,8 +82,9 @@ fn note(service: &Service, response: &ServiceResponse, method: &'static str, sta
         "method" => method, "endpoint" => endpoint, "status_code" => status_code.clone(), "server_id" => server_id
     )
     .increment(1);
-    metrics::histogram!(names::HTTP_SECONDS, "method" => method, "endpoint" => endpoint)
-        .record(started.elapsed().as_secs_f64());
+    let seconds = started.elapsed().as_secs_f64();
+    metrics::histogram!(names::HTTP_SECONDS, "method" => method, "endpoint" => endpoint).record(seconds);
+    tracing::info!(method, endpoint, status = status.as_u16(), seconds, "request served");
     if status.is_client_error() || status.is_server_error() {
         metrics::counter!(names::HTTP_ERRORS, "endpoint" => endpoint, "status_code" => status_code).increment(1);
     }

@@ -4,7 +4,7 @@
 use super::blocks::{Blocks, Broken, Mark};
 use super::census::Census;
 use super::checkpoint::{Checkpoint, boot_id, is_same_boot};
-use super::entry::{Entry, Key};
+use super::entry::{ENTRY_BYTES, Entry, Key};
 use super::{CHECKPOINT_BYTES, CHECKPOINT_ENTRIES, Index, Progress, SCAN_ENTRIES, Tree, is_rebuilt};
 use protocol::{Error, ErrorKind, Result};
 use segments::durable;
@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// A checkpoint is due after so long without a change.
 const CHECKPOINT_IDLE: Duration = Duration::from_secs(5);
+/// Room on disk that sled must find before anything is saved: its files grow in such steps.
+const ROOM_BYTES_MIN: u64 = 4 << 20;
+/// sled writes so many times what it is given: leaves whole, then again when it makes room.
+const WRITE_FACTOR: u64 = 8;
 /// How often to look whether readers have let go of a database that is to be removed.
 const RELEASE_POLL: Duration = Duration::from_millis(10);
 
@@ -47,9 +51,10 @@ impl Index {
         if entries < mark.entries {
             return Err(format!("the sled database holds {entries} of {} entries", mark.entries));
         }
-        // From now on it changes without an orderly shutdown having followed.
-        let checkpoint = Checkpoint { clean: false, boot: boot_id(), ..checkpoint };
-        checkpoint.write(&path).map_err(|error| error.to_string())?;
+        // From now on it changes without an orderly shutdown having followed. A full disk has room to say so by a removal; the
+        // next start then rebuilds, unless there is a checkpoint again by then.
+        let unclean = Checkpoint { clean: false, boot: boot_id(), ..checkpoint };
+        unclean.write(&path).or_else(|_| durable::remove_file(&path)).map_err(|error| error.to_string())?;
         *self.progress() =
             Progress { lineage: mark.lineage, generation: mark.generation, entries, position: checkpoint.position };
         let mut state = self.state_mut();
@@ -91,6 +96,10 @@ impl Index {
     /// Moves what is in memory to sled, durably; `clean` says that this is the last change before an orderly end.
     pub fn checkpoint(&self, clean: bool) -> Result<()> {
         let mut progress = self.progress();
+        if !self.has_room() {
+            // What sled could not write would break it. Puts are refused on such a disk, so little comes to memory.
+            return Ok(());
+        }
         let (blocks, moving, end) = {
             let mut state = self.state_mut();
             let Tree::Sound(blocks) = &state.tree else { return Ok(()) };
@@ -118,6 +127,15 @@ impl Index {
         drop(state);
         progress.position = end;
         self.write_checkpoint(&progress, clean)
+    }
+
+    /// Whether the disk has room for what is in memory, and for what sled writes besides.
+    fn has_room(&self) -> bool {
+        let Some(directory) = &self.config.directory else { return true };
+        let entries = self.state().active.len() as u64;
+        let needed_bytes = ROOM_BYTES_MIN + entries * ENTRY_BYTES as u64 * WRITE_FACTOR;
+        // What cannot be asked is tried.
+        rustix::fs::statvfs(directory).map_or(true, |found| found.f_bavail * found.f_frsize >= needed_bytes)
     }
 
     fn write_checkpoint(&self, progress: &Progress, clean: bool) -> Result<()> {

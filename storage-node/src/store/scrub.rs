@@ -1,10 +1,11 @@
 //! Reads records and compares them with what the index says is there, so that rot is found before it is needed.
 
-use super::{Store, liveness};
+use super::{Store, liveness, note_operation};
 use crate::index::{Entry, Key};
 use protocol::{Result, ShardId, VerifyCursor, VerifyReport};
 use segments::{Disk, Position, Scanned};
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// Shards listed in one report; what else is bad is found by the next scrub.
 const CORRUPT_LISTED_MAX: usize = 10_000;
@@ -32,7 +33,13 @@ impl Stretch {
 impl<D: Disk> Store<D> {
     /// Reads and checks records from `cursor` on, at least one and about `limit_bytes`.
     pub fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport> {
-        let from = Position { segment: cursor.segment, offset: cursor.offset };
+        let started = Instant::now();
+        let report = self.scrub(Position { segment: cursor.segment, offset: cursor.offset }, limit_bytes);
+        note_operation("verify", started, report.as_ref().err());
+        report
+    }
+
+    fn scrub(&self, from: Position, limit_bytes: u64) -> Result<VerifyReport> {
         let mut report = VerifyReport::default();
         let mut bad = Vec::new();
         let mut stretches = Vec::new();

@@ -3,6 +3,7 @@
 use super::Store;
 use super::writer::Writer;
 use crate::names;
+use process::logs::DEGRADATION;
 use protocol::{Error, ErrorKind, NodeHealth, NodeStatus};
 use segments::Disk;
 use std::sync::{MutexGuard, PoisonError};
@@ -62,7 +63,7 @@ impl<D: Disk> Store<D> {
 
     /// What is wrong with the index, or was when the store was opened.
     pub fn index_state(&self) -> String {
-        match (self.index.broken(), self.index.begun_anew()) {
+        match (self.index.broken(), &self.rebuilt) {
             (Some(why), _) => format!("being rebuilt: {why}"),
             (None, Some(why)) => format!("rebuilt at start: {why}"),
             (None, None) => "ok".to_owned(),
@@ -93,8 +94,14 @@ impl<D: Disk> Store<D> {
         vitals.capacity_bytes = writer.space.capacity_bytes();
         vitals.free_bytes = writer.space.free_bytes();
         vitals.fsync_us = writer.fsync_us;
-        vitals.full = writer.space.is_full();
-        vitals.read_only = writer.is_read_only();
+        let (full, read_only) = (writer.space.is_full(), writer.is_read_only());
+        if full != vitals.full {
+            tracing::warn!(target: DEGRADATION, full, free_bytes = vitals.free_bytes, "the node's room changed");
+        }
+        if read_only != vitals.read_only {
+            tracing::warn!(target: DEGRADATION, read_only, "whether the disk takes writes changed");
+        }
+        (vitals.full, vitals.read_only) = (full, read_only);
         let stale = vitals.counted_at.is_none_or(|then| then.elapsed() >= RECOUNT_INTERVAL);
         if recount == Recount::Now || stale {
             let segments = writer.log.segments();
