@@ -4,7 +4,7 @@
 //! What it keeps true:
 //! - All but health and metrics need the cluster's secret and id; what lacks them is refused before anything of it is read.
 //! - Shard bytes are checked against their CRC32 while they arrive, and go on without another copy until the log writes them.
-//! - Bodies are bounded: each ([`body`]), all together ([`gate`]), and in time.
+//! - Bodies are bounded: each (`body`), all together (`gate`), and in time.
 //! - No name from a request ever becomes a path: ids are parsed, everything else is refused.
 
 mod body;
