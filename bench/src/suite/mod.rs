@@ -50,16 +50,24 @@ pub fn run(cluster: &Cluster, options: &Options) -> io::Result<Vec<Row>> {
     let loopback = loopback::measure(stream_bytes)?;
     let rows = [disk.rows(), loopback.rows()].concat();
     let mut suite = Suite { cluster, options, disk, loopback, rows };
-    suite.small_objects()?;
-    suite.medium_objects()?;
-    suite.large_objects()?;
-    suite.memory()?;
-    suite.releases()?;
-    suite.restarts()?;
+    // A part that fails does not take the others along.
+    suite.measure("small objects", Suite::small_objects);
+    suite.measure("medium objects", Suite::medium_objects);
+    suite.measure("large objects", Suite::large_objects);
+    suite.measure("memory", Suite::memory);
+    suite.measure("releases", Suite::releases);
+    suite.measure("restarts", Suite::restarts);
     Ok(suite.rows)
 }
 
 impl Suite<'_> {
+    /// Measures a part of the table, and says why should it end early.
+    fn measure(&mut self, name: &str, part: fn(&mut Self) -> io::Result<()>) {
+        if let Err(error) = part(self) {
+            self.add(Row::skipped(format!("the rest of: {name}"), error.to_string()));
+        }
+    }
+
     /// Runs one load and shows its errors, should there be any.
     fn load(
         &mut self,
@@ -83,9 +91,9 @@ impl Suite<'_> {
             servers: &self.cluster.servers,
         });
         if outcome.errors() > 0 {
-            let what = format!("{what}: errors ({})", outcome.messages.join("; "));
+            outcome.messages.iter().for_each(|message| eprintln!("error: {message}"));
             self.add(Row::at_most(
-                what,
+                format!("{what}: failed requests"),
                 Quantity(outcome.errors() as f64, Unit::Count),
                 Quantity(0.0, Unit::Count),
                 "",
