@@ -2,10 +2,11 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, Route, web};
 use protocol::{Error, ErrorKind};
 use serde::Serialize;
 use std::fmt;
+use std::future::ready;
 
 /// Seconds after which a client may try again what was refused for now.
 const RETRY_AFTER_S: &str = "1";
@@ -74,6 +75,11 @@ impl Refusal {
         }
         builder
     }
+}
+
+/// The route for every method that a path does not take.
+pub fn only(methods: &'static str) -> Route {
+    web::route().to(move || ready(Err::<(), Refusal>(Refusal::method_not_allowed(methods))))
 }
 
 /// Kind → status. A failed condition is the only conflict a client can cause at these doors.

@@ -1,6 +1,7 @@
 //! What operators and balancers ask: health, nodes, metrics. Answered from local state, so that it stays right during a fault.
 
 use super::Door;
+use super::reply::only;
 use crate::names;
 use crate::nodes::NodeReport;
 use actix_web::{HttpResponse, web};
@@ -10,10 +11,10 @@ use serde_json::{Value, json};
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/health", web::get().to(health))
-        .route("/system/health", web::get().to(system_health))
-        .route("/system/nodes", web::get().to(system_nodes))
-        .route("/metrics", web::get().to(metrics_text));
+        .service(web::resource("/health").route(web::get().to(health)).default_service(only("GET")))
+        .service(web::resource("/system/health").route(web::get().to(system_health)).default_service(only("GET")))
+        .service(web::resource("/system/nodes").route(web::get().to(system_nodes)).default_service(only("GET")))
+        .service(web::resource("/metrics").route(web::get().to(metrics_text)).default_service(only("GET")));
 }
 
 /// `GET /health`: this process lives; one body for every door (contract, *Collisions*).

@@ -6,15 +6,12 @@ mod listing;
 mod upload;
 
 use super::query::{Query, decode};
-use super::reply::Refusal;
+use super::reply::{Refusal, only};
 use crate::object::{BucketName, ObjectName};
 use actix_web::{HttpRequest, web};
 
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let only = |methods: &'static str| {
-        web::route().to(move || std::future::ready(Err::<(), Refusal>(Refusal::method_not_allowed(methods))))
-    };
     config
         .service(web::resource("/upload").route(web::post().to(upload::upload)).default_service(only("POST")))
         .service(

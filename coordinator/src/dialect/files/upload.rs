@@ -7,14 +7,16 @@ use super::file;
 use crate::names;
 use crate::object::{BodyMessage, Condition, ObjectName, PutDone, PutTarget, body_channel, joined};
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::stream::{self, Stream, StreamExt};
 use protocol::Error;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -32,7 +34,8 @@ pub(super) async fn upload(
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
     let condition = condition(&request)?;
-    let form = Form { parts: Multipart::new(request.headers(), payload.into_inner()), stall: door.settings.body_stall };
+    let body = never_still(payload, door.settings.body_stall);
+    let form = Form { parts: Multipart::new(request.headers(), body), stall: door.settings.body_stall };
     let (name, done) = receive(form, &door, condition).await?;
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     Ok(HttpResponse::Created().insert_header(("x-holdfast-durability", done.receipt.to_header())).json(json!({
@@ -93,7 +96,21 @@ fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
     }
 }
 
-/// The form as it arrives, with a bound on how long it may stand still.
+/// The body, ended by an error once it brings nothing for `stall`. The bound is on bytes, not on pieces of the file: a line
+/// between two parts may take many reads.
+fn never_still(body: web::Payload, stall: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(stall, body.next()).await {
+            Ok(Some(bytes)) => Some((bytes, Some(body))),
+            Ok(None) => None,
+            Err(_) => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
+        }
+    })
+    .fuse()
+}
+
+/// The form as it arrives.
 struct Form {
     parts: Multipart,
     stall: Duration,
@@ -101,13 +118,22 @@ struct Form {
 
 impl Form {
     async fn next_part(&mut self) -> Result<Option<Field>, Refusal> {
-        let part = tokio::time::timeout(self.stall, self.parts.next()).await.map_err(|_| stalled(self.stall))?;
-        part.transpose().map_err(broken)
+        self.parts.next().await.transpose().map_err(|error| self.broken(error))
     }
 
     async fn next_piece(&self, part: &mut Field) -> Result<Option<Bytes>, Refusal> {
-        let piece = tokio::time::timeout(self.stall, part.next()).await.map_err(|_| stalled(self.stall))?;
-        piece.transpose().map_err(broken)
+        part.next().await.transpose().map_err(|error| self.broken(error))
+    }
+
+    fn broken(&self, error: MultipartError) -> Refusal {
+        match error {
+            MultipartError::Payload(PayloadError::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                let message =
+                    format!("no byte of the body arrived for {} s; the upload was given up", self.stall.as_secs());
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
+            }
+            error => Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete"),
+        }
     }
 
     /// A short text field, whole.
@@ -121,15 +147,6 @@ impl Form {
         }
         String::from_utf8(text).map_err(|_| Refusal::bad_request("the filename is not UTF-8"))
     }
-}
-
-fn stalled(stall: Duration) -> Refusal {
-    let message = format!("no byte of the body arrived for {} s; the upload was given up", stall.as_secs());
-    Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
-}
-
-fn broken(error: MultipartError) -> Refusal {
-    Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete")
 }
 
 /// What the parts so far said.
