@@ -8,8 +8,10 @@
 
 use super::breaker::{Change, Outcome, Ticket};
 use super::vitals::{Identity, Vitals};
+use crate::names;
 use crate::placement::{Circuit, Health};
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use protocol::{
     ByteRange, Error, ErrorKind, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
@@ -47,12 +49,31 @@ pub struct Member {
     changes: Arc<AtomicU64>,
 }
 
+/// A call of the [`Node`] trait.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Read,
-    Write,
-    Other,
-    Probe,
+enum Operation {
+    Put,
+    Get,
+    Head,
+    Delete,
+    List,
+    Verify,
+    Health,
+}
+
+impl Operation {
+    /// Its name in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Operation::Put => "put",
+            Operation::Get => "get",
+            Operation::Head => "head",
+            Operation::Delete => "delete",
+            Operation::List => "list",
+            Operation::Verify => "verify",
+            Operation::Health => "health",
+        }
+    }
 }
 
 impl Member {
@@ -102,7 +123,7 @@ impl Member {
     /// Stores shards; see [`Node::put`].
     pub async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
         let sizes: Vec<u64> = shards.iter().map(|shard| shard.data.len() as u64).collect();
-        let result = self.watched(Kind::Write, self.node.put(shards), |outcomes| judge_outcomes(outcomes)).await;
+        let result = self.watched(Operation::Put, self.node.put(shards), |outcomes| judge_outcomes(outcomes)).await;
         if let Ok(outcomes) = &result {
             let stored = sizes.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(size, _)| size).sum();
             self.stored_bytes.fetch_add(stored, Ordering::Relaxed);
@@ -113,27 +134,27 @@ impl Member {
 
     /// The bytes of a shard; see [`Node::get`].
     pub async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
-        self.watched(Kind::Read, self.node.get(id, range), answered).await
+        self.watched(Operation::Get, self.node.get(id, range), answered).await
     }
 
     /// Length and CRC of a shard; see [`Node::head`].
     pub async fn head(&self, id: ShardId) -> Result<ShardHead> {
-        self.watched(Kind::Other, self.node.head(id), answered).await
+        self.watched(Operation::Head, self.node.head(id), answered).await
     }
 
     /// Deletes shards; see [`Node::delete`].
     pub async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
-        self.watched(Kind::Other, self.node.delete(ids), |outcomes| judge_outcomes(outcomes)).await
+        self.watched(Operation::Delete, self.node.delete(ids), |outcomes| judge_outcomes(outcomes)).await
     }
 
     /// A page of its shards; see [`Node::list`].
     pub async fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage> {
-        self.watched(Kind::Other, self.node.list(after, limit), answered).await
+        self.watched(Operation::List, self.node.list(after, limit), answered).await
     }
 
     /// Reads and checks some of its records; see [`Node::verify`].
     pub async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport> {
-        self.watched(Kind::Other, self.node.verify(cursor, limit_bytes), answered).await
+        self.watched(Operation::Verify, self.node.verify(cursor, limit_bytes), answered).await
     }
 
     /// Has it pull a shard from another node; see [`Node::copy_from`]. A failure may be the source's, so it says nothing of this
@@ -145,26 +166,26 @@ impl Member {
 
     async fn watched<T>(
         &self,
-        kind: Kind,
+        operation: Operation,
         call: impl Future<Output = Result<T>>,
         judge: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
         self.check_identity()?;
-        self.watched_unchecked(kind, call, judge).await
+        self.watched_unchecked(operation, call, judge).await
     }
 
     /// A probe is watched as other calls are, but goes to nodes that are not admitted, too.
     pub(super) async fn watched_probe<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.watched_unchecked(Kind::Probe, call, answered).await
+        self.watched_unchecked(Operation::Health, call, answered).await
     }
 
     async fn watched_unchecked<T>(
         &self,
-        kind: Kind,
+        operation: Operation,
         call: impl Future<Output = Result<T>>,
         judge: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
-        let watch = self.begin(kind);
+        let watch = self.begin(operation);
         let result = call.await;
         match &result {
             Ok(value) => watch.end(judge(value), None),
@@ -181,23 +202,33 @@ impl Member {
         }
     }
 
-    fn begin(&self, kind: Kind) -> Watch<'_> {
+    fn begin(&self, operation: Operation) -> Watch<'_> {
         let began = Instant::now();
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let (ticket, change) = self.vitals().breaker.begin(began);
         self.tell(change, None);
-        Watch { member: self, kind, began, ticket, ended: false }
+        Watch { member: self, operation, began, ticket, ended: false }
     }
 
-    fn end(&self, kind: Kind, began: Instant, ticket: Ticket, outcome: Option<Outcome>, error: Option<&Error>) {
+    fn end(
+        &self,
+        operation: Operation,
+        began: Instant,
+        ticket: Ticket,
+        outcome: Option<Outcome>,
+        error: Option<&Error>,
+    ) {
         let now = Instant::now();
         let elapsed = now.duration_since(began);
         let message = error.map(|error| error.message.as_str());
+        if let Some(outcome) = outcome {
+            self.measure(operation, elapsed, outcome, error);
+        }
         let mut vitals = self.vitals();
-        let average = match kind {
-            Kind::Read => Some(&mut vitals.reads),
-            Kind::Write => Some(&mut vitals.writes),
-            Kind::Other | Kind::Probe => None,
+        let average = match operation {
+            Operation::Get => Some(&mut vitals.reads),
+            Operation::Put => Some(&mut vitals.writes),
+            _ => None,
         };
         match (average, outcome) {
             (Some(average), Some(Outcome::Answered)) => average.add(elapsed, now),
@@ -206,7 +237,7 @@ impl Member {
         }
         let change = vitals.breaker.end(ticket, outcome, now);
         let was_down = vitals.health() == Health::Down;
-        let changed = outcome.is_some_and(|outcome| vitals.note(kind != Kind::Probe, outcome, message, now));
+        let changed = outcome.is_some_and(|outcome| vitals.note(operation != Operation::Health, outcome, message, now));
         let is_up = was_down && vitals.health() != Health::Down;
         drop(vitals);
         if changed {
@@ -216,6 +247,21 @@ impl Member {
             self.tell_up();
         }
         self.tell(change, message);
+    }
+
+    fn measure(&self, operation: Operation, elapsed: Duration, outcome: Outcome, error: Option<&Error>) {
+        let (operation, node) = (operation.as_str(), self.label().to_owned());
+        histogram!(names::STORAGE_OPERATION_DURATION_SECONDS, "operation" => operation, "node" => node.clone())
+            .record(elapsed.as_secs_f64());
+        let kind = match error {
+            Some(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => return,
+            Some(error) => error.kind,
+            None if outcome == Outcome::Answered => return,
+            None => ErrorKind::Unavailable,
+        };
+        counter!(names::STORAGE_ERRORS_TOTAL, "operation" => operation, "node" => node, "kind" => kind.as_str())
+            .increment(1);
+        counter!(names::STORAGE_ERRORS).increment(1);
     }
 
     pub(super) fn tell_up(&self) {
@@ -305,7 +351,7 @@ fn judge_outcomes(outcomes: &[PutOutcome]) -> Outcome {
 /// A call under way. Ends by [`Watch::end`], or by being dropped when the caller gives up.
 struct Watch<'a> {
     member: &'a Member,
-    kind: Kind,
+    operation: Operation,
     began: Instant,
     ticket: Ticket,
     ended: bool,
@@ -314,7 +360,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn end(mut self, outcome: Outcome, error: Option<&Error>) {
         self.ended = true;
-        self.member.end(self.kind, self.began, self.ticket, Some(outcome), error);
+        self.member.end(self.operation, self.began, self.ticket, Some(outcome), error);
     }
 }
 
@@ -326,10 +372,10 @@ impl Drop for Watch<'_> {
         }
         let waited = self.began.elapsed();
         if waited < GIVEN_UP_COUNTS_AFTER {
-            self.member.end(self.kind, self.began, self.ticket, None, None);
+            self.member.end(self.operation, self.began, self.ticket, None, None);
             return;
         }
         let error = Error::unavailable(format!("no answer within {} ms, given up", waited.as_millis()));
-        self.member.end(self.kind, self.began, self.ticket, Some(Outcome::Failed), Some(&error));
+        self.member.end(self.operation, self.began, self.ticket, Some(Outcome::Failed), Some(&error));
     }
 }
