@@ -20,6 +20,7 @@ impl Script {
         self.dir.path().join("data")
     }
 
+    /// A client with connections of its own: those to a process that was restarted are dead.
     fn client(&self) -> Client {
         Client::new(&format!("http://127.0.0.1:{}", self.ports.coordinator()))
     }
@@ -91,9 +92,8 @@ async fn a_cluster_lives_through_every_command() {
     let cluster = Script::new();
     let up = cluster.must(&["up"]);
     assert!(up.contains("Holdfast is up") && up.contains("curl"), "{up}");
-    let client = cluster.client();
     let data = random_bytes(1, 1 << 20);
-    client.upload("kept.bin", &data).await;
+    cluster.client().upload("kept.bin", &data).await;
     let status = cluster.must(&["status"]);
     assert_eq!(status.matches(" ready ").count(), 5, "{status}");
     cluster.must(&["up"]);
@@ -102,7 +102,7 @@ async fn a_cluster_lives_through_every_command() {
     let status = cluster.must_not(&["status"]);
     assert!(status.lines().any(|line| line.starts_with("n2") && line.contains("down")), "{status}");
     assert!(cluster.must_not(&["kill", "2"]).contains("not running"));
-    assert!(client.download("kept.bin", None).await.expect(200).body == data);
+    assert!(cluster.client().download("kept.bin", None).await.expect(200).body == data);
     cluster.must(&["start", "2"]);
     assert!(cluster.must(&["start", "2"]).contains("running already"));
     cluster.must(&["stop", "n3"]);
@@ -117,14 +117,14 @@ async fn a_cluster_lives_through_every_command() {
         if told(&output).contains("\"status\":\"healthy\"") { Ok(()) } else { Err(told(&output)) }
     })
     .await;
-    assert!(client.download("kept.bin", None).await.expect(200).body == data);
+    assert!(cluster.client().download("kept.bin", None).await.expect(200).body == data);
     assert!(cluster.must(&["logs"]).contains("n1.log"));
     cluster.must(&["logs", "coordinator"]);
 
     cluster.must(&["down"]);
     assert!(cluster.must_not(&["status"]).contains("down"));
     cluster.must(&["up"]);
-    assert!(client.download("kept.bin", None).await.expect(200).body == data, "down keeps the data");
+    assert!(cluster.client().download("kept.bin", None).await.expect(200).body == data, "down keeps the data");
     cluster.must(&["down", "--wipe"]);
     assert!(!cluster.data().exists(), "--wipe leaves nothing");
     assert!(cluster.must_not(&["status"]).contains("there is no cluster"));

@@ -8,25 +8,30 @@ use testing::real::{Client, Cluster, Plan, eventually, random_bytes};
 const MIB: u64 = 1 << 20;
 const FILE_BYTES: usize = 4 << 20;
 
+/// Room for three times what fills the small one.
+const ROOMY: &str = "260MiB";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_at_its_limit_is_passed_over() {
-    let cluster = Plan::new().one_node_flag(1, "--capacity-bytes", "80MiB").start().await;
+    let plan = Plan::new().node_flag("--capacity-bytes", ROOMY).one_node_flag(1, "--segment-bytes", "16MiB");
+    let cluster = plan.one_node_flag(1, "--reserve-bytes", "200MiB").start().await;
     let files = fill(&cluster, 40).await;
     assert_eq!(files.refused, None, "three nodes have room");
+    was_full(&cluster).await;
     let line = cluster.client().node_line(cluster.nodes[0].port).await;
-    assert!(line["used_bytes"].as_u64().expect("a number") <= 80 * MIB, "{line}");
+    assert!(line["used_bytes"].as_u64() <= Some(60 * MIB), "{line}");
     files.read_back(&cluster.client()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_disk_is_full_is_passed_over() {
     let test = "a_node_whose_disk_is_full_is_passed_over";
-    let Some(mut cluster) = Plan::new().small_disk(1, 100 * MIB).start_or_skip(test).await else { return };
-    let files = fill(&cluster, 40).await;
+    let plan = (2..=4).fold(Plan::new(), |plan, node| plan.one_node_flag(node, "--capacity-bytes", ROOMY));
+    let Some(mut cluster) = plan.small_disk(1, 100 * MIB).start_or_skip(test).await else { return };
+    let files = fill(&cluster, 45).await;
     assert_eq!(files.refused, None, "three nodes have room");
     let client = cluster.client();
-    let line = client.node_line(cluster.nodes[0].port).await;
-    assert_ne!(line["used_bytes"], 0, "it was used until it was full: {line}");
+    was_full(&cluster).await;
     files.read_back(&client).await;
     // A full disk does not keep a node from starting, with or without its index.
     cluster.node(1).kill();
@@ -67,6 +72,13 @@ async fn when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room() 
     })
     .await;
     println!("writes resumed after {:?}", resized.elapsed());
+}
+
+/// The test is of use only if n1 could take no more.
+async fn was_full(cluster: &Cluster) {
+    let line = cluster.client().node_line(cluster.nodes[0].port).await;
+    assert_eq!(line["status"], "full", "n1 was to be full by now: {line}");
+    assert_ne!(line["used_bytes"], 0, "{line}");
 }
 
 /// What was stored before the cluster was full.

@@ -51,7 +51,8 @@ async fn one_directory_is_served_by_one_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_disk_is_not_used_until_it_is_replaced() {
-    let mut cluster = Plan::new().coordinator_flag("--cache-bytes", "0").start().await;
+    let plan = Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--probe-interval-s", "1");
+    let mut cluster = plan.start().await;
     let client = cluster.client();
     let data = random_bytes(2, 3 << 20);
     client.upload("kept.bin", &data).await;
@@ -89,6 +90,24 @@ async fn an_emptied_disk_is_not_used_until_it_is_replaced() {
     cluster.start_node(1).await;
     cluster.wait_healthy().await;
     assert_eq!(cluster.node_client(1).get("/health").await.json()["shards"].as_u64(), shards);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_disk_is_not_used_even_before_the_next_health_check() {
+    // Health checks are far away: what protects the data here is in every call.
+    let mut cluster = Plan::new().coordinator_flag("--probe-interval-s", "3600").start().await;
+    let client = cluster.client();
+    for n in 0..20 {
+        client.upload(&format!("before {n}"), &random_bytes(n, 20_000)).await;
+    }
+    cluster.node(1).kill();
+    std::fs::remove_dir_all(cluster.data("n1")).expect("a directory can be removed");
+    cluster.start_node(1).await;
+    for n in 0..20 {
+        client.upload(&format!("after {n}"), &random_bytes(100 + n, 20_000)).await;
+    }
+    let health = cluster.node_client(1).get("/health").await.json();
+    assert_eq!(health["shards"], 0, "acknowledged bytes lie on a disk that nobody knows: {health}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
