@@ -5,7 +5,9 @@ mod metadata_support;
 
 use coordinator::metadata::sled::SledMetadata;
 use coordinator::metadata::{Batch, Expect, Metadata};
-use metadata_support::{CLUSTER, Dir, copy_tree, everything, files, put, remove_tree, wait_until_free};
+use metadata_support::{
+    CLUSTER, Dir, copy_tree, everything, files, index_was_kept, mark_index, put, remove_tree, wait_until_free,
+};
 use protocol::{ClusterId, ErrorKind, SystemClock};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -32,15 +34,6 @@ async fn fill(engine: &SledMetadata, rounds: std::ops::Range<u32>) {
 fn on_another_boot(dir: &mut Dir) {
     static BOOTS: AtomicU64 = AtomicU64::new(1);
     dir.settings.boot = Some(format!("boot {}", BOOTS.fetch_add(1, Ordering::Relaxed)));
-}
-
-/// A file in the index's directory that is gone exactly if the index was made anew.
-fn mark_index(dir: &Dir) {
-    overwrite(&dir.index().join("mark-of-the-test"), b"here");
-}
-
-fn index_was_kept(dir: &Dir) -> bool {
-    dir.index().join("mark-of-the-test").exists()
 }
 
 fn overwrite(path: &Path, content: &[u8]) {

@@ -145,3 +145,13 @@ pub async fn wait_until_free(dir: &Dir) {
     }
     panic!("{} is still in use", dir.path.display());
 }
+
+/// A file in the index's directory that is gone exactly if the index was made anew.
+pub fn mark_index(dir: &Dir) {
+    std::fs::File::create(dir.index().join("mark-of-the-test")).unwrap();
+}
+
+/// Whether that file is still there.
+pub fn index_was_kept(dir: &Dir) -> bool {
+    dir.index().join("mark-of-the-test").exists()
+}
