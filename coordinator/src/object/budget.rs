@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const ADMISSION_WAIT: Duration = Duration::from_secs(10);
 /// The smallest budget: any one stream can work.
 pub const BUDGET_BYTES_MIN: usize = 16 << 20;
-const UNIT_BYTES: usize = 64 << 10;
+const UNIT_BYTES: usize = 4 << 10;
 
 /// The whole budget, shared by all streams.
 #[derive(Clone, Debug)]
@@ -56,8 +56,16 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// An allowance of `bytes` now, or none.
+    pub fn try_admit(&self, bytes: usize) -> Option<Allowance> {
+        let permit = self.units.clone().try_acquire_many_owned(units(bytes)).ok()?;
+        Some(Allowance { permit })
+    }
+}
+
 fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes / UNIT_BYTES).expect("allowances are small")
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).expect("allowances are small")
 }
 
 impl Allowance {

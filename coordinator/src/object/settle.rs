@@ -7,14 +7,19 @@ use super::write::{LateShard, Stragglers};
 use crate::metadata::records::{ChunkRecord, Record, RepairRecord};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{ErrorKind, Result};
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How often one late shard is tried to be noted before repair is left to do it.
 const NOTE_ATTEMPTS_MAX: u32 = 4;
 
-/// Follows the stragglers of a committed batch to their end.
+/// Follows the stragglers of a committed batch to their end, as long as what they hold in memory fits the budget of uploads;
+/// beyond that they are let go, and repair does their work (law 10).
 pub(super) fn start(objects: &Objects, stragglers: Vec<Stragglers>) {
     for straggler in stragglers {
+        let Some(allowance) = objects.budget.try_admit(straggler.bytes()) else {
+            debug!(bytes = straggler.bytes(), "no memory to follow a straggler; repair will");
+            continue;
+        };
         let objects = objects.clone();
         drop(objects.tasks.clone().spawn(async move {
             for late in straggler.finish().await {
@@ -22,6 +27,7 @@ pub(super) fn start(objects: &Objects, stragglers: Vec<Stragglers>) {
                     warn!(chunk = %late.chunk, node = %late.place.node, %error, "late shard not noted; repair will");
                 }
             }
+            drop(allowance);
         }));
     }
 }

@@ -6,7 +6,8 @@
 //! - A node that fails, is full or is known to be down is passed over for the next in placement order.
 //! - While half of the registered nodes or more do not answer, nothing is written: this coordinator may be the one that is cut
 //!   off (`docs/decisions/0004-writes-need-a-majority-of-nodes.md`).
-//! - Every wait ends: each call has its node's deadline, and whoever is late after the quorum has [`STRAGGLER_GRACE`].
+//! - Every wait ends: each call has its node's deadline, and whoever is late after the quorum has [`STRAGGLER_GRACE`], and for
+//!   what it has to write the time of a slow disk ([`STRAGGLER_BYTES_PER_MS`]).
 
 use crate::code::Code;
 use crate::metadata::records::ShardPlace;
@@ -24,6 +25,8 @@ use tokio::time::{Instant, sleep_until};
 /// How long the reply waits for the last replica once a quorum is durable. In health all replicas arrive together, and a commit
 /// that names all of them saves a repair record; behind a stalled node this is all that a write loses.
 pub const STRAGGLER_GRACE: Duration = Duration::from_millis(50);
+/// A straggler that writes no slower than this is waited for: 16 MiB a second.
+pub const STRAGGLER_BYTES_PER_MS: u64 = (16 << 20) / 1_000;
 
 /// A chunk to be stored.
 #[derive(Clone, Debug)]
@@ -77,6 +80,11 @@ pub async fn write_chunks(nodes: &Arc<Nodes>, code: Code, chunks: Vec<NewChunk>)
 }
 
 impl Stragglers {
+    /// Bytes of the shards that are held for them.
+    pub fn bytes(&self) -> usize {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+
     /// Waits for what is still under way and says what became durable. Ends with the nodes' own deadlines.
     pub async fn finish(self) -> Vec<LateShard> {
         let mut writer = self.writer.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -120,6 +128,8 @@ struct ShardWriter {
     code: Code,
     chunks: Vec<ChunkState>,
     calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Bytes of the chunks as they are stored.
+    bytes: usize,
     /// Nodes that did not answer a call of this write.
     failed: BTreeSet<NodeId>,
 }
@@ -127,11 +137,19 @@ struct ShardWriter {
 impl ShardWriter {
     fn new(nodes: Arc<Nodes>, code: Code, chunks: Vec<NewChunk>) -> Result<ShardWriter> {
         let candidates = nodes.candidates();
+        let bytes = chunks.iter().map(|chunk| chunk.data.len()).sum();
         let chunks = chunks.into_iter().map(|chunk| {
             let ranked = placement::choose(chunk.id, code, &candidates);
             ChunkState::new(chunk, code, &ranked)
         });
-        let writer = ShardWriter { code, chunks: chunks.collect(), calls: FuturesUnordered::new(), failed: BTreeSet::new(), nodes };
+        let writer = ShardWriter {
+            code,
+            chunks: chunks.collect(),
+            calls: FuturesUnordered::new(),
+            bytes,
+            failed: BTreeSet::new(),
+            nodes,
+        };
         writer.require_majority()?;
         Ok(writer)
     }
@@ -212,12 +230,16 @@ impl ShardWriter {
         retry
     }
 
+    fn grace(&self) -> Duration {
+        STRAGGLER_GRACE + Duration::from_millis(self.bytes as u64 / STRAGGLER_BYTES_PER_MS)
+    }
+
     async fn run_to_quorum(&mut self) -> Result<()> {
         let quorum = self.code.write_quorum();
         let mut grace_ends: Option<Instant> = None;
         loop {
             if grace_ends.is_none() && self.chunks.iter().all(|chunk| chunk.durable.len() >= quorum) {
-                grace_ends = Some(Instant::now() + STRAGGLER_GRACE);
+                grace_ends = Some(Instant::now() + self.grace());
             }
             let late = async {
                 match grace_ends {
