@@ -55,7 +55,10 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         end: u64,
         depth: Depth<'a>,
     ) -> Scanner<'a, F> {
-        let window = Window::new(file, end);
+        let mut window = Window::new(file, end);
+        if depth != Depth::Payloads {
+            window.expect_stride(0);
+        }
         Scanner { window, seal, depth, mutation: None, number, at: from, end }
     }
 

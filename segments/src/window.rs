@@ -29,7 +29,7 @@ impl<'a, F: DiskFile> Window<'a, F> {
         Window { file, end, memory, start: 0, length: 0, read_bytes: read_bytes_max, read_bytes_max }
     }
 
-    /// Tells that the next read is for a header `stride` bytes further on, and that nothing between is wanted.
+    /// Tells that the next read is for a header about `stride` bytes further on, and that nothing between is wanted.
     pub(crate) fn expect_stride(&mut self, stride: u64) {
         self.read_bytes_max = if stride >= STRIDE_BYTES_LONG { BLOCK_BYTES } else { READ_BYTES_HEADERS };
         self.read_bytes = self.read_bytes_max;

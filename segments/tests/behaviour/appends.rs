@@ -159,6 +159,7 @@ fn removal_is_for_sealed_segments_that_are_not_the_last() {
     assert_eq!(found, [id(2)], "durable when it answered");
 }
 
+/// Law 6: bytes are checked on every read.
 #[test]
 fn reads_check_everything() {
     let disk = sim();

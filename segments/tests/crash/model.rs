@@ -7,6 +7,7 @@ use segments::{Disk, Kind, Location, LogConfig, Mutation, Purpose, Record, Segme
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
+/// So short that the scripts rotate, span and fill.
 pub const SEGMENT_BYTES: u64 = 8192;
 
 pub type Id = [u8; 17];
