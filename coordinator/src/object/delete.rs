@@ -73,7 +73,7 @@ impl Objects {
                 DeleteMode::Mark => self.mark(name, record, &sent),
                 DeleteMode::Purge => self.purge(name, record, &sent),
             };
-            commit.check(key.clone(), Expect::Revision(entry.revision));
+            commit.check(key.clone(), Expect::Revision(entry.revision)).reclaim();
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(Deleted::Done),
                 Err(error) if error.kind == ErrorKind::Conflict => {}

@@ -41,7 +41,7 @@ impl Objects {
         };
         let record = Arc::new(ChunkRecord::decode(&entry.value)?);
         let data = self.fetch_any(chunk, &record).await?;
-        self.cache.insert(chunk, data.clone());
+        self.cache.insert(chunk, &data);
         Ok(data)
     }
 

@@ -276,7 +276,7 @@ impl<'a> Upload<'a> {
         let draft = self.draft(digest);
         let done = self.objects.publish(&draft, &mut stored, target).await?;
         if let Some(chunk) = small {
-            self.objects.cache.insert(stored.entries()[0].chunk, chunk);
+            self.objects.cache.insert(stored.entries()[0].chunk, &chunk);
         }
         settle::start(self.objects, stored.stragglers);
         Ok(done)
