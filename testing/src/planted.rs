@@ -1,1 +1,283 @@
-//! Bugs to be planted.
+//! Bugs to be planted, so that the tests are known to be able to fail (faults 1 and 4.6). Each sits in a wrapper around a seam and
+//! does what a coordinator, a node or an engine with that bug would do; the product is not touched.
+
+use crate::sim::cluster::Plants;
+use crate::sim::world::World;
+use async_trait::async_trait;
+use bytes::Bytes;
+use coordinator::code::Code;
+use coordinator::metadata::keys::{self, KeyRange};
+use coordinator::metadata::records::{ChunkRecord, ChunkState, Record};
+use coordinator::metadata::{Batch, Entry, Expect, Metadata};
+use protocol::{
+    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
+    VerifyCursor, VerifyReport,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A bug, by its name in `docs/reliability.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// S1: a node acknowledges what it has not stored yet.
+    NodeAcksBeforeSync,
+    /// S11: a node acknowledges what it never stores, so that a quorum of two is one copy.
+    NodeAcksNothing,
+    /// S3, S11: one copy is called enough.
+    QuorumOfOne,
+    /// S10: a retry sends a drained body, under a CRC that fits it.
+    DrainedBody,
+    /// S7: a node that cannot be reached is taken for one that holds nothing.
+    UnreachableIsMissing,
+    /// S4, S12: the next number is taken without comparing.
+    VersionWithoutCompare,
+    /// An upload is published although its intent is gone.
+    CommitWithoutIntentCheck,
+    /// A chunk is reused although its record has changed since.
+    ReuseWithoutRevisionCheck,
+    /// A chunk is reused although the collector has condemned it.
+    ReuseOfTheCondemned,
+    /// A dedup hit takes no reference.
+    DedupWithoutReference,
+    /// A fresh chunk is named without looking whether scrub has fenced its id.
+    NamedWithoutFence,
+    /// S13: a lost answer is taken for a failure, and cleaned up after.
+    CleanupOnUnknown,
+    /// A lost answer is taken for a failure, and the commit is sent again without its checks.
+    RetryOnUnknown,
+    /// A commit is acknowledged and lost.
+    CommitLost,
+    /// A commit happens in two parts.
+    CommitTorn,
+    /// Reads may see the state before the last commit.
+    StaleReads,
+    /// Shortfalls leave no repair record.
+    ShortfallForgotten,
+    /// S9: a chunk record names a node that never answered.
+    NamesWhoNeverAnswered,
+}
+
+/// Every bug.
+pub const BUGS: [Bug; 18] = [
+    Bug::NodeAcksBeforeSync,
+    Bug::NodeAcksNothing,
+    Bug::QuorumOfOne,
+    Bug::DrainedBody,
+    Bug::UnreachableIsMissing,
+    Bug::VersionWithoutCompare,
+    Bug::CommitWithoutIntentCheck,
+    Bug::ReuseWithoutRevisionCheck,
+    Bug::ReuseOfTheCondemned,
+    Bug::DedupWithoutReference,
+    Bug::NamedWithoutFence,
+    Bug::CleanupOnUnknown,
+    Bug::RetryOnUnknown,
+    Bug::CommitLost,
+    Bug::CommitTorn,
+    Bug::StaleReads,
+    Bug::ShortfallForgotten,
+    Bug::NamesWhoNeverAnswered,
+];
+
+impl Bug {
+    /// What to plant.
+    pub fn plants(self) -> Plants {
+        let code = if self == Bug::QuorumOfOne { Code { data: 1, parity: 0 } } else { Code::REPLICATION };
+        Plants { bug: Some(self), code }
+    }
+
+    /// `inner` with the bug.
+    pub fn in_metadata(self, world: Arc<World>, inner: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
+        Arc::new(BuggyMetadata { bug: self, world, inner, before: Mutex::default() })
+    }
+
+    /// `inner` with the bug.
+    pub fn in_node(self, world: Arc<World>, inner: Arc<dyn Node>) -> Arc<dyn Node> {
+        Arc::new(BuggyNode { bug: self, world, inner })
+    }
+}
+
+struct BuggyMetadata {
+    bug: Bug,
+    world: Arc<World>,
+    inner: Arc<dyn Metadata>,
+    /// What each key held before its last commit.
+    before: Mutex<BTreeMap<Bytes, Option<Entry>>>,
+}
+
+fn within(key: &Bytes, range: &KeyRange) -> bool {
+    (&range.from..&range.to).contains(&key)
+}
+
+impl BuggyMetadata {
+    fn before(&self) -> MutexGuard<'_, BTreeMap<Bytes, Option<Entry>>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spoilt(&self, mut batch: Batch) -> Batch {
+        let (chunks, repairs, intents) = (keys::chunks(), keys::repairs(), keys::intents());
+        match self.bug {
+            Bug::VersionWithoutCompare => batch.checks.retain(|(key, _)| keys::parse_object(key).is_err()),
+            Bug::CommitWithoutIntentCheck => batch.checks.retain(|(key, _)| !within(key, &intents)),
+            Bug::ReuseWithoutRevisionCheck => {
+                batch.checks.retain(|(key, expect)| !(within(key, &chunks) && matches!(expect, Expect::Revision(_))))
+            }
+            Bug::NamedWithoutFence => {
+                batch.checks.retain(|(key, expect)| !(within(key, &chunks) && *expect == Expect::Absent))
+            }
+            Bug::DedupWithoutReference => {
+                let fresh: Vec<Bytes> = batch.puts.iter().map(|(key, _)| key.clone()).collect();
+                let pins_known = |key: &Bytes| {
+                    keys::parse_reference(key).is_ok_and(|(chunk, _)| !fresh.contains(&keys::chunk(chunk)))
+                };
+                batch.puts.retain(|(key, _)| !pins_known(key));
+            }
+            Bug::ShortfallForgotten => batch.puts.retain(|(key, _)| !within(key, &repairs)),
+            Bug::NamesWhoNeverAnswered => {
+                for (_, value) in batch.puts.iter_mut().filter(|(key, _)| within(key, &chunks)) {
+                    *value = named_too_many(value).expect("a chunk record with shards");
+                }
+            }
+            _ => {}
+        }
+        batch
+    }
+
+    /// Keeps what the keys held before, for stale reads.
+    async fn remember(&self, batch: &Batch) -> Result<()> {
+        for (key, _) in &batch.puts {
+            let entry = self.inner.get(key).await?;
+            self.before().insert(key.clone(), entry);
+        }
+        Ok(())
+    }
+
+    async fn clean_up(&self, batch: Batch) -> Error {
+        let mut cleanup = Batch::new();
+        for (key, _) in batch.puts.into_iter().filter(|(key, _)| within(key, &keys::chunks())) {
+            cleanup.delete(key);
+        }
+        drop(self.inner.commit(cleanup).await);
+        Error::unavailable("the commit failed (planted)")
+    }
+}
+
+/// The chunk with all its shards, on n1, n2 …, whoever holds them.
+fn named_too_many(value: &Bytes) -> Option<Bytes> {
+    let mut record = ChunkRecord::decode(value).ok()?;
+    let first = record.shards.first()?.clone();
+    for index in 0..record.code.shards() as u8 {
+        let node = format!("n{}", index + 1).parse().ok()?;
+        if record.shards.iter().all(|place| place.node != node && place.index != index) {
+            record.shards.push(coordinator::metadata::records::ShardPlace { node, index, ..first.clone() });
+        }
+    }
+    Some(record.encode())
+}
+
+#[async_trait]
+impl Metadata for BuggyMetadata {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        let found = self.inner.get(key).await?;
+        if self.bug == Bug::StaleReads && self.world.draw(|rng| rng.chance(50)) {
+            return Ok(self.before().get(key).cloned().unwrap_or(found));
+        }
+        if let (Bug::ReuseOfTheCondemned, Some(entry)) = (self.bug, &found)
+            && let Ok(record) = ChunkRecord::decode(&entry.value)
+            && !record.shards.is_empty()
+        {
+            let live = ChunkRecord { state: ChunkState::Live, ..record };
+            return Ok(Some(Entry { value: live.encode(), revision: entry.revision }));
+        }
+        Ok(found)
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.inner.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        let batch = self.spoilt(batch);
+        match self.bug {
+            Bug::CommitLost if self.world.draw(|rng| rng.chance(30)) => return Ok(()),
+            Bug::StaleReads => self.remember(&batch).await?,
+            Bug::CommitTorn if batch.puts.len() > 1 => {
+                let (mut first, mut rest) = (batch.clone(), Batch::new());
+                rest.puts = first.puts.drain(..batch.puts.len() / 2).collect();
+                self.inner.commit(first).await?;
+                return self.inner.commit(rest).await;
+            }
+            _ => {}
+        }
+        let outcome = self.inner.commit(batch.clone()).await;
+        match (&outcome, self.bug) {
+            (Err(error), Bug::CleanupOnUnknown) if error.kind == ErrorKind::Unknown => Err(self.clean_up(batch).await),
+            (Err(error), Bug::RetryOnUnknown) if error.kind == ErrorKind::Unknown => {
+                self.inner.commit(Batch { checks: Vec::new(), ..batch }).await
+            }
+            _ => outcome,
+        }
+    }
+}
+
+struct BuggyNode {
+    bug: Bug,
+    world: Arc<World>,
+    inner: Arc<dyn Node>,
+}
+
+#[async_trait]
+impl Node for BuggyNode {
+    async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
+        match self.bug {
+            Bug::NodeAcksBeforeSync => {
+                let (inner, outcomes) = (self.inner.clone(), vec![Ok(()); shards.len()]);
+                self.world.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    drop(inner.put(shards).await);
+                });
+                Ok(outcomes)
+            }
+            Bug::NodeAcksNothing if self.world.draw(|rng| rng.chance(30)) => Ok(vec![Ok(()); shards.len()]),
+            Bug::DrainedBody if self.world.draw(|rng| rng.chance(30)) => {
+                let drained = shards.into_iter().map(|shard| Shard::new(shard.id, Bytes::new()));
+                self.inner.put(drained.collect()).await
+            }
+            _ => self.inner.put(shards).await,
+        }
+    }
+
+    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
+        match self.inner.get(id, range).await {
+            Err(error) if self.bug == Bug::UnreachableIsMissing && error.kind == ErrorKind::Unavailable => {
+                Err(Error::not_found(error.message))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn head(&self, id: ShardId) -> Result<ShardHead> {
+        self.inner.head(id).await
+    }
+
+    async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
+        self.inner.delete(ids).await
+    }
+
+    async fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage> {
+        self.inner.list(after, limit).await
+    }
+
+    async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport> {
+        self.inner.verify(cursor, limit_bytes).await
+    }
+
+    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
+        self.inner.copy_from(id, source).await
+    }
+
+    async fn health(&self) -> Result<NodeHealth> {
+        self.inner.health().await
+    }
+}

@@ -53,17 +53,25 @@ enum When {
 const SMALL: Body = Body { tag: 1, bytes: 300 };
 const OTHER: Body = Body { tag: 2, bytes: 500 };
 /// With the smallest budget a batch takes two such blocks, so this makes three batches.
-const LARGE: Body = Body { tag: 3, bytes: 5 * BLOCK_BYTES + 77 };
+const LARGE: Body = Body { tag: 3, bytes: 4 * BLOCK_BYTES + 77 };
 
-const SCENARIOS: [Scenario; 11] = [
+const LARGE_PUT: Scenario =
+    Scenario { name: "large put", before: &[OTHER], shared: false, verb: Verb::Put(LARGE, When::Always) };
+const LARGE_DEDUP: Scenario =
+    Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) };
+
+const SMALL_SCENARIOS: [Scenario; 9] = [
     Scenario { name: "small put", before: &[], shared: false, verb: Verb::Put(SMALL, When::Always) },
-    Scenario { name: "empty put", before: &[], shared: false, verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always) },
+    Scenario {
+        name: "empty put",
+        before: &[],
+        shared: false,
+        verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always),
+    },
     Scenario { name: "overwrite", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Always) },
     Scenario { name: "dedup", before: &[], shared: true, verb: Verb::Put(SMALL, When::Always) },
     Scenario { name: "put if absent", before: &[], shared: false, verb: Verb::Put(SMALL, When::Absent) },
     Scenario { name: "put if present", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Present) },
-    Scenario { name: "large put", before: &[OTHER], shared: false, verb: Verb::Put(LARGE, When::Always) },
-    Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) },
     Scenario { name: "delete", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
     Scenario { name: "purge", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Purge) },
     Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
@@ -126,15 +134,14 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     let succeeded = act(&client, scenario).await;
     sleep(REST).await;
     let targets = coordinator.calls.disarm();
-    for place in coordinator.calls.nodes_died() {
-        assert!(place < NODES);
-        check_state(&cluster, &client, scenario, "with the node down").await;
-        cluster.nodes()[place].start();
-    }
     let client = match coordinator.calls.is_dead() {
         true => restarted(&cluster, &coordinator).await,
         false => client,
     };
+    for place in coordinator.calls.nodes_died() {
+        check_state(&cluster, &client, scenario, "with the node down").await;
+        cluster.nodes()[place].start();
+    }
     check_state(&cluster, &client, scenario, "after it").await;
     let again = act(&client, scenario).await;
     // What was under a condition may have happened the first time.
@@ -171,7 +178,9 @@ fn must<T: std::fmt::Debug>(ended: Ended<T>) {
 async fn act(client: &Client, scenario: Scenario) -> bool {
     match scenario.verb {
         Verb::Put(body, when) => matches!(put(client, KEY, body, when).await, Ended::Answered(Ok(_))),
-        Verb::Delete(mode) => matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing))),
+        Verb::Delete(mode) => {
+            matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
+        }
     }
 }
 
@@ -181,7 +190,9 @@ async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario
     for number in 1..=scenario.before.len() as u64 + 2 {
         reads.push(client.get(KEY, VersionSelector::Number(number)).await);
     }
-    reads.push(client.get("elsewhere", VersionSelector::Latest).await);
+    if scenario.shared {
+        reads.push(client.get("elsewhere", VersionSelector::Latest).await);
+    }
     for read in reads {
         if !matches!(read, Ended::Answered(Ok(Got::Version(..) | Got::NoObject | Got::NoVersion))) {
             cluster.oracle().violated(format!("{when}: a read failed: {read:?}"));
@@ -192,28 +203,94 @@ async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario
     }
 }
 
-fn fail_every_call(scenario: Scenario, fates: &[Fate]) {
-    let healthy = run(scenario, &[]);
-    assert!(healthy.violations.is_empty() && healthy.succeeded, "{}: {:#?}", scenario.name, healthy.violations);
-    assert!(!healthy.targets.is_empty(), "{} calls nothing", scenario.name);
-    let mut failed = Vec::new();
-    let mut runs = 0;
+/// Failures found, and runs made.
+#[derive(Default)]
+struct Tally {
+    runs: usize,
+    failed: Vec<String>,
+}
+
+impl Tally {
+    fn run(&mut self, scenario: Scenario, plan: &[Planned]) -> Run {
+        let run = run(scenario, plan);
+        self.runs += 1;
+        if !run.violations.is_empty() {
+            self.failed.push(format!("{}: {plan:?}: {:#?}", scenario.name, run.violations));
+        }
+        run
+    }
+
+    fn end(self, name: &str) {
+        println!("{name}: {} runs", self.runs);
+        assert!(
+            self.failed.is_empty(),
+            "{} of {} runs failed: {}",
+            self.failed.len(),
+            self.runs,
+            self.failed.join("\n")
+        );
+    }
+}
+
+/// Each of the verb's calls in turn, with each of its fates.
+fn fail_every_call(scenarios: &[Scenario]) {
+    for scenario in scenarios.iter().copied() {
+        let mut tally = Tally::default();
+        let healthy = tally.run(scenario, &[]);
+        assert!(healthy.succeeded && !healthy.targets.is_empty(), "{} does something", scenario.name);
+        for at in 0..healthy.targets.len() {
+            for fate in FATES.into_iter().filter(|fate| possible(healthy.targets[at], *fate)) {
+                tally.run(scenario, &[Planned { at: at as u64, fate }]);
+            }
+        }
+        tally.end(scenario.name);
+    }
+}
+
+/// After a first failure that the verb goes on from, each of the calls that follow.
+fn fail_every_call_after_a_failure(scenario: Scenario, first: &[Fate]) {
+    let mut tally = Tally::default();
+    let healthy = tally.run(scenario, &[]);
     for at in 0..healthy.targets.len() {
-        for fate in fates.iter().copied().filter(|fate| possible(healthy.targets[at], *fate)) {
-            let run = run(scenario, &[Planned { at: at as u64, fate }]);
-            runs += 1;
-            if !run.violations.is_empty() {
-                failed.push(format!("call {at} {:?} {fate:?}: {:#?}", healthy.targets[at], run.violations));
+        for fate in first.iter().copied().filter(|fate| possible(healthy.targets[at], *fate)) {
+            let first = Planned { at: at as u64, fate };
+            let targets = tally.run(scenario, &[first]).targets;
+            for then in at + 1..targets.len() {
+                // Two of four nodes down is another test's.
+                let second = |fate: &Fate| *fate != Fate::NodeDies && possible(targets[then], *fate);
+                for fate in FATES.into_iter().filter(second) {
+                    tally.run(scenario, &[first, Planned { at: then as u64, fate }]);
+                }
             }
         }
     }
-    println!("{}: {} calls, {runs} runs", scenario.name, healthy.targets.len());
-    assert!(failed.is_empty(), "{}: {} of {runs} runs: {}", scenario.name, failed.len(), failed.join("\n"));
+    tally.end(scenario.name);
 }
 
 #[test]
-fn every_verb_survives_the_failure_of_each_of_its_calls() {
-    for scenario in SCENARIOS {
-        fail_every_call(scenario, &FATES);
+fn a_small_verb_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call(&SMALL_SCENARIOS);
+}
+
+#[test]
+fn a_large_put_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call(&[LARGE_PUT]);
+}
+
+#[test]
+fn a_large_put_of_known_chunks_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call(&[LARGE_DEDUP]);
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_survives_the_failure_of_each_call_that_follows() {
+    let lost = [Fate::FailBefore(ErrorKind::Unknown), Fate::FailAfter(ErrorKind::Unknown)];
+    for scenario in SMALL_SCENARIOS {
+        fail_every_call_after_a_failure(scenario, &lost);
     }
+}
+
+#[test]
+fn a_put_that_lost_a_node_survives_the_failure_of_each_call_that_follows() {
+    fail_every_call_after_a_failure(SMALL_SCENARIOS[2], &[Fate::NodeDies, Fate::FailAfter(ErrorKind::Unavailable)]);
 }

@@ -3,6 +3,11 @@
 use super::rng::Rng;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// Bodies with tags beyond this are made anew each time.
+pub const KEPT_TAGS_MAX: u64 = 100;
 
 /// Bytes of a body that are noise; the rest of each block repeats one byte, so that long bodies cost little to make, to cut
 /// and to store.
@@ -24,9 +29,27 @@ pub struct TestBody {
     pub sha256: [u8; 32],
 }
 
+thread_local! {
+    static KEPT: RefCell<BTreeMap<(u64, usize), TestBody>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 impl TestBody {
-    /// The body of `tag` with `size` bytes.
+    /// The body of `tag` with `size` bytes; one with a tag up to [`KEPT_TAGS_MAX`] is made once.
     pub fn new(tag: u64, size: usize) -> TestBody {
+        if tag > KEPT_TAGS_MAX {
+            return TestBody::make(tag, size);
+        }
+        KEPT.with_borrow_mut(|kept| kept.entry((tag, size)).or_insert_with(|| TestBody::make(tag, size)).clone())
+    }
+
+    /// A block that every body with this `shared` tag begins with, and a tail of its own.
+    pub fn with_known_start(shared: u64, tag: u64, tail_bytes: usize) -> TestBody {
+        let start = TestBody::new(shared, BLOCK_BYTES).data;
+        let tail = TestBody::make(tag, tail_bytes).data;
+        TestBody::of(tag, [start, tail].concat())
+    }
+
+    fn make(tag: u64, size: usize) -> TestBody {
         let mut data = vec![0; size];
         let blocks = data.chunks_mut(BLOCK_BYTES).enumerate();
         for (index, block) in blocks {
@@ -37,6 +60,10 @@ impl TestBody {
             }
             run.fill(rng.next_u64() as u8);
         }
+        TestBody::of(tag, data)
+    }
+
+    fn of(tag: u64, data: Vec<u8>) -> TestBody {
         let sha256 = Sha256::digest(&data).into();
         TestBody { tag, data: data.into(), sha256 }
     }

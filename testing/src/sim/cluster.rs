@@ -11,6 +11,7 @@ use super::link::{NodeLink, url};
 use super::metadata::FaultyMetadata;
 use super::node::SimNode;
 use super::world::World;
+use crate::planted::Bug;
 use coordinator::code::Code;
 use coordinator::metadata::Metadata;
 use coordinator::metadata::memory::MemoryMetadata;
@@ -30,25 +31,18 @@ use uuid::Uuid;
 /// How often a coordinator probes its nodes; contract A14's default.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
-/// Puts a bug between coordinators and the metadata.
-pub type MetadataPlant = fn(Arc<World>, Arc<dyn Metadata>) -> Arc<dyn Metadata>;
-/// Puts a bug between one coordinator and one node.
-pub type NodePlant = fn(Arc<World>, Arc<dyn Node>) -> Arc<dyn Node>;
-
-/// Bugs to be caught; none by default.
+/// What is wrong with the cluster's coordinators; nothing by default.
 #[derive(Clone, Copy)]
 pub struct Plants {
-    /// Between coordinators and the metadata.
-    pub metadata: Option<MetadataPlant>,
-    /// Between coordinators and each node.
-    pub node: Option<NodePlant>,
+    /// A bug to be caught.
+    pub bug: Option<Bug>,
     /// The code that coordinators use; the oracle goes by [`Code::REPLICATION`] all the same.
     pub code: Code,
 }
 
 impl Default for Plants {
     fn default() -> Plants {
-        Plants { metadata: None, node: None, code: Code::REPLICATION }
+        Plants { bug: None, code: Code::REPLICATION }
     }
 }
 
@@ -73,11 +67,7 @@ impl Cluster {
             (1..=nodes).map(|place| SimNode::new(&format!("n{place}"), id, world.clone())).collect();
         let memory = Arc::new(MemoryMetadata::new());
         let oracle = Oracle::new(world.clone(), memory.clone(), nodes.clone(), Code::REPLICATION.write_quorum());
-        let ledger: Arc<dyn Metadata> = Arc::new(Ledger::new(memory, oracle.clone()));
-        let metadata = match plants.metadata {
-            Some(plant) => plant(world.clone(), ledger),
-            None => ledger,
-        };
+        let metadata = Arc::new(Ledger::new(memory, oracle.clone()));
         let incarnations = AtomicU64::new(0);
         Arc::new(Cluster { world, nodes, metadata, oracle, plants, id, born: Instant::now(), incarnations })
     }
@@ -99,13 +89,20 @@ impl Cluster {
 
     /// A coordinator that has not probed its nodes yet and does not watch them: every call it makes is one that is asked of it.
     pub fn quiet_coordinator(&self) -> Coordinator {
+        self.incarnate(self.plants.bug)
+    }
+
+    fn incarnate(&self, bug: Option<Bug>) -> Coordinator {
         let incarnation = self.incarnations.fetch_add(1, Ordering::Relaxed);
         let calls = Calls::new(self.world.clone());
         let clock = SimClock::new(self.born, self.world.seed(), incarnation, 0);
-        let metadata: Arc<dyn Metadata> =
+        let mut metadata: Arc<dyn Metadata> =
             Arc::new(FaultyMetadata::new(self.world.clone(), calls.clone(), self.metadata.clone()));
+        if let Some(bug) = bug {
+            metadata = bug.in_metadata(self.world.clone(), metadata);
+        }
         let registry = Arc::new(Registry::new(metadata.clone(), clock.clone() as Arc<dyn Clock>));
-        let members = (0..self.nodes.len()).map(|place| self.member(place, &calls)).collect();
+        let members = (0..self.nodes.len()).map(|place| self.member(place, &calls, bug)).collect();
         let nodes = Arc::new(Nodes::new(members, self.id, registry, clock.clone()));
         let objects = Objects {
             metadata,
@@ -131,7 +128,15 @@ impl Cluster {
 
     /// A coordinator that goes on probing them. Needs a `LocalSet`: the watch is not `Send`.
     pub fn watching_coordinator(&self, clock_offset_ms: i64) -> Coordinator {
-        let mut coordinator = self.quiet_coordinator();
+        self.watching(self.quiet_coordinator(), clock_offset_ms)
+    }
+
+    /// The same for the collector's process, in which no bug is planted.
+    pub fn collector_process(&self, clock_offset_ms: i64) -> Coordinator {
+        self.watching(self.incarnate(None), clock_offset_ms)
+    }
+
+    fn watching(&self, mut coordinator: Coordinator, clock_offset_ms: i64) -> Coordinator {
         coordinator.clock.jump(clock_offset_ms);
         let nodes = coordinator.objects.nodes.clone();
         let watch = tokio::task::spawn_local(async move {
@@ -142,11 +147,11 @@ impl Cluster {
         coordinator
     }
 
-    fn member(&self, place: usize, calls: &Arc<Calls>) -> (MemberConfig, Arc<dyn Node>) {
+    fn member(&self, place: usize, calls: &Arc<Calls>, bug: Option<Bug>) -> (MemberConfig, Arc<dyn Node>) {
         let link = NodeLink::new(self.world.clone(), calls.clone(), place, self.nodes.clone());
         let mut node: Arc<dyn Node> = Arc::new(link);
-        if let Some(plant) = self.plants.node {
-            node = plant(self.world.clone(), node);
+        if let Some(bug) = bug {
+            node = bug.in_node(self.world.clone(), node);
         }
         let config = MemberConfig { url: url(&self.nodes[place]), id: None, weight_percent: 100 };
         (config, node)

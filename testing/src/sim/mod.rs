@@ -21,6 +21,7 @@ pub mod check;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod collector;
 pub mod ledger;
 pub mod link;
 pub mod metadata;

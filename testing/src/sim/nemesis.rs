@@ -60,19 +60,60 @@ pub const FAULTS: [Fault; 12] = [
 
 /// The most messages that bad links or metadata spoil, in a thousand.
 const RATE_MAX: u64 = 300;
+/// The same, for what is bad for the whole storm.
+const BASE_RATE_MAX: u64 = 80;
 
-/// The coordinators in their places.
-pub type Seats = Arc<Vec<Mutex<Arc<Coordinator>>>>;
+/// The processes in their places: first the coordinators, then the collector, where there is one.
+pub struct Seats {
+    cluster: Arc<Cluster>,
+    seats: Vec<Mutex<Arc<Coordinator>>>,
+    coordinators: usize,
+}
 
-/// Who sits there now.
-pub fn seated(seats: &Seats, seat: usize) -> Arc<Coordinator> {
-    seats[seat].lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Seats {
+    /// Starts one process after the other, `apart` from each other.
+    pub async fn fill(cluster: Arc<Cluster>, coordinators: usize, collects: bool, apart: Duration) -> Arc<Seats> {
+        let mut seats = Seats { cluster, seats: Vec::new(), coordinators };
+        for seat in 0..coordinators + usize::from(collects) {
+            let process = seats.process(seat, 0);
+            seats.seats.push(Mutex::new(process));
+            sleep(apart).await;
+        }
+        Arc::new(seats)
+    }
+
+    /// Who sits there now.
+    pub fn at(&self, seat: usize) -> Arc<Coordinator> {
+        self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many seats are coordinators'.
+    pub fn coordinators(&self) -> usize {
+        self.coordinators
+    }
+
+    /// Who collects now, if anyone does.
+    pub fn collector(&self) -> Option<Arc<Coordinator>> {
+        (self.seats.len() > self.coordinators).then(|| self.at(self.coordinators))
+    }
+
+    fn reseat(&self, seat: usize, clock_offset_ms: i64) {
+        let successor = self.process(seat, clock_offset_ms);
+        *self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner) = successor;
+    }
+
+    fn process(&self, seat: usize, clock_offset_ms: i64) -> Arc<Coordinator> {
+        Arc::new(match seat < self.coordinators {
+            true => self.cluster.watching_coordinator(clock_offset_ms),
+            false => self.cluster.collector_process(clock_offset_ms),
+        })
+    }
 }
 
 /// The one who breaks things.
 pub struct Nemesis {
     cluster: Arc<Cluster>,
-    seats: Seats,
+    seats: Arc<Seats>,
     rng: Rng,
     faults: Vec<Fault>,
     disk_lost: bool,
@@ -81,7 +122,7 @@ pub struct Nemesis {
 
 impl Nemesis {
     /// One that knows `faults`.
-    pub fn new(cluster: Arc<Cluster>, seats: Seats, mut faults: Vec<Fault>) -> Nemesis {
+    pub fn new(cluster: Arc<Cluster>, seats: Arc<Seats>, mut faults: Vec<Fault>) -> Nemesis {
         let rng = Rng::new(cluster.world().seed(), 3);
         // One permanent loss at a time is tolerated, not two.
         if faults.contains(&Fault::DiskLoss) {
@@ -120,16 +161,11 @@ impl Nemesis {
             node.set_full(false);
             node.set_slow(Duration::ZERO);
         }
-        for seat in 0..self.seats.len() {
-            if seated(&self.seats, seat).calls.is_dead() {
-                self.seat_successor(seat, 0);
+        for seat in 0..self.seats.seats.len() {
+            if self.seats.at(seat).calls.is_dead() {
+                self.seats.reseat(seat, 0);
             }
         }
-    }
-
-    fn seat_successor(&self, seat: usize, clock_offset_ms: i64) {
-        let successor = Arc::new(self.cluster.watching_coordinator(clock_offset_ms));
-        *self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner) = successor;
     }
 
     async fn strike(&mut self, fault: Fault) -> bool {
@@ -138,7 +174,11 @@ impl Nemesis {
             Fault::NodeStop => self.stop_node().await,
             Fault::NodeSlow => {
                 let slow_ms = self.rng.between(20, 2_500);
-                self.with_node(|node| node.set_slow(Duration::from_millis(slow_ms)), |node| node.set_slow(Duration::ZERO)).await
+                self.with_node(
+                    |node| node.set_slow(Duration::from_millis(slow_ms)),
+                    |node| node.set_slow(Duration::ZERO),
+                )
+                .await
             }
             Fault::NodeFull => self.with_node(|node| node.set_full(true), |node| node.set_full(false)).await,
             Fault::PowerCut => self.cut_power().await,
@@ -165,12 +205,12 @@ impl Nemesis {
     }
 
     fn seat(&mut self) -> usize {
-        self.rng.below(self.seats.len() as u64) as usize
+        self.rng.below(self.seats.seats.len() as u64) as usize
     }
 
     fn coordinator(&mut self) -> Arc<Coordinator> {
         let seat = self.seat();
-        seated(&self.seats, seat)
+        self.seats.at(seat)
     }
 
     /// Mostly short, now and then long enough for breakers and probes to notice.
@@ -238,36 +278,45 @@ impl Nemesis {
 
     async fn crash_coordinator(&mut self) -> bool {
         let seat = self.seat();
-        seated(&self.seats, seat).crash();
+        self.seats.at(seat).crash();
         let gone_ms = self.rng.between(1, 300);
         sleep(Duration::from_millis(gone_ms)).await;
         let offset_ms = if self.faults.contains(&Fault::ClockJump) { self.rng.below(4_000) as i64 - 2_000 } else { 0 };
-        self.seat_successor(seat, offset_ms);
+        self.seats.reseat(seat, offset_ms);
         true
     }
 
+    /// What is bad for the whole storm, where the seed wants it.
+    pub fn set_the_scene(&mut self) {
+        let rates = self.spoilt(Rates::default(), &self.faults.clone(), BASE_RATE_MAX);
+        self.cluster.world().set_rates(rates);
+    }
+
     async fn spoil(&mut self, fault: Fault) -> bool {
-        let rate = |rng: &mut Rng| if rng.chance(500) { rng.below(RATE_MAX) } else { 0 };
         let before = self.cluster.world().rates();
-        let mut rates = before;
-        match fault {
-            Fault::BadMetadata => {
-                rates.commit_refused = rate(&mut self.rng);
-                rates.commit_reply_lost = rate(&mut self.rng);
-                rates.commit_lands_late = rate(&mut self.rng);
-                rates.metadata_read_fails = rate(&mut self.rng) / 2;
-            }
-            _ => {
-                rates.node_request_lost = rate(&mut self.rng);
-                rates.node_reply_lost = rate(&mut self.rng);
-                rates.node_request_twice = rate(&mut self.rng);
-                rates.fsync_fails = rate(&mut self.rng);
-                rates.late = rate(&mut self.rng);
-            }
-        }
+        let rates = self.spoilt(before, &[fault], RATE_MAX);
         self.cluster.world().set_rates(rates);
         self.last().await;
         self.cluster.world().set_rates(before);
         true
+    }
+
+    fn spoilt(&mut self, mut rates: Rates, faults: &[Fault], max: u64) -> Rates {
+        let rng = &mut self.rng;
+        let mut rate = || if rng.chance(500) { rng.below(max) } else { 0 };
+        if faults.contains(&Fault::BadMetadata) {
+            rates.commit_refused = rate();
+            rates.commit_reply_lost = rate();
+            rates.commit_lands_late = rate();
+            rates.metadata_read_fails = rate() / 2;
+        }
+        if faults.contains(&Fault::BadLinks) {
+            rates.node_request_lost = rate();
+            rates.node_reply_lost = rate();
+            rates.node_request_twice = rate();
+            rates.fsync_fails = rate();
+            rates.late = rate();
+        }
+        rates
     }
 }

@@ -4,12 +4,13 @@ use super::body::{BLOCK_BYTES, ONE_CHUNK_BYTES, TestBody};
 use super::check::{Census, Counts, Ended, Got};
 use super::client::{Client, Sending};
 use super::cluster::{Cluster, Plants};
-use super::nemesis::{FAULTS, Fault, Nemesis, Seats, seated};
+use super::collector::Collector;
+use super::nemesis::{FAULTS, Fault, Nemesis, Seats};
 use super::panics;
 use super::rng::Rng;
 use coordinator::object::{Condition, DeleteMode, VersionSelector};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::LocalSet;
@@ -21,6 +22,10 @@ const STORM_PATIENCE: Duration = Duration::from_secs(86_400);
 const CALM: Duration = Duration::from_secs(90);
 /// A coordinator has probed its nodes by then.
 const START_TIME: Duration = Duration::from_millis(40);
+/// How many of the intents that a collector meets it expires, in a thousand: most uploads come through.
+const EXPIRED_PER_MILLE: u64 = 200;
+/// Rounds after which a collector has nothing left to do.
+const LAST_ROUNDS: usize = 3;
 /// Bodies that are put again and again, so that chunks are shared.
 const SHARED_BODIES: u64 = 5;
 /// Tags of bodies that are put once begin here.
@@ -78,14 +83,17 @@ async fn run(seed: u64, weather: Weather) -> Report {
     let faults: Vec<Fault> =
         if weather.calm { Vec::new() } else { FAULTS.into_iter().filter(|_| rng.chance(400)).collect() };
     cluster.world().tell(|| format!("storm {seed}: {nodes} nodes, {faults:?}"));
-    let seats = seat_coordinators(&cluster, rng.between(1, 2)).await;
+    let work = Work::draw(&mut rng);
+    let seats = Seats::fill(cluster.clone(), work.coordinators, work.collects, START_TIME).await;
     let mut nemesis = Nemesis::new(cluster.clone(), seats.clone(), faults);
-    let play = play(&cluster, &seats, &mut rng);
+    nemesis.set_the_scene();
+    let play = play(&cluster, &seats, work);
     let played = async {
         tokio::select! {
             biased;
             () = play => {}
             () = nemesis.rage() => {}
+            () = collect(&cluster, &seats) => {}
         }
     };
     if timeout(STORM_PATIENCE, played).await.is_err() {
@@ -104,28 +112,66 @@ async fn run(seed: u64, weather: Weather) -> Report {
     }
 }
 
-async fn seat_coordinators(cluster: &Arc<Cluster>, coordinators: u64) -> Seats {
-    let mut seats = Vec::new();
-    for _ in 0..coordinators {
-        seats.push(Mutex::new(Arc::new(cluster.watching_coordinator(0))));
-        sleep(START_TIME).await;
+/// Collects, as long as the storm lasts.
+async fn collect(cluster: &Arc<Cluster>, seats: &Seats) {
+    let mut rng = Rng::new(cluster.world().seed(), 4);
+    loop {
+        let rest_ms = rng.between(1, 300);
+        sleep(Duration::from_millis(rest_ms)).await;
+        let Some(process) = seats.collector() else { return std::future::pending().await };
+        let collector = Collector::new(cluster.world().clone(), process.clone());
+        tokio::select! {
+            biased;
+            // The next round goes on from what this one left.
+            round = collector.round(EXPIRED_PER_MILLE) => drop(round),
+            () = process.calls.died() => {}
+        }
     }
-    Arc::new(seats)
 }
 
-async fn play(cluster: &Arc<Cluster>, seats: &Seats, rng: &mut Rng) {
-    let clients = rng.between(2, 4);
-    let keys = rng.between(1, 4);
-    let players = (0..clients).map(|client| {
+/// What clients do; each seed draws its own.
+#[derive(Clone, Copy, Debug)]
+struct Work {
+    coordinators: usize,
+    collects: bool,
+    clients: u64,
+    turns: u64,
+    keys: u64,
+    purges_percent: u64,
+    shared_per_mille: u64,
+    large_percent: u64,
+    mixed_percent: u64,
+}
+
+impl Work {
+    fn draw(rng: &mut Rng) -> Work {
+        let large_percent = *rng.pick(&[0, 1, 2, 30]);
+        let turns = rng.between(6, 24);
+        Work {
+            coordinators: rng.between(1, 2) as usize,
+            collects: rng.chance(500),
+            clients: rng.between(2, 4),
+            // Long bodies cost much to hash.
+            turns: if large_percent > 10 { turns / 2 } else { turns },
+            keys: rng.between(1, 4),
+            purges_percent: *rng.pick(&[1, 5, 30]),
+            shared_per_mille: *rng.pick(&[100, 350, 800]),
+            large_percent,
+            mixed_percent: *rng.pick(&[0, 10, 60]),
+        }
+    }
+}
+
+async fn play(cluster: &Arc<Cluster>, seats: &Arc<Seats>, work: Work) {
+    let players = (0..work.clients).map(|client| {
         let player = Player {
             cluster: cluster.clone(),
             seats: seats.clone(),
+            work,
             rng: Rng::new(cluster.world().seed(), 100 + client),
-            keys,
             next_tag: FRESH_TAG * (client + 1),
         };
-        let turns = rng.between(6, 24);
-        Handle::current().spawn(player.play(turns))
+        Handle::current().spawn(player.play())
     });
     for player in players.collect::<Vec<_>>() {
         if player.await.is_err() {
@@ -137,19 +183,19 @@ async fn play(cluster: &Arc<Cluster>, seats: &Seats, rng: &mut Rng) {
 /// One client's part.
 struct Player {
     cluster: Arc<Cluster>,
-    seats: Seats,
+    seats: Arc<Seats>,
+    work: Work,
     rng: Rng,
-    keys: u64,
     next_tag: u64,
 }
 
 impl Player {
-    async fn play(mut self, turns: u64) {
-        for _ in 0..turns {
+    async fn play(mut self) {
+        for _ in 0..self.work.turns {
             let think_ms = self.rng.below(250);
             sleep(Duration::from_millis(think_ms)).await;
-            let seat = self.rng.below(self.seats.len() as u64) as usize;
-            let coordinator = seated(&self.seats, seat);
+            let seat = self.rng.below(self.seats.coordinators() as u64) as usize;
+            let coordinator = self.seats.at(seat);
             if coordinator.calls.is_dead() {
                 continue;
             }
@@ -159,12 +205,14 @@ impl Player {
     }
 
     async fn turn(&mut self, client: &Client) {
-        let key = format!("k{}", self.rng.below(self.keys));
+        let key = format!("k{}", self.rng.below(self.work.keys));
+        if self.rng.below(100) < self.work.purges_percent {
+            return drop(client.delete(&key, DeleteMode::Purge).await);
+        }
         match self.rng.below(100) {
-            0..50 => self.put(client, &key).await,
-            50..60 => drop(client.delete(&key, DeleteMode::Mark).await),
-            60..63 => drop(client.delete(&key, DeleteMode::Purge).await),
-            63..83 => drop(client.get(&key, VersionSelector::Latest).await),
+            0..52 => self.put(client, &key).await,
+            52..62 => drop(client.delete(&key, DeleteMode::Mark).await),
+            62..83 => drop(client.get(&key, VersionSelector::Latest).await),
             83..93 => {
                 let number = self.rng.between(1, 8);
                 drop(client.get(&key, VersionSelector::Number(number)).await);
@@ -192,21 +240,27 @@ impl Player {
         drop(client.put(key, &body, condition, sending).await);
     }
 
-    /// Mostly small, a third of them put before; now and then more than one batch.
+    /// Mostly small, some of them put before, in whole or in part; now and then more than one batch.
     fn body(&mut self) -> TestBody {
-        if self.rng.chance(350) {
+        if self.rng.chance(self.work.shared_per_mille) {
             let shared = self.rng.below(SHARED_BODIES);
-            return TestBody::new(shared, 100 + 1_000 * shared as usize);
+            if self.rng.below(100) < self.work.mixed_percent {
+                self.next_tag += 1;
+                return TestBody::with_known_start(shared, self.next_tag, 300);
+            }
+            let large = self.rng.below(100) < self.work.large_percent;
+            let bytes = if large { 4 * BLOCK_BYTES } else { 100 + 1_000 * shared as usize };
+            return TestBody::new(shared, bytes);
         }
         self.next_tag += 1;
-        let size = match self.rng.below(100) {
+        let small = match self.rng.below(100) {
             0..5 => 0,
             5..10 => 1,
             10..16 => ONE_CHUNK_BYTES - 1 + self.rng.below(3) as usize,
-            16..19 => 5 * BLOCK_BYTES + self.rng.below(2_000) as usize,
             _ => 8 + self.rng.below(300) as usize,
         };
-        TestBody::new(self.next_tag, size)
+        let large = self.rng.below(100) < self.work.large_percent;
+        TestBody::new(self.next_tag, if large { 4 * BLOCK_BYTES + small } else { small })
     }
 }
 
@@ -215,29 +269,47 @@ async fn reckon(cluster: &Arc<Cluster>, seats: &Seats) -> Census {
     sleep(CALM).await;
     let fresh = Arc::new(cluster.coordinator().await);
     let oracle = cluster.oracle();
-    for coordinator in [fresh, seated(seats, 0)] {
+    for (coordinator, last) in [(fresh, u64::MAX), (seats.at(0), 1)] {
         let client = Client::new(oracle.clone(), coordinator);
-        if let Ended::Answered(Ok(_)) = client.list().await {
-            read_everything(cluster, &client).await;
-        } else {
+        if !matches!(client.list().await, Ended::Answered(Ok(_))) {
             oracle.violated("law 1: the listing cannot be read after the storm");
         }
+        read_everything(cluster, &client, last).await;
         let body = TestBody::new(u64::MAX, 20);
         if !matches!(client.put("after", &body, Condition::None, Sending::Whole).await, Ended::Answered(Ok(_))) {
             oracle.violated("nothing can be written after the storm");
         }
     }
     sleep(CALM).await;
-    oracle.census()
+    if seats.collector().is_some() {
+        let process = Arc::new(cluster.collector_process(0));
+        sleep(START_TIME).await;
+        let collector = Collector::new(cluster.world().clone(), process);
+        for _ in 0..LAST_ROUNDS {
+            if let Err(error) = collector.round(1_000).await {
+                oracle.violated(format!("the collector cannot work after the storm: {error}"));
+            }
+        }
+    }
+    let census = oracle.census();
+    if seats.collector().is_some() {
+        oracle.nothing_leaked(&census);
+    }
+    census
 }
 
-async fn read_everything(cluster: &Arc<Cluster>, client: &Client) {
+/// Reads every key, and its versions up to number `last`.
+async fn read_everything(cluster: &Arc<Cluster>, client: &Client, last: u64) {
     let oracle = cluster.oracle();
-    for (key, number) in oracle.readable() {
-        let ended = client.get(&key, VersionSelector::Number(number)).await;
+    let readable = oracle.readable();
+    let keys: BTreeSet<&String> = readable.iter().map(|(key, _)| key).collect();
+    for key in keys {
+        drop(client.get(key, VersionSelector::Latest).await);
+    }
+    for (key, number) in readable.iter().filter(|(_, number)| *number <= last) {
+        let ended = client.get(key, VersionSelector::Number(*number)).await;
         if !matches!(ended, Ended::Answered(Ok(Got::Version(..)))) {
             oracle.violated(format!("law 1: number {number} of {key} cannot be read after the storm: {ended:?}"));
         }
-        drop(client.get(&key, VersionSelector::Latest).await);
     }
 }

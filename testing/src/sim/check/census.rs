@@ -3,7 +3,9 @@
 use super::Oracle;
 use crate::sim::node::Held;
 use coordinator::metadata::keys;
-use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record};
+use coordinator::metadata::records::{
+    ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionId, VersionRecord,
+};
 use coordinator::object::FILES_BUCKET;
 use protocol::{ChunkId, ShardId};
 use std::collections::BTreeSet;
@@ -17,8 +19,14 @@ pub struct Census {
     pub chunks: usize,
     /// Chunks short of shards, each with its repair record.
     pub short: usize,
-    /// Shards that no record names: scrub's work.
+    /// Shards of chunks that have no record: scrub's work.
     pub orphans: usize,
+    /// Shards that their chunk's record does not name: a call that failed as a whole had stored them.
+    pub unnamed: usize,
+    /// Live chunks that no version needs: the collector's work.
+    pub unreferenced: usize,
+    /// References by versions that are gone: the same.
+    pub ownerless: usize,
     /// Uploads that never ended: the work of whoever expires intents.
     pub intents: usize,
 }
@@ -38,10 +46,47 @@ impl Oracle {
             }
         }
         for node in self.view.nodes() {
-            let held = node.inventory();
-            census.orphans += held.iter().filter(|shard| !named.contains(&(node.id().clone(), **shard))).count();
+            for shard in node.inventory() {
+                let is_named = named.contains(&(node.id().clone(), shard));
+                match self.view.chunk(shard.chunk) {
+                    _ if is_named => {}
+                    Some(record) if !record.shards.is_empty() => census.unnamed += 1,
+                    Some(_) | None => census.orphans += 1,
+                }
+            }
         }
+        self.count_references(&mut census);
         census
+    }
+
+    /// I4: after the collector had its time, nothing is left that nobody needs.
+    pub fn nothing_leaked(&self, census: &Census) {
+        let leaks = [census.intents, census.orphans, census.unreferenced, census.ownerless];
+        if leaks.iter().any(|leak| *leak > 0) {
+            self.violated(format!("law 4: something leaked: {census:?}"));
+        }
+    }
+
+    fn count_references(&self, census: &mut Census) {
+        let mut owners: BTreeSet<VersionId> = BTreeSet::new();
+        for (_, entry) in self.view.scan(&keys::every_version()) {
+            owners.insert(VersionRecord::decode(&entry.value).expect("the product wrote it").id);
+        }
+        let mut needed = BTreeSet::new();
+        for (key, _) in self.view.scan(&keys::every_reference()) {
+            let (chunk, version) = keys::parse_reference(&key).expect("a key of that range");
+            needed.insert(chunk);
+            if self.view.chunk(chunk).is_none() {
+                self.violated(format!("law 5: chunk {chunk} is referenced and has no record"));
+            }
+            let pending = self.view.get(&keys::intent(version)).is_some();
+            census.ownerless += usize::from(!pending && !owners.contains(&version));
+        }
+        for (key, entry) in self.view.scan(&keys::chunks()) {
+            let chunk = keys::parse_chunk(&key).expect("a key of that range");
+            let live = ChunkRecord::decode(&entry.value).expect("the product wrote it").state == ChunkState::Live;
+            census.unreferenced += usize::from(live && !needed.contains(&chunk));
+        }
     }
 
     fn count_versions(&self, census: &mut Census) {
@@ -59,7 +104,10 @@ impl Oracle {
                 for entry in self.view.entries(&version).unwrap_or_default() {
                     let live = self.view.chunk(entry.chunk).is_some_and(|record| record.state == ChunkState::Live);
                     if !live {
-                        self.violated(format!("law 5: number {number} of {name} needs chunk {}, condemned", entry.chunk));
+                        self.violated(format!(
+                            "law 5: number {number} of {name} needs chunk {}, condemned",
+                            entry.chunk
+                        ));
                     }
                 }
                 census.versions += 1;

@@ -13,6 +13,9 @@ impl Oracle {
     pub fn committed(&self, batch: &Batch) {
         let chunks = keys::chunks();
         let objects = keys::objects(FILES_BUCKET, "");
+        for key in batch.deletes.iter().filter(|key| (&chunks.from..&chunks.to).contains(key)) {
+            self.chunk_collected(keys::parse_chunk(key).expect("a key of that range"));
+        }
         for (key, value) in &batch.puts {
             if (&chunks.from..&chunks.to).contains(&key) {
                 let chunk = keys::parse_chunk(key).expect("a key of that range");
@@ -48,6 +51,14 @@ impl Oracle {
             if !durable {
                 self.violated(format!("law 1: chunk {chunk} is named on {}, where it is {held:?}", place.node));
             }
+        }
+    }
+
+    /// Law 5: nothing that is referred to is collected, whatever races with what.
+    fn chunk_collected(&self, chunk: ChunkId) {
+        for (key, _) in self.view.scan(&keys::references(chunk)) {
+            let (_, version) = keys::parse_reference(&key).expect("a key of that range");
+            self.violated(format!("law 5: chunk {chunk} was collected while version {version} refers to it"));
         }
     }
 
@@ -138,9 +149,7 @@ impl State {
         let holds = match condition {
             Condition::None => true,
             Condition::Absent => before.live.is_none(),
-            Condition::Matches(wanted) => {
-                current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&digest))
-            }
+            Condition::Matches(wanted) => current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&digest)),
         };
         (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
     }
