@@ -26,8 +26,6 @@ const START_TIME: Duration = Duration::from_millis(40);
 const EXPIRED_PER_MILLE: u64 = 200;
 /// Rounds after which a collector has nothing left to do.
 const LAST_ROUNDS: usize = 3;
-/// Bodies that are put again and again, so that chunks are shared.
-const SHARED_BODIES: u64 = 5;
 /// Tags of bodies that are put once begin here.
 const FRESH_TAG: u64 = 1 << 32;
 
@@ -136,29 +134,60 @@ struct Work {
     collects: bool,
     clients: u64,
     turns: u64,
+    think_ms_max: u64,
     keys: u64,
+    /// Bodies that are put again and again, so that chunks are shared.
+    bodies: u64,
     purges_percent: u64,
     shared_per_mille: u64,
-    large_percent: u64,
+    /// Of the shared ones, those that have a tail of their own.
     mixed_percent: u64,
+    large_percent: u64,
 }
 
 impl Work {
+    /// Some of everything, or, one time in five each, what races with the collector.
     fn draw(rng: &mut Rng) -> Work {
-        let large_percent = *rng.pick(&[0, 1, 2, 30]);
-        let turns = rng.between(6, 24);
-        Work {
+        let any = Work {
             coordinators: rng.between(1, 2) as usize,
             collects: rng.chance(500),
             clients: rng.between(2, 4),
-            // Long bodies cost much to hash.
-            turns: if large_percent > 10 { turns / 2 } else { turns },
+            turns: rng.between(6, 24),
+            think_ms_max: 250,
             keys: rng.between(1, 4),
-            purges_percent: *rng.pick(&[1, 5, 30]),
+            bodies: 5,
+            purges_percent: *rng.pick(&[1, 3, 10]),
             shared_per_mille: *rng.pick(&[100, 350, 800]),
-            large_percent,
-            mixed_percent: *rng.pick(&[0, 10, 60]),
+            mixed_percent: *rng.pick(&[0, 10]),
+            large_percent: *rng.pick(&[0, 1, 2]),
+        };
+        match rng.below(5) {
+            0 => Work::reuse_of_what_goes(any),
+            1 => Work::uploads_that_expire(any),
+            _ => any,
         }
+    }
+
+    /// Few bodies and many purges: chunks lose their last reference while someone is about to take a new one.
+    fn reuse_of_what_goes(any: Work) -> Work {
+        Work {
+            collects: true,
+            clients: 4,
+            turns: 20,
+            think_ms_max: 60,
+            keys: 2,
+            bodies: 2,
+            purges_percent: 40,
+            shared_per_mille: 900,
+            mixed_percent: 30,
+            large_percent: 0,
+            ..any
+        }
+    }
+
+    /// Puts of several batches, whose intents are taken away.
+    fn uploads_that_expire(any: Work) -> Work {
+        Work { collects: true, turns: any.turns / 2, large_percent: 40, shared_per_mille: 100, ..any }
     }
 }
 
@@ -192,7 +221,7 @@ struct Player {
 impl Player {
     async fn play(mut self) {
         for _ in 0..self.work.turns {
-            let think_ms = self.rng.below(250);
+            let think_ms = self.rng.below(self.work.think_ms_max);
             sleep(Duration::from_millis(think_ms)).await;
             let seat = self.rng.below(self.seats.coordinators() as u64) as usize;
             let coordinator = self.seats.at(seat);
@@ -243,7 +272,7 @@ impl Player {
     /// Mostly small, some of them put before, in whole or in part; now and then more than one batch.
     fn body(&mut self) -> TestBody {
         if self.rng.chance(self.work.shared_per_mille) {
-            let shared = self.rng.below(SHARED_BODIES);
+            let shared = self.rng.below(self.work.bodies);
             if self.rng.below(100) < self.work.mixed_percent {
                 self.next_tag += 1;
                 return TestBody::with_known_start(shared, self.next_tag, 300);
