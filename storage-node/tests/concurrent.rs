@@ -74,8 +74,9 @@ fn everything_at_once_loses_nothing() {
                     })
                 })
                 .collect();
-            writers.into_iter().for_each(|writer| writer.join().unwrap());
+            let ends: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
             done.store(true, Ordering::Relaxed);
+            ends.into_iter().for_each(|end| end.unwrap());
         });
         committer.stop();
         drop(committer);

@@ -242,3 +242,20 @@ fn compaction_gives_room_back_and_keeps_what_lives_and_what_is_dead() {
     segments::durable::remove_dir_all(dir.path().join("index")).unwrap();
     check(&open(dir.path()));
 }
+
+#[test]
+fn segments_of_tombstones_and_dead_shards_are_given_back_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..200 {
+        store.put(vec![shard(n, 2000, 0)]);
+        store.delete(vec![id(n)]);
+    }
+    compact(&store);
+    store.check_disk();
+    let used = store.health().used_bytes;
+    assert!(used < 2 * SEGMENT_BYTES, "{used} bytes for 200 tombstones");
+    for n in 0..200 {
+        assert_eq!(store.put(vec![shard(n, 2000, 0)]), [Err(ErrorKind::Conflict)], "{n} came back");
+    }
+}
