@@ -21,6 +21,9 @@ pub const HEADER_CRC: &str = "x-holdfast-crc32";
 pub const HEADER_SECRET: &str = "x-holdfast-secret";
 /// The cluster id, so that a misconfigured peer is told so rather than obeyed.
 pub const HEADER_CLUSTER: &str = "x-holdfast-cluster";
+/// The disk that the caller knows this node by, if it knows one: a node with another disk denies the call, so that an emptied or
+/// swapped disk is not used even between two health checks.
+pub const HEADER_DISK: &str = "x-holdfast-disk";
 /// The id of the client request that this call serves (several, comma-separated, where calls were joined).
 pub const HEADER_REQUEST: &str = "x-request-id";
 /// The kind of an error reply, one of [`crate::ErrorKind::as_str`]; the body is JSON `{"error": …}`.

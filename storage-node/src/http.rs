@@ -56,6 +56,7 @@ pub struct Service {
     peers: Peers,
     cluster: ClusterFile,
     cluster_text: String,
+    disk_text: String,
     server_id: Arc<str>,
     metrics: Metrics,
     gate: Arc<Gate>,
@@ -85,6 +86,7 @@ impl Service {
         Ok(Service {
             peers: Peers::new(&cluster)?,
             cluster_text: cluster.cluster.to_string(),
+            disk_text: store.health().disk.to_string(),
             server_id: store.health().node.as_str().into(),
             gate: Arc::new(Gate::new(in_flight_bytes)),
             store,

@@ -51,7 +51,7 @@ pub(super) async fn watch(
 const HEADER_REQUEST: actix_web::http::header::HeaderName =
     actix_web::http::header::HeaderName::from_static(routes::HEADER_REQUEST);
 
-/// `Denied` unless the caller knows the secret and means this cluster.
+/// `Denied` unless the caller knows the secret and means this cluster, and this disk if it names one.
 fn admit(service: &Service, request: &ServiceRequest) -> Result<(), Error> {
     if OPEN.contains(&request.path()) {
         return Ok(());
@@ -62,6 +62,10 @@ fn admit(service: &Service, request: &ServiceRequest) -> Result<(), Error> {
     }
     if header(routes::HEADER_CLUSTER) != service.cluster_text.as_bytes() {
         return Err(Error::denied(format!("this node belongs to cluster {}", service.cluster_text)));
+    }
+    let disk = header(routes::HEADER_DISK);
+    if !disk.is_empty() && disk != service.disk_text.as_bytes() {
+        return Err(Error::denied(format!("this node has disk {} now, not the one called for", service.disk_text)));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! - Bytes carry their CRC32 both ways, and bytes that do not match it are `Corrupt`, never an answer (law 6).
 //! - A body is shared `Bytes`: it is never copied for a replica, and a second attempt sends all of it again.
 //! - Small puts to a node are joined, so that many cost one round trip and one fsync; a lone one never waits for others.
+//! - Calls name the disk that the node showed last; a node that has another one by now denies them (I21).
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
 mod joining;
@@ -146,7 +147,9 @@ impl Node for HttpNode {
     async fn health(&self) -> Result<NodeHealth> {
         let mut call = Call::new(Verb::Get, routes::HEALTH.to_owned());
         call.open_to_all = true;
-        self.json(call).await
+        let health: NodeHealth = self.json(call).await?;
+        self.wire.note_disk(health.disk);
+        Ok(health)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::nodes::{Refused, request_id};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use protocol::{
-    ByteRange, ClusterFile, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
+    ByteRange, ClusterFile, DiskId, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
     decode_outcomes, encode_frame_header, routes,
 };
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RANGE};
@@ -17,7 +17,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::take;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -39,6 +39,7 @@ const ERROR_BYTES_MAX: u64 = 4 << 10;
 
 const SECRET: HeaderName = HeaderName::from_static(routes::HEADER_SECRET);
 const CLUSTER: HeaderName = HeaderName::from_static(routes::HEADER_CLUSTER);
+const DISK: HeaderName = HeaderName::from_static(routes::HEADER_DISK);
 const CRC: HeaderName = HeaderName::from_static(routes::HEADER_CRC);
 const REQUEST: HeaderName = HeaderName::from_static(routes::HEADER_REQUEST);
 
@@ -141,6 +142,8 @@ pub(super) struct Wire {
     name: Arc<str>,
     pool: Pool,
     runtime: Handle,
+    /// The disk that the node named last. Calls carry it: a node that was started on another one meanwhile denies them.
+    disk: RwLock<Option<HeaderValue>>,
 }
 
 impl fmt::Display for Wire {
@@ -156,7 +159,16 @@ impl Wire {
             return Err(Error::invalid(format!("node URL {url:?} must read like http://host:port")));
         }
         let name = format!("node {}", base.as_str().trim_end_matches('/'));
-        Ok(Wire { base, name: name.into(), pool, runtime })
+        Ok(Wire { base, name: name.into(), pool, runtime, disk: RwLock::default() })
+    }
+
+    /// Takes note of the disk that the node says it has.
+    pub(super) fn note_disk(&self, disk: DiskId) {
+        let value = HeaderValue::from_str(&disk.to_string()).expect("a uuid is a header value");
+        let mut known = self.disk.write().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(&value) {
+            *known = Some(value);
+        }
     }
 
     /// Stores shards in one request. An `Err` says nothing of any of them.
@@ -252,6 +264,9 @@ impl Wire {
         headers.insert(CLUSTER, self.pool.cluster.clone());
         if !call.open_to_all {
             headers.insert(SECRET, self.pool.secret.clone());
+            if let Some(disk) = &*self.disk.read().unwrap_or_else(PoisonError::into_inner) {
+                headers.insert(DISK, disk.clone());
+            }
         }
         if let Some(value) = call.requests.as_deref().and_then(|ids| HeaderValue::from_str(ids).ok()) {
             headers.insert(REQUEST, value);
