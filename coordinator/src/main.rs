@@ -58,7 +58,10 @@ fn make_cluster(config: &Config) -> Result<()> {
 }
 
 fn run(config: Config) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    // Hashing and compressing take a core each; more threads would only keep more memory each.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(cores).build().context("no runtime")?;
     runtime.block_on(serve(config))
 }
 

@@ -71,7 +71,7 @@ pub struct PutDone {
     pub receipt: Receipt,
 }
 
-/// What a put has gathered when its stream ends.
+/// What a put has gathered when its stream ends; the last batch is not in these sums, since it may change until it is published.
 pub(super) struct Draft {
     pub(super) id: VersionId,
     /// Whether an intent names this version: not on the fast path of a single batch.
@@ -109,8 +109,8 @@ impl Objects {
             let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
             if attempt > 0 {
                 for sent in &*unsure {
-                    if self.has_landed(&target.name, &sent.version).await? {
-                        return Ok(done(&sent.version, draft.receipt));
+                    if self.has_landed(&target.name, &sent.done).await? {
+                        return Ok(sent.done.clone());
                     }
                 }
                 // Revisions are never reused: what has not landed and expects another one never will.
@@ -122,10 +122,10 @@ impl Objects {
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
                     last.log_shortfall();
-                    return Ok(done(&plan.version, draft.receipt));
+                    return Ok(plan.done);
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) if error.kind == ErrorKind::Unknown => unsure.push(Sent { version: plan.version, expect }),
+                Err(error) if error.kind == ErrorKind::Unknown => unsure.push(Sent { done: plan.done, expect }),
                 Err(error) => return Err(error),
             }
         }
@@ -151,12 +151,12 @@ impl Objects {
         Ok(Some((ObjectRecord::decode(&entry.value)?, entry)))
     }
 
-    async fn has_landed(&self, name: &ObjectName, version: &VersionRecord) -> Result<bool> {
-        let key = keys::version(name.bucket().as_str(), name.key(), version.number);
+    async fn has_landed(&self, name: &ObjectName, sent: &PutDone) -> Result<bool> {
+        let key = keys::version(name.bucket().as_str(), name.key(), sent.number);
         let Some(entry) = self.metadata.get(&key).await? else {
             return Ok(false);
         };
-        Ok(VersionRecord::decode(&entry.value)?.id == version.id)
+        Ok(VersionRecord::decode(&entry.value)?.id == sent.version)
     }
 
     /// A put that slept longer than its intent lived must not publish (faults row 9).
@@ -180,7 +180,9 @@ impl Objects {
         let now_ms = self.clock.now_ms();
         let predecessor = record.as_ref().filter(|record| record.state == ObjectState::Live);
         let shared_bytes = match predecessor {
-            Some(record) if draft.reuses_any => self.shared_bytes(draft, last, record.current).await?,
+            Some(record) if draft.reuses_any || last.reuses_any() => {
+                self.shared_bytes(draft, last, record.current).await?
+            }
             _ => 0,
         };
         let number = record.as_ref().map_or(0, |record| record.last_number) + 1;
@@ -211,7 +213,8 @@ impl Objects {
         }
         commit.put(keys::version(bucket, key, number), version.encode());
         commit.put(keys::object(bucket, key), object.encode());
-        Ok(Plan { commit, version })
+        let receipt = last.receipt().map_or(draft.receipt, |receipt| draft.receipt.weakest(receipt));
+        Ok(Plan { commit, done: done(&version, receipt) })
     }
 
     /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
@@ -243,12 +246,13 @@ impl Objects {
 
 struct Plan {
     commit: Batch,
-    version: VersionRecord,
+    /// The answer, once the commit has happened.
+    done: PutDone,
 }
 
 /// A publish whose answer was lost.
 struct Sent {
-    version: VersionRecord,
+    done: PutDone,
     /// What it expects of the object's record; as long as that holds it may still happen.
     expect: Expect,
 }
@@ -278,7 +282,7 @@ fn version_record(
         chunks,
         chunk_count: draft.chunks,
         shared_bytes,
-        stored_bytes: draft.stored_bytes,
+        stored_bytes: draft.stored_bytes + last.fresh_stored_bytes(),
     }
 }
 

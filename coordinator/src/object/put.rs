@@ -27,10 +27,10 @@ use tokio::task::JoinHandle;
 
 /// Bytes taken from the client at a time.
 const STAGE_BYTES: usize = 256 << 10;
-/// The smallest allowance with which a put makes progress, in bytes.
-const ALLOWANCE_BYTES_MIN: usize = 2 << 20;
+/// The smallest allowance with which a put makes progress, in bytes: three batches of one chunk of the first size class.
+const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
-const ALLOWANCE_BYTES_MAX: usize = 12 << 20;
+const ALLOWANCE_BYTES_MAX: usize = 8 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next one fills.
@@ -272,7 +272,6 @@ impl<'a> Upload<'a> {
             self.join_oldest().await?;
         }
         let small = single_small_chunk(&stored, digest);
-        self.add(stored.fresh_stored_bytes(), stored.reuses_any(), stored.receipt());
         let draft = self.draft(digest);
         let done = self.objects.publish(&draft, &mut stored, target).await?;
         if let Some(chunk) = small {
