@@ -17,8 +17,9 @@ use coordinator::metadata::Metadata;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
-use coordinator::object::budget::{BUDGET_BYTES_MIN, Budget};
+use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
 use coordinator::object::{ChunkCache, Compute, Objects, Tasks};
+use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +31,10 @@ use uuid::Uuid;
 
 /// How often a coordinator probes its nodes; contract A14's default.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// What is left of each coordinator's budget: so little that uploads get the smallest allowance and make many batches of few
+/// bytes.
+const BUDGET_BYTES_LEFT: usize = 4 << 20;
 
 /// What is wrong with the cluster's coordinators; nothing by default.
 #[derive(Clone, Copy)]
@@ -104,19 +109,22 @@ impl Cluster {
         let registry = Arc::new(Registry::new(metadata.clone(), clock.clone() as Arc<dyn Clock>));
         let members = (0..self.nodes.len()).map(|place| self.member(place, &calls, bug)).collect();
         let nodes = Arc::new(Nodes::new(members, self.id, registry, clock.clone()));
+        let budget = Budget::new(BUDGET_BYTES_MIN);
+        let held = BUDGET_BYTES_MIN - BUDGET_BYTES_LEFT;
+        let scarcity = budget.admit(held, held).now_or_never().expect("nobody else has any").expect("it is there");
         let objects = Objects {
             metadata,
             nodes,
             clock: clock.clone(),
             tasks: Tasks::new(Handle::current()),
             compute: Compute::Inline,
-            budget: Budget::new(BUDGET_BYTES_MIN),
+            budget,
             read_budget: Budget::new(BUDGET_BYTES_MIN),
             cache: ChunkCache::new(0),
             code: self.plants.code,
         };
         self.world.tell(|| format!("coordinator {incarnation} starts"));
-        Coordinator { objects, calls, clock, incarnation, watching: None }
+        Coordinator { objects, calls, clock, incarnation, watching: None, _scarcity: scarcity }
     }
 
     /// A coordinator that has probed its nodes once.
@@ -169,6 +177,7 @@ pub struct Coordinator {
     /// Which life it is.
     pub incarnation: u64,
     watching: Option<AbortHandle>,
+    _scarcity: Allowance,
 }
 
 impl Coordinator {
