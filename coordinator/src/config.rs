@@ -67,7 +67,7 @@ pub struct Config {
     pub upload_bytes_max: u64,
 
     /// Memory for bytes on their way, of all requests together
-    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
+    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "48MiB")]
     pub memory_bytes: u64,
 
     /// Memory for the cache of small chunks read lately; 0 = none

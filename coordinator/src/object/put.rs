@@ -30,7 +30,7 @@ const STAGE_BYTES: usize = 256 << 10;
 /// The smallest allowance with which a put makes progress, in bytes: three batches of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
-const ALLOWANCE_BYTES_MAX: usize = 8 << 20;
+const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next one fills.
@@ -43,7 +43,7 @@ const PAGE_ATTEMPTS_MAX: u32 = 16;
 const HEARTBEAT_MS: u64 = 30_000;
 
 /// Pieces that may wait between client and put.
-pub const BODY_QUEUE_PIECES: usize = 8;
+pub const BODY_QUEUE_PIECES: usize = 4;
 
 /// A message from whoever reads the client's body.
 #[derive(Debug)]
