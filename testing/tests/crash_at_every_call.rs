@@ -11,8 +11,7 @@ use testing::sim::call::{Fate, Planned, Target};
 use testing::sim::check::{Ended, Got};
 use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Coordinator, Plants};
-use testing::sim::panics;
-use tokio::task::LocalSet;
+use testing::sim::runtime::simulate;
 use tokio::time::sleep;
 
 const NODES: usize = 4;
@@ -52,8 +51,8 @@ enum When {
 
 const SMALL: Body = Body { tag: 1, bytes: 300 };
 const OTHER: Body = Body { tag: 2, bytes: 500 };
-/// With the smallest budget a batch takes two such blocks, so this makes three batches.
-const LARGE: Body = Body { tag: 3, bytes: 4 * BLOCK_BYTES + 77 };
+/// With little budget a batch takes few such blocks, so this makes several.
+const LARGE: Body = Body { tag: 3, bytes: 3 * BLOCK_BYTES + 77 };
 
 const LARGE_PUT: Scenario =
     Scenario { name: "large put", before: &[OTHER], shared: false, verb: Verb::Put(LARGE, When::Always) };
@@ -111,12 +110,8 @@ struct Run {
 }
 
 fn run(scenario: Scenario, plan: &[Planned]) -> Run {
-    panics::catch();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("no I/O");
-    let mut run = LocalSet::new().block_on(&runtime, play(scenario, plan.to_vec()));
-    drop(runtime);
-    run.violations.extend(panics::release());
+    let (mut run, panics) = simulate(play(scenario, plan.to_vec()));
+    run.violations.extend(panics);
     run
 }
 

@@ -29,5 +29,6 @@ pub mod nemesis;
 pub mod node;
 pub mod panics;
 pub mod rng;
+pub mod runtime;
 pub mod storm;
 pub mod world;

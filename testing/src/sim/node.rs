@@ -85,6 +85,7 @@ struct State {
     full: bool,
     read_only: bool,
     slow: Duration,
+    lying: bool,
     poisoned: u64,
 }
 
@@ -108,6 +109,7 @@ impl SimNode {
             full: false,
             read_only: false,
             slow: Duration::ZERO,
+            lying: false,
             poisoned: 0,
         };
         let id = name.parse().expect("a simulated node has a proper name");
@@ -192,6 +194,11 @@ impl SimNode {
     pub fn set_slow(&self, slow: Duration) {
         self.state().slow = slow;
         self.world.tell(|| format!("{} slow {slow:?}", self.id));
+    }
+
+    /// It gives out wrong bytes as if they were right: bad memory after the check, or a CRC that happens to fit.
+    pub fn set_lying(&self, lying: bool) {
+        self.state().lying = lying;
     }
 
     /// Flips a bit of a stored shard; false if there is nothing to flip.
@@ -333,7 +340,8 @@ impl SimNode {
         if range.start > range.end || range.end > length {
             return Some(Err(Error::invalid(format!("shard {id} has {length} bytes"))));
         }
-        Some(Ok(stored.data.slice(range.start as usize..range.end as usize)))
+        let data = stored.data.slice(range.start as usize..range.end as usize);
+        Some(Ok(if self.state().lying { flipped(&data) } else { data }))
     }
 
     /// See [`protocol::Node::head`].
@@ -429,6 +437,14 @@ impl State {
             (None, _) | (_, false) => Err(ErrorKind::Unavailable),
         }
     }
+}
+
+fn flipped(data: &Bytes) -> Bytes {
+    let mut data = data.to_vec();
+    if let Some(last) = data.last_mut() {
+        *last ^= 1;
+    }
+    data.into()
 }
 
 fn head(id: ShardId, stored: &Stored) -> ShardHead {

@@ -6,14 +6,13 @@ use super::client::{Client, Sending};
 use super::cluster::{Cluster, Plants};
 use super::collector::Collector;
 use super::nemesis::{FAULTS, Fault, Nemesis, Seats};
-use super::panics;
 use super::rng::Rng;
+use super::runtime::simulate;
 use coordinator::object::{Condition, DeleteMode, VersionSelector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
 /// Longer than any storm of simulated time: who is not done by then is stuck.
@@ -59,18 +58,8 @@ pub struct Weather {
 
 /// Runs the storm of `seed` to its end.
 pub fn storm(seed: u64, weather: Weather) -> Report {
-    panics::catch();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without I/O needs nothing");
-    let local = LocalSet::new();
-    let mut report = local.block_on(&runtime, run(seed, weather));
-    drop(local);
-    drop(runtime);
-    let panics = panics::release();
-    report.violations.extend(panics.into_iter().map(|panic| format!("a task panicked: {panic}")));
+    let (mut report, panics) = simulate(run(seed, weather));
+    report.violations.extend(panics);
     report
 }
 
