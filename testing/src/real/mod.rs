@@ -1,15 +1,10 @@
 //! Real processes: a coordinator and storage nodes as children of the test, on free ports, in a directory of their own.
 //!
 //! What it keeps true:
-//! - No process and no mount outlives its test, however the test ends: [`Cluster`] kills by pid and unmounts when it is dropped.
+//! - No process and no mount outlives its test, also when it panics: [`Cluster`] kills by pid and unmounts when it is dropped.
 //! - Tests run side by side: a cluster holds a block of ports that no other test takes ([`Ports`]).
 //! - Every wait has a bound, and what did not happen within it is said with the tails of the logs.
 //! - A test that cannot run on this machine says so with [`skipped`]; it never passes in silence.
-
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests make, damage and remove data directories of processes they started"
-)]
 
 mod body;
 mod client;

@@ -1,5 +1,7 @@
 //! A disk of a given size, where the machine lets us mount one: a tmpfs.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,6 +30,16 @@ impl SmallDisk {
     pub fn probe() -> Result<(), String> {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         SmallDisk::mount(&dir.path().join("disk"), 1 << 20).map(drop)
+    }
+
+    /// Fills it up to the last byte, behind the back of whoever uses it.
+    pub fn fill(&self) {
+        let mut ballast = File::create(self.at.join("ballast")).expect("a file can be made");
+        let block = [1; 64 << 10];
+        // Ever smaller pieces, until nothing fits.
+        for size in [block.len(), 4096, 1] {
+            while ballast.write_all(&block[..size]).is_ok() {}
+        }
     }
 
     /// Gives it another size.

@@ -1,7 +1,7 @@
 //! Indexes that are gone and bits that flipped: never a wrong byte (law 6; I2, I12, I13; B15).
 
 use super::{PROGRESS_WAIT, all_is_there};
-use testing::real::{Client, Cluster, LoadPlan, Plan, flip_bits, random_bytes};
+use testing::real::{Client, LoadPlan, Plan, flip_bits, random_bytes};
 
 const FLIPS: usize = 100;
 

@@ -1,7 +1,10 @@
 //! Real processes are killed, frozen, filled, swapped and damaged under load, and everything acknowledged is read back.
 
+#![expect(clippy::disallowed_methods, reason = "removes data behind the backs of processes it started")]
+
 mod damage;
 mod full;
+mod harness;
 mod identity;
 mod kills;
 mod outages;

@@ -142,7 +142,11 @@ async fn health_follows_the_nodes() {
 
     cluster.start_node(2).await;
     cluster.wait_healthy().await;
-    assert_eq!(client.node_line(port).await["circuitState"], "CLOSED");
+    eventually("its breaker closes", Duration::from_secs(10), || async {
+        let line = client.node_line(port).await;
+        if line["circuitState"] == "CLOSED" { Ok(()) } else { Err(line.to_string()) }
+    })
+    .await;
 }
 
 fn listed(page: &Value) -> Vec<&str> {
