@@ -15,6 +15,7 @@ use storage_node::committer::Committer;
 use storage_node::config::Config;
 use storage_node::http::{Service, ServiceParts, serve};
 use storage_node::identity::{DataDir, Owner};
+use storage_node::names;
 use storage_node::store::{Store, StoreConfig};
 use storage_node::upkeep::{Upkeep, UpkeepConfig};
 
@@ -43,6 +44,7 @@ async fn run(config: Config) -> Result<()> {
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
+    metrics::counter!(names::ERRORS).absolute(0); // A scrape shows it before the first error.
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let owner = Owner { cluster: cluster.cluster, node: config.node_id.clone() };
     let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
