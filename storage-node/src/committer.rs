@@ -1,7 +1,7 @@
 //! Group commit in front of the store: whoever puts or deletes while an fsync runs shares the next one.
 
-use crate::store::{Arrived, Change, Store, note_operation};
-use protocol::{Error, PutOutcome, Result, ShardId};
+use crate::store::{Change, Store, note_operation};
+use protocol::{Error, PutOutcome, Result, Shard, ShardId};
 use segments::{Disk, GroupCommit, GroupLimits};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,9 +27,9 @@ impl Committer {
         Ok(Committer { queue })
     }
 
-    /// Stores shards; one outcome each, in order.
-    pub async fn put(&self, shards: Vec<Arrived>) -> Result<Vec<PutOutcome>> {
-        let bytes = shards.iter().map(|shard| u64::from(shard.length())).sum();
+    /// Stores shards whose CRCs were checked, and whose lengths are within the bound; one outcome each, in order.
+    pub async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
+        let bytes = shards.iter().map(|shard| shard.data.len() as u64).sum();
         self.submit("put", shards.into_iter().map(Change::Put).collect(), bytes).await
     }
 

@@ -3,7 +3,7 @@
 //!
 //! What it keeps true:
 //! - All but health and metrics need the cluster's secret and id; what lacks them is refused before anything of it is read.
-//! - Shard bytes are checked against their CRC32 while they arrive, and go on without another copy until the log writes them.
+//! - Shard bytes are checked against their CRC32 while they arrive; what does not match is not stored.
 //! - Bodies are bounded: each (`body`), all together (`gate`), and in time.
 //! - No name from a request ever becomes a path: ids are parsed, everything else is refused.
 
@@ -11,30 +11,34 @@ mod body;
 mod frames;
 mod gate;
 mod reply;
+mod route;
 mod watch;
 
 use crate::committer::Committer;
 use crate::peer::Peers;
-use crate::store::{Arrived, LIST_LIMIT_MAX, Store};
+use crate::store::{LIST_LIMIT_MAX, Store};
 use actix_web::dev::Server;
-use actix_web::http::KeepAlive;
-use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, Path, Payload, Query, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::http::{KeepAlive, Method};
+use actix_web::web::{self, Data, Payload, Query};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use body::Body;
 use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
 use protocol::{
-    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, ShardId, VerifyCursor, decode_ids, encode_outcomes, routes,
+    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardId, VerifyCursor, decode_ids, encode_outcomes,
 };
 use reply::{Failure, ShardBody};
+use route::Route;
 use segments::RealDisk;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
+use watch::Meters;
 
 /// The longest framed body: what a coordinator sends at once, twice.
 const BATCH_BYTES_MAX: u64 = 4 * SHARD_BYTES_MAX as u64;
@@ -57,7 +61,7 @@ pub struct Service {
     cluster: ClusterFile,
     cluster_text: String,
     disk_text: String,
-    server_id: Arc<str>,
+    meters: Meters,
     metrics: Metrics,
     gate: Arc<Gate>,
     body_timeout: Duration,
@@ -87,7 +91,7 @@ impl Service {
             peers: Peers::new(&cluster)?,
             cluster_text: cluster.cluster.to_string(),
             disk_text: store.health().disk.to_string(),
-            server_id: store.health().node.as_str().into(),
+            meters: Meters::new(store.health().node.as_str()),
             gate: Arc::new(Gate::new(in_flight_bytes)),
             store,
             committer,
@@ -101,7 +105,7 @@ impl Service {
 /// Serves on `listener` until its handle stops it. Requests under way are finished then.
 pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
     let service = Data::new(service);
-    let app = move || App::new().app_data(service.clone()).wrap(from_fn(watch::watch)).configure(configure);
+    let app = move || App::new().app_data(service.clone()).default_service(web::to(answer));
     let server = HttpServer::new(app)
         .workers(workers.max(1))
         .worker_max_blocking_threads(DISK_THREADS_PER_WORKER)
@@ -114,57 +118,75 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
     Ok(server.run())
 }
 
-fn configure(app: &mut ServiceConfig) {
-    let wrong_method = || web::to(|| async { reply::wrong_method() });
-    let shard = web::resource("/shards/{id}")
-        .route(web::put().to(put))
-        .route(web::get().to(get))
-        .route(web::head().to(head))
-        .route(web::delete().to(delete));
-    let routes = [
-        shard,
-        web::resource("/shards/{id}/copy-from").route(web::post().to(copy_from)),
-        web::resource(routes::SHARDS).route(web::get().to(list)),
-        web::resource(routes::SHARDS_BATCH).route(web::post().to(put_batch)),
-        web::resource(routes::SHARDS_DELETE).route(web::post().to(delete_batch)),
-        web::resource(routes::VERIFY).route(web::post().to(verify)),
-        web::resource(routes::HEALTH).route(web::get().to(health)),
-        web::resource(routes::METRICS).route(web::get().to(metrics)),
-    ];
-    for route in routes {
-        app.service(route.default_service(wrong_method()));
-    }
-    app.app_data(reply::query_errors()).default_service(web::to(|| async { reply::no_such_route() }));
+/// Every request comes through here.
+async fn answer(request: HttpRequest, payload: Payload, service: Data<Service>) -> HttpResponse {
+    let watched = service.meters.begin();
+    let route = Route::of(request.path());
+    let request_id = watch::request_id(&request);
+    let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
+        Some(id) => tracing::info_span!("request", request_id = id),
+        None => tracing::Span::none(),
+    };
+    let answered = async {
+        watch::admit(&service, &request, route)?;
+        dispatch(route, &request, payload, &service).await
+    };
+    let answered = answered.instrument(span.clone()).await;
+    span.in_scope(|| {
+        let mut response = answered.unwrap_or_else(|failure| failure.error_response());
+        if let Some(id) = request_id {
+            response.headers_mut().insert(watch::HEADER_REQUEST, id);
+        }
+        watched.end(request.method(), route, response.status());
+        response
+    })
 }
 
-async fn put(
-    request: HttpRequest,
-    id: Path<String>,
+async fn dispatch(
+    route: Route<'_>,
+    request: &HttpRequest,
     payload: Payload,
-    service: Data<Service>,
+    service: &Service,
 ) -> Result<HttpResponse, Failure> {
-    let id = parse_id(&id)?;
-    let told = body::crc_header(&request)?;
-    let mut body = Body::open(&request, payload, &service, SHARD_BYTES_MAX as u64)?;
-    let (mut hasher, mut data) = (crc32fast::Hasher::new(), Vec::new());
+    match (route, request.method()) {
+        (Route::Shard(id), &Method::PUT) => put(request, parse_id(id)?, payload, service).await,
+        (Route::Shard(id), &Method::GET) => get(request, parse_id(id)?, service).await,
+        (Route::Shard(id), &Method::HEAD) => Ok(reply::head(service.store.head(parse_id(id)?)?)),
+        (Route::Shard(id), &Method::DELETE) => delete(parse_id(id)?, service).await,
+        (Route::CopyFrom(id), &Method::POST) => copy_from(parse_id(id)?, query(request)?, service).await,
+        (Route::Shards, &Method::GET) => list(query(request)?, service).await,
+        (Route::Batch, &Method::POST) => put_batch(request, payload, service).await,
+        (Route::Delete, &Method::POST) => delete_batch(request, payload, service).await,
+        (Route::Verify, &Method::POST) => verify(query(request)?, service).await,
+        (Route::Health, &Method::GET) => Ok(reply::health(&service.store.health(), &service.store.index_state())),
+        (Route::Metrics, &Method::GET) => Ok(metrics(service)),
+        (Route::Unknown, _) => Err(Error::not_found("no such route").into()),
+        _ => Err(reply::wrong_method()),
+    }
+}
+
+async fn put(request: &HttpRequest, id: ShardId, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
+    let told = body::crc_header(request)?;
+    let mut body = Body::open(request, payload, service, SHARD_BYTES_MAX as u64)?;
+    let (mut hasher, mut data) = (crc32fast::Hasher::new(), Vec::with_capacity(body.told_bytes()));
     while let Some(piece) = body.next().await? {
         hasher.update(&piece);
-        data.push(piece);
+        data.extend_from_slice(&piece);
     }
     let crc = hasher.finalize();
     if crc != told {
         return Err(Error::invalid(format!("shard {id}: body has CRC32 {crc:08x}, its header says {told:08x}")).into());
     }
-    let outcomes = service.committer.put(vec![Arrived { id, crc, data }]).await?;
-    settled(outcomes, id)?;
+    let outcomes = service.committer.put(vec![Shard { id, crc, data: data.into() }]).await?;
+    settled(&outcomes, id)?;
     Ok(HttpResponse::Created().finish())
 }
 
-async fn put_batch(request: HttpRequest, payload: Payload, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let mut body = Body::open(&request, payload, &service, BATCH_BYTES_MAX)?;
+async fn put_batch(request: &HttpRequest, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
+    let mut body = Body::open(request, payload, service, BATCH_BYTES_MAX)?;
     let mut frames = Frames::new(BATCH_SHARDS_MAX);
     while let Some(piece) = body.next().await? {
-        frames.push(piece)?;
+        frames.push(&piece)?;
     }
     let (sound, mut outcomes) = frames.finish()?;
     let mut stored = service.committer.put(sound).await?.into_iter();
@@ -174,32 +196,26 @@ async fn put_batch(request: HttpRequest, payload: Payload, service: Data<Service
     Ok(reply::octets(encode_outcomes(&outcomes)))
 }
 
-async fn get(request: HttpRequest, id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let id = parse_id(&id)?;
-    let bytes = match service.store.get_cached(id) {
+async fn get(request: &HttpRequest, id: ShardId, service: &Service) -> Result<HttpResponse, Failure> {
+    let shard = match service.store.get_shard_cached(id) {
         Some(found) => found?,
         None => {
             let store = Arc::clone(&service.store);
-            on_disk_thread(move || store.get(id)).await?
+            on_disk_thread(move || store.get_shard(id)).await?
         }
     };
-    let permit = service.gate.admit(bytes.len() as u64)?;
-    metrics::counter!(crate::names::TRANSFER_BYTES, "direction" => "out").increment(bytes.len() as u64);
-    reply::shard(&request, ShardBody { bytes, permit })
+    let permit = service.gate.admit(shard.data.len() as u64)?;
+    service.meters.bytes_out.increment(shard.data.len() as u64);
+    reply::shard(request, shard.crc, ShardBody { bytes: shard.data, permit })
 }
 
-async fn head(id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    Ok(reply::head(service.store.head(parse_id(&id)?)?))
-}
-
-async fn delete(id: Path<String>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let id = parse_id(&id)?;
-    settled(service.committer.delete(vec![id]).await?, id)?;
+async fn delete(id: ShardId, service: &Service) -> Result<HttpResponse, Failure> {
+    settled(&service.committer.delete(vec![id]).await?, id)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn delete_batch(request: HttpRequest, payload: Payload, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let mut body = Body::open(&request, payload, &service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64)?;
+async fn delete_batch(request: &HttpRequest, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
+    let mut body = Body::open(request, payload, service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64)?;
     let mut bytes = Vec::new();
     while let Some(piece) = body.next().await? {
         bytes.extend_from_slice(&piece);
@@ -215,8 +231,8 @@ struct ListQuery {
     limit: Option<usize>,
 }
 
-async fn list(query: Query<ListQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let ListQuery { after, limit } = query.into_inner();
+async fn list(query: ListQuery, service: &Service) -> Result<HttpResponse, Failure> {
+    let ListQuery { after, limit } = query;
     let store = Arc::clone(&service.store);
     let page = on_disk_thread(move || store.list(after, limit.unwrap_or(LIST_LIMIT_MAX))).await?;
     Ok(HttpResponse::Ok().json(page))
@@ -230,8 +246,8 @@ struct VerifyQuery {
     limit_bytes: u64,
 }
 
-async fn verify(query: Query<VerifyQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let VerifyQuery { segment, offset, limit_bytes } = query.into_inner();
+async fn verify(query: VerifyQuery, service: &Service) -> Result<HttpResponse, Failure> {
+    let VerifyQuery { segment, offset, limit_bytes } = query;
     let store = Arc::clone(&service.store);
     let report = on_disk_thread(move || store.verify(VerifyCursor { segment, offset }, limit_bytes)).await?;
     Ok(HttpResponse::Ok().json(report))
@@ -243,20 +259,14 @@ struct CopyQuery {
     source: String,
 }
 
-async fn copy_from(id: Path<String>, query: Query<CopyQuery>, service: Data<Service>) -> Result<HttpResponse, Failure> {
-    let id = parse_id(&id)?;
+async fn copy_from(id: ShardId, query: CopyQuery, service: &Service) -> Result<HttpResponse, Failure> {
     let _permit = service.gate.admit(SHARD_BYTES_MAX as u64)?;
     let shard = service.peers.get(&query.source, id).await?;
-    let arrived = Arrived { id, crc: shard.crc, data: vec![shard.data] };
-    settled(service.committer.put(vec![arrived]).await?, id)?;
+    settled(&service.committer.put(vec![shard]).await?, id)?;
     Ok(HttpResponse::Created().finish())
 }
 
-async fn health(service: Data<Service>) -> HttpResponse {
-    reply::health(&service.store.health(), &service.store.index_state())
-}
-
-async fn metrics(service: Data<Service>) -> HttpResponse {
+fn metrics(service: &Service) -> HttpResponse {
     service.store.publish_gauges();
     metrics::gauge!(crate::names::IN_FLIGHT_BYTES).set(service.gate.held_bytes() as f64);
     HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(service.metrics.render())
@@ -266,9 +276,14 @@ fn parse_id(text: &str) -> Result<ShardId, Failure> {
     Ok(text.parse::<ShardId>()?)
 }
 
+fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Failure> {
+    let parsed = Query::<T>::from_query(request.query_string());
+    Ok(parsed.map_err(|error| Error::invalid(format!("query: {error}")))?.into_inner())
+}
+
 /// The outcome of a call for one shard, as an error that says what it was about.
-fn settled(outcomes: Vec<PutOutcome>, id: ShardId) -> Result<(), Failure> {
-    let [outcome] = outcomes[..] else { panic!("one outcome for one shard") };
+fn settled(outcomes: &[PutOutcome], id: ShardId) -> Result<(), Failure> {
+    let [outcome] = *outcomes else { panic!("one outcome for one shard") };
     outcome.map_err(|kind| reply::refused(kind, id).into())
 }
 

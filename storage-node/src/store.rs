@@ -14,7 +14,6 @@ mod vitals;
 mod writer;
 
 pub(crate) use vitals::note_operation;
-pub use writer::Arrived;
 pub(crate) use writer::{Change, Moved};
 
 use crate::compaction::Compaction;
@@ -141,8 +140,7 @@ impl<D: Disk> Store<D> {
     pub fn put(&self, shards: Vec<Shard>) -> Vec<PutOutcome> {
         let mut outcomes: Vec<PutOutcome> = shards.iter().map(check).collect();
         let sound = shards.into_iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-        let arrived = |Shard { id, crc, data }| Arrived { id, crc, data: vec![data] };
-        let changes = sound.map(|(shard, _)| Change::Put(arrived(shard))).collect();
+        let changes = sound.map(|(shard, _)| Change::Put(shard)).collect();
         let mut applied = self.apply(changes).into_iter();
         for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
             *outcome = applied.next().expect("one outcome for each change");
@@ -168,31 +166,37 @@ impl<D: Disk> Store<D> {
 
     /// The bytes of a shard, checked.
     pub fn get(&self, id: ShardId) -> Result<Bytes> {
+        self.get_shard(id).map(|shard| shard.data)
+    }
+
+    /// A shard, checked.
+    pub fn get_shard(&self, id: ShardId) -> Result<Shard> {
         let started = Instant::now();
         let found = self.read(id);
         note_operation("get", started, found.as_ref().err());
         found
     }
 
-    /// The same if nothing must be waited for; `None` if the disk must be asked, by [`Store::get`].
-    pub fn get_cached(&self, id: ShardId) -> Option<Result<Bytes>> {
+    /// The same if nothing must be waited for; `None` if the disk must be asked, by [`Store::get_shard`].
+    pub fn get_shard_cached(&self, id: ShardId) -> Option<Result<Shard>> {
         let started = Instant::now();
         let key = id.to_bytes();
         let found = match self.live_entry(&key) {
-            Ok(entry) => self.reader.read_cached(entry.location, &key)?,
+            Ok(Entry { location, .. }) => {
+                let found = self.reader.read_cached(location, &key)?;
+                if found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound) {
+                    // Its segment is gone: moved meanwhile, perhaps.
+                    return None;
+                }
+                found.map(|data| Shard { id, crc: location.crc, data })
+            }
             Err(error) => Err(error),
         };
-        // Moved meanwhile, perhaps.
-        let vanished =
-            found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound && self.live_entry(&key).is_ok());
-        if vanished {
-            return None;
-        }
         note_operation("get", started, found.as_ref().err());
         Some(found)
     }
 
-    fn read(&self, id: ShardId) -> Result<Bytes> {
+    fn read(&self, id: ShardId) -> Result<Shard> {
         let key = id.to_bytes();
         let mut entry = self.live_entry(&key)?;
         loop {
@@ -205,7 +209,7 @@ impl<D: Disk> Store<D> {
                     // Compaction moved it between the look-up and the read.
                     entry = now;
                 }
-                outcome => return outcome,
+                outcome => return outcome.map(|data| Shard { id, crc: entry.location.crc, data }),
             }
         }
     }

@@ -3,29 +3,25 @@
 
 mod rig;
 
-use protocol::{ErrorKind, Shard};
+use protocol::ErrorKind;
 use rig::{id, list, open, shard};
 use segments::RealDisk;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage_node::committer::Committer;
-use storage_node::store::{Arrived, Store};
+use storage_node::store::Store;
 use tokio::runtime::Builder;
 
 const WRITERS: u64 = 4;
 const SHARDS_PER_WRITER: u64 = 150;
 const LENGTH: usize = 1200;
 
-fn arrived(shard: &Shard) -> Arrived {
-    Arrived { id: shard.id, crc: shard.crc, data: vec![shard.data.clone()] }
-}
-
 /// Puts its shards one by one and deletes every third at once; reads back what it put.
 fn write(store: &Store<RealDisk>, committer: &Committer, writer: u64) {
     let runtime = Builder::new_current_thread().build().unwrap();
     for n in (0..SHARDS_PER_WRITER).map(|n| n * WRITERS + writer) {
         let shard = shard(n, LENGTH, 0);
-        assert_eq!(runtime.block_on(committer.put(vec![arrived(&shard)])).unwrap(), [Ok(())]);
+        assert_eq!(runtime.block_on(committer.put(vec![shard.clone()])).unwrap(), [Ok(())]);
         assert_eq!(store.get(shard.id).unwrap(), shard.data);
         if n % 3 == 0 {
             assert_eq!(runtime.block_on(committer.delete(vec![shard.id])).unwrap(), [Ok(())]);

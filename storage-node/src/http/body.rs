@@ -3,13 +3,13 @@
 use super::Service;
 use super::gate::Permit;
 use super::reply::Failure;
-use crate::names;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use metrics::Counter;
 use protocol::{Error, routes};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ pub(super) struct Body {
     permit: Permit,
     timeout: Duration,
     bytes_max: u64,
+    told_bytes: usize,
     received_bytes: u64,
+    counter: Counter,
 }
 
 impl Body {
@@ -36,7 +38,21 @@ impl Body {
             return Err(too_long(bytes_max));
         }
         let permit = service.gate.admit(told)?;
-        Ok(Body { payload, permit, timeout: service.body_timeout, bytes_max, received_bytes: 0 })
+        let counter = service.meters.bytes_in.clone();
+        Ok(Body {
+            payload,
+            permit,
+            timeout: service.body_timeout,
+            bytes_max,
+            told_bytes: told as usize,
+            received_bytes: 0,
+            counter,
+        })
+    }
+
+    /// How long it is said to be.
+    pub(super) fn told_bytes(&self) -> usize {
+        self.told_bytes
     }
 
     /// The next piece; `None` at the end.
@@ -47,7 +63,7 @@ impl Body {
             return Err(Failure::with_status(StatusCode::REQUEST_TIMEOUT, Error::unavailable(message)));
         };
         let Some(piece) = next else {
-            metrics::counter!(names::TRANSFER_BYTES, "direction" => "in").increment(self.received_bytes);
+            self.counter.increment(self.received_bytes);
             return Ok(None);
         };
         let piece = piece.map_err(|error| Error::invalid(format!("the body cannot be read: {error}")))?;

@@ -1,11 +1,10 @@
-//! Takes a framed body apart as its pieces arrive, without copying them.
+//! Takes a framed body apart as its pieces arrive: checked and copied while they are in the processor's cache. (Keeping the pieces
+//! instead costs more: the server then cannot use its read buffer again, and grows a new one for each.)
 //!
 //! What it keeps true: nothing is stored of a body that is cut, padded or misframed; a frame whose bytes do not match its CRC costs
 //! only itself.
 
-use crate::store::Arrived;
-use bytes::Bytes;
-use protocol::{Error, ErrorKind, FRAME_HEADER_BYTES, FrameHeader, PutOutcome, Result};
+use protocol::{Error, ErrorKind, FRAME_HEADER_BYTES, FrameHeader, PutOutcome, Result, Shard};
 
 /// The frames of one body so far.
 pub(super) struct Frames {
@@ -13,15 +12,14 @@ pub(super) struct Frames {
     /// Bytes of a header that is not whole yet.
     head: Vec<u8>,
     open: Option<Open>,
-    sound: Vec<Arrived>,
+    sound: Vec<Shard>,
     outcomes: Vec<PutOutcome>,
 }
 
 /// The frame that is arriving.
 struct Open {
     header: FrameHeader,
-    data: Vec<Bytes>,
-    missing: usize,
+    data: Vec<u8>,
     hasher: crc32fast::Hasher,
 }
 
@@ -32,41 +30,43 @@ impl Frames {
     }
 
     /// Adds the next piece of the body.
-    pub(super) fn push(&mut self, mut piece: Bytes) -> Result<()> {
+    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<()> {
         while !piece.is_empty() {
-            match self.open.take() {
-                Some(open) => self.take_data(open, &mut piece),
-                None => self.take_header(&mut piece)?,
-            }
+            piece = match self.open.take() {
+                Some(open) => self.take_data(open, piece),
+                None => self.take_header(piece)?,
+            };
         }
         Ok(())
     }
 
-    fn take_header(&mut self, piece: &mut Bytes) -> Result<()> {
-        let count = piece.len().min(FRAME_HEADER_BYTES - self.head.len());
-        self.head.extend_from_slice(&piece.split_to(count));
-        let Ok(bytes) = <&[u8; FRAME_HEADER_BYTES]>::try_from(&self.head[..]) else { return Ok(()) };
+    /// Takes of a piece what belongs to a header; returns the rest.
+    fn take_header<'a>(&mut self, piece: &'a [u8]) -> Result<&'a [u8]> {
+        let (part, rest) = piece.split_at(piece.len().min(FRAME_HEADER_BYTES - self.head.len()));
+        self.head.extend_from_slice(part);
+        let Ok(bytes) = <&[u8; FRAME_HEADER_BYTES]>::try_from(&self.head[..]) else { return Ok(rest) };
         let header = FrameHeader::decode(bytes)?;
         if self.outcomes.len() == self.shards_max {
             return Err(Error::invalid(format!("more than {} shards in one request", self.shards_max)));
         }
         self.head.clear();
-        let open = Open { header, data: Vec::new(), missing: header.length, hasher: crc32fast::Hasher::new() };
-        self.keep(open);
-        Ok(())
+        // The length was checked against its bound, and the body's against the memory there is.
+        self.keep(Open { header, data: Vec::with_capacity(header.length), hasher: crc32fast::Hasher::new() });
+        Ok(rest)
     }
 
-    fn take_data(&mut self, mut open: Open, piece: &mut Bytes) {
-        let data = piece.split_to(piece.len().min(open.missing));
-        open.missing -= data.len();
-        open.hasher.update(&data);
-        open.data.push(data);
+    /// Takes of a piece what belongs to the open frame; returns the rest.
+    fn take_data<'a>(&mut self, mut open: Open, piece: &'a [u8]) -> &'a [u8] {
+        let (part, rest) = piece.split_at(piece.len().min(open.header.length - open.data.len()));
+        open.hasher.update(part);
+        open.data.extend_from_slice(part);
         self.keep(open);
+        rest
     }
 
     /// Goes on with a frame, or counts it if it is whole.
     fn keep(&mut self, open: Open) {
-        if open.missing > 0 {
+        if open.data.len() < open.header.length {
             self.open = Some(open);
             return;
         }
@@ -74,12 +74,12 @@ impl Frames {
         let sound = open.hasher.finalize() == crc;
         self.outcomes.push(if sound { Ok(()) } else { Err(ErrorKind::Corrupt) });
         if sound {
-            self.sound.push(Arrived { id, crc, data: open.data });
+            self.sound.push(Shard { id, crc, data: open.data.into() });
         }
     }
 
     /// The shards whose bytes matched; and one outcome for each frame, `Ok` for these.
-    pub(super) fn finish(self) -> Result<(Vec<Arrived>, Vec<PutOutcome>)> {
+    pub(super) fn finish(self) -> Result<(Vec<Shard>, Vec<PutOutcome>)> {
         if !self.head.is_empty() || self.open.is_some() {
             return Err(Error::invalid("frame: the body ends inside one"));
         }
@@ -90,7 +90,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{ChunkId, Shard, ShardId, encode_frame_header};
+    use protocol::{ChunkId, ShardId, encode_frame_header};
     use uuid::Uuid;
 
     fn shard(n: u128, length: usize) -> Shard {
@@ -102,9 +102,9 @@ mod tests {
         shards.iter().flat_map(frame).collect()
     }
 
-    fn decode(pieces: &[&[u8]], shards_max: usize) -> Result<(Vec<Arrived>, Vec<PutOutcome>)> {
+    fn decode(pieces: &[&[u8]], shards_max: usize) -> Result<(Vec<Shard>, Vec<PutOutcome>)> {
         let mut frames = Frames::new(shards_max);
-        pieces.iter().try_for_each(|piece| frames.push(Bytes::copy_from_slice(piece)))?;
+        pieces.iter().try_for_each(|piece| frames.push(piece))?;
         frames.finish()
     }
 
@@ -116,7 +116,7 @@ mod tests {
             let (found, outcomes) = decode(&[&body[..cut], &body[cut..]], 9).unwrap();
             assert_eq!(outcomes, [Ok(()); 4]);
             for (found, shard) in found.iter().zip(&shards) {
-                assert_eq!((found.id, found.crc, found.data.concat()), (shard.id, shard.crc, shard.data.to_vec()));
+                assert_eq!((found.id, found.crc, &found.data), (shard.id, shard.crc, &shard.data));
             }
         }
     }

@@ -4,7 +4,6 @@ use super::gate::Permit;
 use actix_web::body::{BodySize, MessageBody, SizedStream};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use actix_web::web::QueryConfig;
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
 use futures_util::stream;
@@ -115,12 +114,12 @@ impl MessageBody for ShardBody {
     }
 }
 
-/// A shard, or the range of it that was asked for, with the CRC of what is sent.
-pub(super) fn shard(request: &HttpRequest, body: ShardBody) -> Result<HttpResponse, Failure> {
+/// A shard whose CRC is `crc`, or the range of it that was asked for, with the CRC of what is sent.
+pub(super) fn shard(request: &HttpRequest, crc: u32, body: ShardBody) -> Result<HttpResponse, Failure> {
     let ShardBody { bytes, permit } = body;
     let length = bytes.len() as u64;
-    let (mut response, bytes) = match request.headers().get(RANGE) {
-        None => (HttpResponse::Ok(), bytes),
+    let (mut response, crc, bytes) = match request.headers().get(RANGE) {
+        None => (HttpResponse::Ok(), crc, bytes),
         Some(range) => {
             let range = range.to_str().ok().and_then(|text| parse_range(text, length)).ok_or_else(|| {
                 let message = format!("the range asked for is not one within the shard's {length} bytes");
@@ -128,11 +127,11 @@ pub(super) fn shard(request: &HttpRequest, body: ShardBody) -> Result<HttpRespon
             })?;
             let mut response = HttpResponse::PartialContent();
             response.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{length}", range.start, range.end - 1)));
-            (response, bytes.slice(range.start as usize..range.end as usize))
+            let part = bytes.slice(range.start as usize..range.end as usize);
+            (response, crc32fast::hash(&part), part)
         }
     };
-    let crc = routes::crc_to_text(crc32fast::hash(&bytes));
-    response.insert_header((routes::HEADER_CRC, crc)).insert_header((ACCEPT_RANGES, "bytes"));
+    response.insert_header((routes::HEADER_CRC, routes::crc_to_text(crc))).insert_header((ACCEPT_RANGES, "bytes"));
     Ok(response.content_type("application/octet-stream").body(ShardBody { bytes, permit }))
 }
 
@@ -163,20 +162,10 @@ pub(super) fn health(health: &NodeHealth, index: &str) -> HttpResponse {
     HttpResponse::Ok().json(json)
 }
 
-/// For queries that do not parse.
-pub(super) fn query_errors() -> QueryConfig {
-    QueryConfig::default().error_handler(|error, _| Failure::from(Error::invalid(format!("query: {error}"))).into())
-}
-
-/// For paths that mean nothing.
-pub(super) fn no_such_route() -> HttpResponse {
-    Failure::from(Error::not_found("no such route")).error_response()
-}
-
 /// For routes that do not know the method.
-pub(super) fn wrong_method() -> HttpResponse {
+pub(super) fn wrong_method() -> Failure {
     let error = Error::invalid("this route does not know this method");
-    Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, error).error_response()
+    Failure::with_status(StatusCode::METHOD_NOT_ALLOWED, error)
 }
 
 #[cfg(test)]

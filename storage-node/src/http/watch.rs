@@ -1,59 +1,111 @@
 //! Stands before every route: who may call, which request this is, how long it took.
 
 use super::Service;
-use super::reply::Failure;
+use super::route::Route;
 use crate::names;
-use actix_web::ResponseError;
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
-use actix_web::middleware::Next;
-use actix_web::web::Data;
-use metrics::SharedString;
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use metrics::{Counter, Gauge, Histogram, SharedString};
 use protocol::{Error, routes, secrets_match};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
-use tracing::Instrument;
 
-/// Routes that need no secret; they tell nothing that needs one.
-const OPEN: [&str; 2] = [routes::HEALTH, routes::METRICS];
 /// The longest request id that is taken over.
 const REQUEST_ID_BYTES_MAX: usize = 512;
 
-pub(super) async fn watch(
-    service: Data<Service>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let started = Instant::now();
-    let active = metrics::gauge!(names::ACTIVE_CONNECTIONS);
-    active.increment(1.0);
-    let method = method_name(request.method());
-    let request_id = request_id(&request);
-    let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
-        Some(id) => tracing::info_span!("request", request_id = id),
-        None => tracing::Span::none(),
-    };
-    let response = match admit(&service, &request) {
-        Err(error) => Ok(request.into_response(Failure::from(error).error_response())),
-        Ok(()) => next.call(request).instrument(span.clone()).await.map(ServiceResponse::map_into_boxed_body),
-    };
-    active.decrement(1.0);
-    let mut response = response?;
-    if let Some(id) = request_id {
-        response.headers_mut().insert(HEADER_REQUEST, id);
-    }
-    span.in_scope(|| note(&service, &response, method, started));
-    Ok(response)
+/// The header that carries request ids.
+pub(super) const HEADER_REQUEST: HeaderName = HeaderName::from_static(routes::HEADER_REQUEST);
+
+/// The metrics of requests. Their handles are kept: looking one up costs more than using it.
+pub(super) struct Meters {
+    pub(super) bytes_in: Counter,
+    pub(super) bytes_out: Counter,
+    active: Gauge,
+    server_id: Arc<str>,
+    served: RwLock<HashMap<Kind, Served>>,
 }
 
-const HEADER_REQUEST: actix_web::http::header::HeaderName =
-    actix_web::http::header::HeaderName::from_static(routes::HEADER_REQUEST);
+/// Method, endpoint, status: all of them few.
+type Kind = (&'static str, &'static str, u16);
+
+#[derive(Clone)]
+struct Served {
+    requests: Counter,
+    errors: Option<Counter>,
+    seconds: Histogram,
+}
+
+/// One request being served.
+pub(super) struct Watched<'a> {
+    meters: &'a Meters,
+    started: Instant,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.meters.active.decrement(1.0);
+    }
+}
+
+impl Meters {
+    pub(super) fn new(server_id: &str) -> Meters {
+        Meters {
+            bytes_in: metrics::counter!(names::TRANSFER_BYTES, "direction" => "in"),
+            bytes_out: metrics::counter!(names::TRANSFER_BYTES, "direction" => "out"),
+            active: metrics::gauge!(names::ACTIVE_CONNECTIONS),
+            server_id: server_id.into(),
+            served: RwLock::default(),
+        }
+    }
+
+    pub(super) fn begin(&self) -> Watched<'_> {
+        self.active.increment(1.0);
+        Watched { meters: self, started: Instant::now() }
+    }
+
+    fn served(&self, kind: Kind) -> Served {
+        if let Some(served) = self.served.read().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+            return served.clone();
+        }
+        let (method, endpoint, status) = kind;
+        let status_code = SharedString::from(status.to_string());
+        let server_id = SharedString::from(Arc::clone(&self.server_id));
+        let is_error = status >= StatusCode::BAD_REQUEST.as_u16();
+        let errors =
+            || metrics::counter!(names::HTTP_ERRORS, "endpoint" => endpoint, "status_code" => status_code.clone());
+        let served = Served {
+            errors: is_error.then(errors),
+            seconds: metrics::histogram!(names::HTTP_SECONDS, "method" => method, "endpoint" => endpoint),
+            requests: metrics::counter!(
+                names::HTTP_REQUESTS,
+                "method" => method, "endpoint" => endpoint, "status_code" => status_code, "server_id" => server_id
+            ),
+        };
+        self.served.write().unwrap_or_else(PoisonError::into_inner).insert(kind, served.clone());
+        served
+    }
+}
+
+impl Watched<'_> {
+    /// The request was answered.
+    pub(super) fn end(self, method: &Method, route: Route<'_>, status: StatusCode) {
+        let (method, endpoint) = (method_name(method), route.endpoint());
+        let served = self.meters.served((method, endpoint, status.as_u16()));
+        let seconds = self.started.elapsed().as_secs_f64();
+        served.requests.increment(1);
+        served.seconds.record(seconds);
+        if let Some(errors) = served.errors {
+            errors.increment(1);
+        }
+        tracing::info!(method, endpoint, status = status.as_u16(), seconds, "request served");
+    }
+}
 
 /// `Denied` unless the caller knows the secret and means this cluster, and this disk if it names one.
-fn admit(service: &Service, request: &ServiceRequest) -> Result<(), Error> {
-    if OPEN.contains(&request.path()) {
+pub(super) fn admit(service: &Service, request: &HttpRequest, route: Route<'_>) -> Result<(), Error> {
+    if route.is_open() {
         return Ok(());
     }
     let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -70,28 +122,11 @@ fn admit(service: &Service, request: &ServiceRequest) -> Result<(), Error> {
     Ok(())
 }
 
-fn request_id(request: &ServiceRequest) -> Option<HeaderValue> {
+/// The request's id, if it is one that can be shown and sent back.
+pub(super) fn request_id(request: &HttpRequest) -> Option<HeaderValue> {
     let id = request.headers().get(HEADER_REQUEST)?;
     let plain = |byte: &u8| byte.is_ascii_graphic();
     (id.len() <= REQUEST_ID_BYTES_MAX && id.as_bytes().iter().all(plain)).then(|| id.clone())
-}
-
-fn note(service: &Service, response: &ServiceResponse, method: &'static str, started: Instant) {
-    let endpoint = endpoint(response.request().match_pattern().as_deref());
-    let status = response.status();
-    let status_code = status_name(status.as_u16());
-    let server_id = SharedString::from(Arc::clone(&service.server_id));
-    metrics::counter!(
-        names::HTTP_REQUESTS,
-        "method" => method, "endpoint" => endpoint, "status_code" => status_code.clone(), "server_id" => server_id
-    )
-    .increment(1);
-    let seconds = started.elapsed().as_secs_f64();
-    metrics::histogram!(names::HTTP_SECONDS, "method" => method, "endpoint" => endpoint).record(seconds);
-    tracing::info!(method, endpoint, status = status.as_u16(), seconds, "request served");
-    if status.is_client_error() || status.is_server_error() {
-        metrics::counter!(names::HTTP_ERRORS, "endpoint" => endpoint, "status_code" => status_code).increment(1);
-    }
 }
 
 /// Labels are few and never a client's words.
@@ -103,29 +138,5 @@ fn method_name(method: &Method) -> &'static str {
         Method::POST => "POST",
         Method::DELETE => "DELETE",
         _ => "other",
-    }
-}
-
-fn endpoint(pattern: Option<&str>) -> &'static str {
-    const ENDPOINTS: [&str; 8] = [
-        "/shards/{id}",
-        "/shards/{id}/copy-from",
-        routes::SHARDS,
-        routes::SHARDS_BATCH,
-        routes::SHARDS_DELETE,
-        routes::VERIFY,
-        routes::HEALTH,
-        routes::METRICS,
-    ];
-    ENDPOINTS.into_iter().find(|endpoint| Some(*endpoint) == pattern).unwrap_or("unmatched")
-}
-
-fn status_name(status: u16) -> SharedString {
-    match status {
-        200 => "200".into(),
-        201 => "201".into(),
-        204 => "204".into(),
-        206 => "206".into(),
-        other => other.to_string().into(),
     }
 }

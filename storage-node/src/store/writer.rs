@@ -16,7 +16,7 @@
 use super::space::Space;
 use crate::index::{Entry, Index, Key, Update};
 use bytes::Bytes;
-use protocol::{ErrorKind, PutOutcome, ShardId};
+use protocol::{ErrorKind, PutOutcome, Shard, ShardId};
 use segments::{Disk, Kind, Location, Purpose, Record, SegmentLog, SegmentReader};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,31 +29,11 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_secs(10);
 /// One part in so many of a new measurement goes into the moving average.
 const AVERAGE_WEIGHT: u64 = 8;
 
-/// A shard as it came in: in pieces, which are copied once, into the log's write buffer. Its CRC was checked, and its length
-/// is at most [`protocol::SHARD_BYTES_MAX`].
-#[derive(Clone, Debug)]
-pub struct Arrived {
-    /// Its name.
-    pub id: ShardId,
-    /// CRC32 of its bytes.
-    pub crc: u32,
-    /// Its bytes.
-    pub data: Vec<Bytes>,
-}
-
-impl Arrived {
-    /// Its length in bytes.
-    pub fn length(&self) -> u32 {
-        let length: usize = self.data.iter().map(Bytes::len).sum();
-        u32::try_from(length).expect("a shard is shorter than SHARD_BYTES_MAX")
-    }
-}
-
 /// One change to the store.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Store a shard.
-    Put(Arrived),
+    /// Store a shard whose CRC was checked, and whose length is at most [`protocol::SHARD_BYTES_MAX`].
+    Put(Shard),
     /// Leave a tombstone.
     Delete(ShardId),
     /// Append a record again, if it is still needed where it is.
@@ -157,8 +137,9 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    fn decide_put(&mut self, shard: Arrived, plan: &mut Plan) -> Verdict {
-        let (key, length) = (shard.id.to_bytes(), shard.length());
+    fn decide_put(&mut self, shard: Shard, plan: &mut Plan) -> Verdict {
+        let key = shard.id.to_bytes();
+        let length = u32::try_from(shard.data.len()).expect("a shard is shorter than SHARD_BYTES_MAX");
         if let Some(pending) = plan.pending.get(&key) {
             let same = pending.shard == Some((length, shard.crc));
             return Verdict::After(pending.lane, if same { Ok(()) } else { Err(ErrorKind::Conflict) });
@@ -210,7 +191,7 @@ impl<D: Disk> Writer<D> {
                 plan.pending
                     .insert(moved.key, Pending { lane: LaneName::Reclaim, shard: live.then_some((length, crc)) });
                 let kind = if live { Kind::SHARD } else { Kind::TOMBSTONE };
-                plan.reclaim.push(kind, moved.key, vec![moved.data], crc, old);
+                plan.reclaim.push(kind, moved.key, moved.data, crc, old);
                 Verdict::After(LaneName::Reclaim, Ok(()))
             }
             Ok(_) => Verdict::Settled(Ok(())),
@@ -263,14 +244,14 @@ impl<D: Disk> Writer<D> {
 impl Plan {
     fn bury(&mut self, key: Key, old: Option<Entry>) -> Verdict {
         self.pending.insert(key, Pending { lane: LaneName::Reclaim, shard: None });
-        self.reclaim.push(Kind::TOMBSTONE, key, Vec::new(), 0, old);
+        self.reclaim.push(Kind::TOMBSTONE, key, Bytes::new(), 0, old);
         Verdict::After(LaneName::Reclaim, Ok(()))
     }
 }
 
 impl Lane {
-    fn push(&mut self, kind: Kind, key: Key, data: Vec<Bytes>, crc: u32, old: Option<Entry>) {
-        self.records.push(Record { kind, id: key, crc, data });
+    fn push(&mut self, kind: Kind, key: Key, data: Bytes, crc: u32, old: Option<Entry>) {
+        self.records.push(Record { kind, id: key, crc, data: vec![data] });
         self.updates.push((key, kind == Kind::SHARD, old));
     }
 }
