@@ -97,7 +97,9 @@ fn require_eventful(reports: &[Report]) {
 fn the_same_seed_gives_the_same_history() {
     for seed in 0..20 {
         let (one, other) = (storm(seed, Weather::default()), storm(seed, Weather::default()));
-        assert_eq!(one.history, other.history, "seed {seed}");
+        let events = one.trace.iter().zip(&other.trace);
+        let parting = events.enumerate().find(|(_, (one, other))| one != other);
+        assert_eq!(one.history, other.history, "seed {seed}; with HOLDFAST_TRACE they part at {parting:?}");
         assert_eq!(one.counts, other.counts, "seed {seed}");
         assert!(one.history.1 > 100, "a storm of {} events is none", one.history.1);
     }

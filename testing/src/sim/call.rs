@@ -8,7 +8,7 @@ use super::world::World;
 use protocol::{Error, ErrorKind, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// What is called.
@@ -50,11 +50,13 @@ pub struct Planned {
 pub struct Calls {
     world: Arc<World>,
     state: Mutex<State>,
-    dead: watch::Sender<bool>,
+    /// Wakes in the order in which they came; a `watch` channel wakes in an order of its own chance.
+    end: Notify,
 }
 
 #[derive(Default)]
 struct State {
+    dead: bool,
     made: u64,
     log: Option<Vec<Target>>,
     plan: Vec<Planned>,
@@ -65,7 +67,7 @@ struct State {
 impl Calls {
     /// Nothing planned, alive.
     pub fn new(world: Arc<World>) -> Arc<Calls> {
-        Arc::new(Calls { world, state: Mutex::default(), dead: watch::Sender::new(false) })
+        Arc::new(Calls { world, state: Mutex::default(), end: Notify::new() })
     }
 
     /// Counts from 0 again, and does `plan` to the calls that come.
@@ -90,19 +92,21 @@ impl Calls {
 
     /// Ends the incarnation.
     pub fn crash(&self) {
-        self.dead.send_replace(true);
+        self.state().dead = true;
+        self.end.notify_waiters();
     }
 
     /// Whether it ended.
     pub fn is_dead(&self) -> bool {
-        *self.dead.borrow()
+        self.state().dead
     }
 
     /// Ends when the incarnation does.
     pub async fn died(&self) {
-        let mut dead = self.dead.subscribe();
-        // The sender lives as long as `self`.
-        dead.wait_for(|dead| *dead).await.expect("the sender lives");
+        let end = self.end.notified();
+        if !self.is_dead() {
+            end.await;
+        }
     }
 
     /// Holds back every call for `time`: a process that is stopped and goes on later.
