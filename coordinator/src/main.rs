@@ -86,7 +86,11 @@ async fn serve(config: Config) -> Result<()> {
     );
     let tasks = Tasks::new(Handle::current());
     let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
-    let door = Door { objects: objects(&config, metadata.clone(), nodes.clone(), clock, &tasks), settings: door_settings(&config, server_id), metrics: metrics.clone() };
+    let door = Door {
+        objects: objects(&config, metadata.clone(), nodes.clone(), clock, &tasks),
+        settings: door_settings(&config, server_id),
+        metrics: metrics.clone(),
+    };
     nodes.probe_all().await;
     let server = dialect::serve(door, listeners)?;
     info!(listen = ?config.listen, nodes = config.node.len(), "coordinator ready");
