@@ -2,6 +2,7 @@
 //! back, so that a wrong byte tells where it came from.
 
 use super::client::sha256;
+use std::sync::LazyLock;
 
 /// Sizes that attempts on a key go through: empty, tiny, one piece, around a chunk's average, several chunks, several batches.
 const SIZES: [usize; 20] = [
@@ -11,6 +12,11 @@ const SIZES: [usize; 20] = [
 /// Every fifth attempt is an edit of the same base, so that versions share chunks.
 const EDIT_EVERY: u64 = 5;
 const EDIT_BASE_BYTES: usize = 300_000;
+/// The store of noise that bodies are made from, and the length of the runs taken from it.
+const NOISE_BYTES: usize = 4 << 20;
+const RUN_BYTES: usize = 1016;
+/// The increment of SplitMix64.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// What attempt `n` on `key` uploads.
 pub fn body_of(seed: u64, key: &str, n: u64) -> Vec<u8> {
@@ -26,13 +32,20 @@ pub fn body_of(seed: u64, key: &str, n: u64) -> Vec<u8> {
     random_bytes(mix(key_seed ^ mix(n + 1)), size)
 }
 
-/// `count` bytes that no compressor makes smaller.
+/// `count` bytes that hardly a compressor makes smaller, another sequence for each seed. Quick in a debug build, too: runs of one
+/// store of noise, chosen and marked by the seed.
 pub fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(count + 8);
+    static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        (0..NOISE_BYTES as u64 / 8).flat_map(|n| finish(n.wrapping_mul(GOLDEN)).to_le_bytes()).collect()
+    });
+    let mut bytes = Vec::with_capacity(count + RUN_BYTES + 8);
     let mut state = seed;
     while bytes.len() < count {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        bytes.extend_from_slice(&finish(state).to_le_bytes());
+        state = state.wrapping_add(GOLDEN);
+        let draw = finish(state);
+        bytes.extend_from_slice(&draw.to_le_bytes());
+        let at = (draw % (NOISE_BYTES - RUN_BYTES) as u64) as usize;
+        bytes.extend_from_slice(&NOISE[at..at + RUN_BYTES]);
     }
     bytes.truncate(count);
     bytes
@@ -40,7 +53,7 @@ pub fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
 
 /// One step of SplitMix64 (Vigna's public-domain `splitmix64.c`).
 pub(super) fn mix(state: u64) -> u64 {
-    finish(state.wrapping_add(0x9E37_79B9_7F4A_7C15))
+    finish(state.wrapping_add(GOLDEN))
 }
 
 fn finish(state: u64) -> u64 {

@@ -30,7 +30,7 @@ async fn a_node_whose_disk_fills_up_is_passed_over() {
     assert_ne!(client.node_line(cluster.nodes[0].port).await["write_latency_us"], 0, "n1 is used as the others are");
     // The coordinator hears of it by the refusals only: its next health check is far away.
     cluster.disks[&1].fill();
-    for seed in 10..40 {
+    for seed in 10..30 {
         let name = format!("fill/{seed}");
         client.upload(&name, &random_bytes(seed, FILE_BYTES)).await;
         files.stored.insert(name, seed);
