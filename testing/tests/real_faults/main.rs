@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "removes data behind the backs of processes it started")]
 
 mod damage;
+mod fsync;
 mod full;
 mod harness;
 mod identity;
