@@ -225,7 +225,7 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Broken> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
     use segments::{Location, Position};
     use std::collections::BTreeMap;
 
@@ -239,7 +239,14 @@ mod tests {
         Entry { live, location: Location { position: Position { segment: 1, offset }, length: 3, crc: 4 } }
     }
 
+    /// sled's threads let go of a closed database's lock a moment later.
     fn open(dir: &Path) -> Blocks {
+        for _ in 0..200 {
+            if let Ok(blocks) = Blocks::open(dir, 1 << 20) {
+                return blocks;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         Blocks::open(dir, 1 << 20).unwrap()
     }
 
