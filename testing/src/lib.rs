@@ -10,3 +10,4 @@
 pub mod planted;
 pub mod real;
 pub mod sim;
+pub mod tidy;

@@ -1,4 +1,4 @@
-//! Bugs to be planted, so that the tests are known to be able to fail (faults 1 and 4.6). Each sits in a wrapper around a seam and
+//! Bugs to be planted, so that the tests are known to be able to fail. Each sits in a wrapper around a seam and
 //! does what a coordinator, a node or an engine with that bug would do; the product is not touched.
 
 use crate::sim::cluster::Plants;
@@ -17,20 +17,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A bug, by its name in `docs/reliability.md`.
+/// A bug known from systems of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// S1: a node acknowledges what it has not stored yet.
+    /// A node acknowledges what it has not stored yet.
     NodeAcksBeforeSync,
-    /// S11: a node acknowledges what it never stores, so that a quorum of two is one copy.
+    /// A node acknowledges what it never stores, so that a quorum of two is one copy.
     NodeAcksNothing,
-    /// S3, S11: one copy is called enough.
+    /// One copy is called enough.
     QuorumOfOne,
-    /// S10: a retry sends a drained body, under a CRC that fits it.
+    /// A retry sends a drained body, under a CRC that fits it.
     DrainedBody,
-    /// S7: a node that cannot be reached is taken for one that holds nothing.
+    /// A node that cannot be reached is taken for one that holds nothing.
     UnreachableIsMissing,
-    /// S4, S12: the next number is taken without comparing.
+    /// The next number is taken without comparing.
     VersionWithoutCompare,
     /// An upload is published although its intent is gone.
     CommitWithoutIntentCheck,
@@ -42,7 +42,7 @@ pub enum Bug {
     DedupWithoutReference,
     /// A fresh chunk is named without looking whether scrub has fenced its id.
     NamedWithoutFence,
-    /// S13: a lost answer is taken for a failure, and cleaned up after.
+    /// A lost answer is taken for a failure, and cleaned up after.
     CleanupOnUnknown,
     /// A lost answer is taken for a failure, and the commit is sent again without its checks.
     RetryOnUnknown,
@@ -54,7 +54,7 @@ pub enum Bug {
     StaleReads,
     /// Shortfalls leave no repair record.
     ShortfallForgotten,
-    /// S9: a chunk record names a node that never answered.
+    /// A chunk record names a node that never answered.
     NamesWhoNeverAnswered,
 }
 

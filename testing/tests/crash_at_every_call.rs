@@ -250,9 +250,9 @@ fn fail_every_call_after_a_failure(scenario: Scenario, first: &[Fate]) {
         for fate in first.iter().copied().filter(|fate| possible(healthy.targets[at], *fate)) {
             let first = Planned { at: at as u64, fate };
             let targets = tally.run(scenario, &[first]).targets;
-            for then in at + 1..targets.len() {
+            for (then, target) in targets.iter().enumerate().skip(at + 1) {
                 // Two of four nodes down is another test's.
-                let second = |fate: &Fate| *fate != Fate::NodeDies && possible(targets[then], *fate);
+                let second = |fate: &Fate| *fate != Fate::NodeDies && possible(*target, *fate);
                 for fate in FATES.into_iter().filter(second) {
                     tally.run(scenario, &[first, Planned { at: then as u64, fate }]);
                 }

@@ -17,7 +17,8 @@ const SEEDS_FOR_EVER: &str = include_str!("../seeds.txt");
 
 fn seeds_for_ever() -> Vec<u64> {
     let lines = SEEDS_FOR_EVER.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect()
+    let seed = |line: &str| line.split_whitespace().next().and_then(|seed| seed.parse().ok());
+    lines.map(|line| seed(line).unwrap_or_else(|| panic!("{line:?} has no seed"))).collect()
 }
 
 fn number_from_environment(name: &str) -> Option<u64> {
@@ -32,12 +33,13 @@ fn storms(seeds: &[u64], weather: Weather) -> Vec<Report> {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    reports.lock().unwrap().push(storm(*seed, weather));
+                    let report = storm(*seed, weather);
+                    reports.lock().expect("no storm panics").push(report);
                 }
             });
         }
     });
-    reports.into_inner().unwrap()
+    reports.into_inner().expect("no storm panics")
 }
 
 fn require_clean(reports: &[Report]) {
