@@ -3,7 +3,7 @@
 
 mod rig;
 
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 use protocol::{ErrorKind, VerifyCursor};
 use rig::{compact, id, list, shard};
 use segments::sim::SimDisk;

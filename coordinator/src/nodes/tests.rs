@@ -1,3 +1,5 @@
+//! Members, order, probes and identity over nodes that answer as a test tells them.
+
 use super::breaker::OPEN_FOR;
 use super::{GIVEN_UP_COUNTS_AFTER, KnownNodes, Member, MemberConfig, Nodes, PROBE_TIMEOUT, Refused, SNAPSHOT_FOR};
 use crate::placement::{Circuit, Health};

@@ -1,3 +1,5 @@
+//! Every candidate is ranked once, the same way everywhere, and shares follow free space.
+
 use super::{Candidate, Circuit, Health, Ranked, Reason, Standing, WEIGHT_PERCENT_DEFAULT, choose};
 use crate::code::Code;
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};

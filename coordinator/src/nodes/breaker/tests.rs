@@ -1,3 +1,5 @@
+//! The breaker held to its drawing, and to a model of it.
+
 use super::{Breaker, CALLS_MIN, Change, OPEN_FOR, Outcome, Refused, TRIALS, Ticket, WINDOW_SECONDS};
 use crate::placement::Circuit;
 use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};

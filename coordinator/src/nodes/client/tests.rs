@@ -1,3 +1,5 @@
+//! The client against a real HTTP server: what goes over the wire, joined or streamed, and how long it waits.
+
 use super::wire::deadline;
 use super::{Connections, HttpNode, JOINED_PUT_BYTES_MAX, REQUEST_BYTES_MAX, cut};
 use crate::nodes::{REQUEST_ID, Refused};
