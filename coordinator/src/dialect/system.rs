@@ -11,10 +11,30 @@ use serde_json::{Value, json};
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/health").route(web::get().to(health)).default_service(only("GET")))
-        .service(web::resource("/system/health").route(web::get().to(system_health)).default_service(only("GET")))
-        .service(web::resource("/system/nodes").route(web::get().to(system_nodes)).default_service(only("GET")))
-        .service(web::resource("/metrics").route(web::get().to(metrics_text)).default_service(only("GET")));
+        .service(
+            web::resource("/health")
+                .route(web::get().to(health))
+                .route(web::head().to(health))
+                .default_service(only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/system/health")
+                .route(web::get().to(system_health))
+                .route(web::head().to(system_health))
+                .default_service(only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/system/nodes")
+                .route(web::get().to(system_nodes))
+                .route(web::head().to(system_nodes))
+                .default_service(only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/metrics")
+                .route(web::get().to(metrics_text))
+                .route(web::head().to(metrics_text))
+                .default_service(only("GET, HEAD")),
+        );
 }
 
 /// `GET /health`: this process lives; one body for every door (contract, *Collisions*).

@@ -145,7 +145,7 @@ pub fn every_reference() -> KeyRange {
     starting_with(Bytes::from_static(REF))
 }
 
-/// Chunk and version of a [`reference`] key.
+/// Chunk and version of a [`reference()`] key.
 pub fn parse_reference(key: &[u8]) -> Result<(ChunkId, VersionId)> {
     let (chunk, version) = split_id(key, strip(key, REF)?)?;
     Ok((ChunkId(chunk), VersionId(last_id(key, strip(version, b"/")?)?)))
