@@ -84,8 +84,8 @@ pub struct Config {
     pub loglevel: Level,
 
     /// Base URL of a Loki to push logs to as well
-    #[arg(long, env = "HOLDFAST_LOKI_URL", value_name = "URL")]
-    pub loki_url: Option<String>,
+    #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
+    pub loki: Option<String>,
 }
 
 impl Config {

@@ -40,7 +40,7 @@ async fn run(config: Config) -> Result<()> {
         service: "storage-node",
         server_id: config.node_id.to_string(),
         level: config.loglevel,
-        loki: config.loki_url.clone(),
+        loki: config.loki.clone(),
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
