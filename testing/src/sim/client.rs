@@ -6,8 +6,8 @@ use super::cluster::Coordinator;
 use super::world::pass;
 use bytes::Bytes;
 use coordinator::object::{
-    BodyMessage, BucketName, Condition, DeleteMode, Deleted, ListPage, ListRequest, ObjectName, PutDone, PutTarget,
-    Version, VersionSelector, body_channel,
+    BodyMessage, BucketName, Condition, DeleteMode, Deleted, HistoryPage, ListPage, ListRequest, ObjectName, PutDone,
+    PutTarget, Version, VersionSelector, body_channel,
 };
 use protocol::{Error, Result};
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ use tokio::sync::mpsc;
 const PIECE_BYTES: usize = 64 << 10;
 /// Every request ends within this time (I19), or the coordinator is stuck: retries of retries under every fault at once.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(1_200);
+
+/// More versions than any storm makes.
+const HISTORY_ENTRIES_MAX: usize = 1_000;
 
 /// How a client sends a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +94,25 @@ impl Client {
             Version::NoObject => return Ok(Got::NoObject),
             Version::NoVersion => return Ok(Got::NoVersion),
         };
-        let mut reader = objects.open(&version, 0..version.size).await?;
+        // Whole, or as two ranges that meet anywhere.
+        let meeting = self.oracle.draw(|rng| if rng.chance(300) { rng.below(version.size + 1) } else { 0 });
         let mut bytes = Vec::with_capacity(version.size as usize);
-        while let Some(part) = reader.next().await {
-            bytes.extend_from_slice(&part?);
+        for range in [0..meeting, meeting..version.size] {
+            let mut reader = objects.open(&version, range).await?;
+            while let Some(part) = reader.next().await {
+                bytes.extend_from_slice(&part?);
+            }
         }
         Ok(Got::Version(version, bytes))
+    }
+
+    /// Reads the history of `key`.
+    pub async fn history(&self, key: &str) -> Ended<Option<HistoryPage>> {
+        let began = self.oracle.read_begins();
+        let name = name(key);
+        let ended = self.until_end(self.coordinator.objects.versions(&name, 0, HISTORY_ENTRIES_MAX)).await;
+        self.oracle.history_ends(key, began, &ended);
+        ended
     }
 
     /// Lists everything.

@@ -17,12 +17,12 @@ use coordinator::metadata::records::{
 };
 use coordinator::metadata::{Batch, Entry, Expect, Metadata, SCAN_ENTRIES_MAX};
 use protocol::{ChunkId, ErrorKind, Result, ShardId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest rest between two steps.
-const REST_MS_MAX: u64 = 120;
+const REST_MS_MAX: u64 = 60;
 /// Deletes of one commit.
 const DELETES_MAX: usize = 40;
 
@@ -116,29 +116,32 @@ impl Collector {
         Ok(())
     }
 
-    /// References first, their owners afterwards: an owner that is missing then will never be there again.
+    /// References first, then uploads under way, then versions: who is missing then will never be an owner again.
     async fn sweep_references(&self) -> Result<()> {
-        let mut by_version: BTreeMap<VersionId, Vec<bytes::Bytes>> = BTreeMap::new();
-        for (key, _) in self.scan(keys::every_reference()).await? {
-            by_version.entry(keys::parse_reference(&key)?.1).or_default().push(key);
+        let references = self.scan(keys::every_reference()).await?;
+        let mut owners = BTreeSet::new();
+        for (key, _) in self.scan(keys::intents()).await? {
+            owners.insert(keys::parse_intent(&key)?);
+        }
+        for (_, entry) in self.scan(keys::every_version()).await? {
+            owners.insert(VersionRecord::decode(&entry.value)?.id);
         }
         let mut ownerless = Vec::new();
-        for version in by_version.keys() {
-            if self.metadata().get(&keys::intent(*version)).await?.is_none() {
-                ownerless.push(*version);
+        for (key, _) in references {
+            let (_, version) = keys::parse_reference(&key)?;
+            if !owners.contains(&version) {
+                ownerless.push((key, version));
             }
         }
-        let versions = self.scan(keys::every_version()).await?;
-        let alive: BTreeSet<VersionId> =
-            versions.iter().map(|(_, entry)| Ok(VersionRecord::decode(&entry.value)?.id)).collect::<Result<_>>()?;
-        for version in ownerless.into_iter().filter(|version| !alive.contains(version)) {
-            for keys in by_version[&version].chunks(DELETES_MAX) {
-                let mut commit = Batch::new();
-                for key in keys {
-                    commit.delete(key.clone());
-                }
-                self.metadata().commit(commit).await?;
+        for some in ownerless.chunks(DELETES_MAX) {
+            let mut commit = Batch::new();
+            for (key, _) in some {
+                commit.delete(key.clone());
             }
+            self.metadata().commit(commit).await?;
+        }
+        let versions: BTreeSet<VersionId> = ownerless.into_iter().map(|(_, version)| version).collect();
+        for version in versions {
             self.remove_pages(version).await?;
         }
         Ok(())
@@ -157,7 +160,6 @@ impl Collector {
                     continue;
                 }
             }
-            self.rest().await;
             self.decide(chunk).await?;
         }
         Ok(())

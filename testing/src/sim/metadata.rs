@@ -25,12 +25,12 @@ impl FaultyMetadata {
 
     async fn read<T: Send + 'static>(&self, read: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let read = async {
-            pass(self.world.message_delay()).await;
+            pass(self.world.metadata_delay()).await;
             if self.world.strikes(|rates| rates.metadata_read_fails) {
                 return Err(Error::unavailable("the metadata does not answer (injected)"));
             }
             let found = read.await;
-            pass(self.world.message_delay()).await;
+            pass(self.world.metadata_delay()).await;
             found
         };
         self.calls.call(Target::MetadataRead, || {}, read).await
@@ -38,10 +38,10 @@ impl FaultyMetadata {
 
     async fn exchange(&self, batch: Batch) -> Result<()> {
         if self.world.strikes(|rates| rates.commit_refused) {
-            pass(self.world.message_delay()).await;
+            pass(self.world.metadata_delay()).await;
             return Err(Error::unavailable("the metadata takes no commits now (injected)"));
         }
-        let (out, back) = (self.world.message_delay(), self.world.message_delay());
+        let (out, back) = (self.world.metadata_delay(), self.world.metadata_delay());
         let lands_late = self.world.strikes(|rates| rates.commit_lands_late);
         let reply_lost = self.world.strikes(|rates| rates.commit_reply_lost);
         let inner = self.inner.clone();
@@ -58,7 +58,7 @@ impl FaultyMetadata {
             drop(sender.send(outcome));
         });
         if lands_late {
-            pass(self.world.message_delay()).await;
+            pass(self.world.metadata_delay()).await;
             return Err(Error::unknown("the commit was sent and not answered (injected)"));
         }
         let outcome = receiver.await.unwrap_or_else(|_| Err(Error::unknown("the metadata went away")));

@@ -288,7 +288,7 @@ impl Nemesis {
 
     /// What is bad for the whole storm, where the seed wants it.
     pub fn set_the_scene(&mut self) {
-        let rates = self.spoilt(Rates::default(), &self.faults.clone(), BASE_RATE_MAX);
+        let rates = self.spoilt(self.cluster.world().rates(), &self.faults.clone(), BASE_RATE_MAX);
         self.cluster.world().set_rates(rates);
     }
 
@@ -309,6 +309,7 @@ impl Nemesis {
             rates.commit_reply_lost = rate();
             rates.commit_lands_late = rate();
             rates.metadata_read_fails = rate() / 2;
+            rates.metadata_late = rate();
         }
         if faults.contains(&Fault::BadLinks) {
             rates.node_request_lost = rate();

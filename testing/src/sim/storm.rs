@@ -8,6 +8,7 @@ use super::collector::Collector;
 use super::nemesis::{FAULTS, Fault, Nemesis, Seats};
 use super::rng::Rng;
 use super::runtime::simulate;
+use super::world::Rates;
 use coordinator::object::{Condition, DeleteMode, VersionSelector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +23,11 @@ const CALM: Duration = Duration::from_secs(90);
 /// A coordinator has probed its nodes by then.
 const START_TIME: Duration = Duration::from_millis(40);
 /// How many of the intents that a collector meets it expires, in a thousand: most uploads come through.
-const EXPIRED_PER_MILLE: u64 = 200;
+const EXPIRED_PER_MILLE: u64 = 300;
 /// Rounds after which a collector has nothing left to do.
 const LAST_ROUNDS: usize = 3;
+/// Tags of bodies that one client puts again and again begin here.
+const OWN_TAG: u64 = 50;
 /// Tags of bodies that are put once begin here.
 const FRESH_TAG: u64 = 1 << 32;
 
@@ -73,6 +76,7 @@ async fn run(seed: u64, weather: Weather) -> Report {
     let work = Work::draw(&mut rng);
     let seats = Seats::fill(cluster.clone(), work.coordinators, work.collects, START_TIME).await;
     let mut nemesis = Nemesis::new(cluster.clone(), seats.clone(), faults);
+    cluster.world().set_rates(Rates { metadata_late: work.metadata_late_per_mille, ..Rates::default() });
     nemesis.set_the_scene();
     let play = play(&cluster, &seats, work);
     let played = async {
@@ -80,7 +84,7 @@ async fn run(seed: u64, weather: Weather) -> Report {
             biased;
             () = play => {}
             () = nemesis.rage() => {}
-            () = collect(&cluster, &seats) => {}
+            () = collect(&cluster, &seats, work) => {}
         }
     };
     if timeout(STORM_PATIENCE, played).await.is_err() {
@@ -100,10 +104,10 @@ async fn run(seed: u64, weather: Weather) -> Report {
 }
 
 /// Collects, as long as the storm lasts.
-async fn collect(cluster: &Arc<Cluster>, seats: &Seats) {
+async fn collect(cluster: &Arc<Cluster>, seats: &Seats, work: Work) {
     let mut rng = Rng::new(cluster.world().seed(), 4);
     loop {
-        let rest_ms = rng.between(1, 300);
+        let rest_ms = rng.between(1, work.collector_rest_ms_max);
         sleep(Duration::from_millis(rest_ms)).await;
         let Some(process) = seats.collector() else { return std::future::pending().await };
         let collector = Collector::new(cluster.world().clone(), process.clone());
@@ -121,6 +125,7 @@ async fn collect(cluster: &Arc<Cluster>, seats: &Seats) {
 struct Work {
     coordinators: usize,
     collects: bool,
+    collector_rest_ms_max: u64,
     clients: u64,
     turns: u64,
     think_ms_max: u64,
@@ -128,10 +133,14 @@ struct Work {
     /// Bodies that are put again and again, so that chunks are shared.
     bodies: u64,
     purges_percent: u64,
+    /// Turns in which a client purges its own key and puts the same bytes again.
+    replaces_percent: u64,
     shared_per_mille: u64,
     /// Of the shared ones, those that have a tail of their own.
     mixed_percent: u64,
     large_percent: u64,
+    slow_percent: u64,
+    metadata_late_per_mille: u64,
 }
 
 impl Work {
@@ -140,15 +149,19 @@ impl Work {
         let any = Work {
             coordinators: rng.between(1, 2) as usize,
             collects: rng.chance(500),
+            collector_rest_ms_max: 300,
             clients: rng.between(2, 4),
             turns: rng.between(6, 24),
             think_ms_max: 250,
             keys: rng.between(1, 4),
             bodies: 5,
             purges_percent: *rng.pick(&[1, 3, 10]),
+            replaces_percent: *rng.pick(&[0, 2, 5]),
             shared_per_mille: *rng.pick(&[100, 350, 800]),
             mixed_percent: *rng.pick(&[0, 10]),
             large_percent: *rng.pick(&[0, 1, 2]),
+            slow_percent: 5,
+            metadata_late_per_mille: 0,
         };
         match rng.below(5) {
             0 => Work::reuse_of_what_goes(any),
@@ -157,18 +170,18 @@ impl Work {
         }
     }
 
-    /// Few bodies and many purges: chunks lose their last reference while someone is about to take a new one.
+    /// The same bytes are purged and put again: chunks lose their last reference while someone is about to take a new one.
     fn reuse_of_what_goes(any: Work) -> Work {
         Work {
             collects: true,
+            collector_rest_ms_max: 40,
             clients: 4,
-            turns: 20,
-            think_ms_max: 60,
-            keys: 2,
-            bodies: 2,
-            purges_percent: 40,
+            turns: 24,
+            think_ms_max: 40,
+            replaces_percent: 80,
             shared_per_mille: 900,
-            mixed_percent: 30,
+            mixed_percent: 20,
+            metadata_late_per_mille: 150,
             large_percent: 0,
             ..any
         }
@@ -176,7 +189,16 @@ impl Work {
 
     /// Puts of several batches, whose intents are taken away.
     fn uploads_that_expire(any: Work) -> Work {
-        Work { collects: true, turns: any.turns / 2, large_percent: 40, shared_per_mille: 100, ..any }
+        Work {
+            collects: true,
+            collector_rest_ms_max: 60,
+            turns: any.turns / 2,
+            think_ms_max: 60,
+            large_percent: 40,
+            slow_percent: 60,
+            shared_per_mille: 100,
+            ..any
+        }
     }
 }
 
@@ -186,6 +208,7 @@ async fn play(cluster: &Arc<Cluster>, seats: &Arc<Seats>, work: Work) {
             cluster: cluster.clone(),
             seats: seats.clone(),
             work,
+            place: client,
             rng: Rng::new(cluster.world().seed(), 100 + client),
             next_tag: FRESH_TAG * (client + 1),
         };
@@ -203,6 +226,7 @@ struct Player {
     cluster: Arc<Cluster>,
     seats: Arc<Seats>,
     work: Work,
+    place: u64,
     rng: Rng,
     next_tag: u64,
 }
@@ -224,6 +248,9 @@ impl Player {
 
     async fn turn(&mut self, client: &Client) {
         let key = format!("k{}", self.rng.below(self.work.keys));
+        if self.rng.below(100) < self.work.replaces_percent {
+            return self.replace(client).await;
+        }
         if self.rng.below(100) < self.work.purges_percent {
             return drop(client.delete(&key, DeleteMode::Purge).await);
         }
@@ -235,8 +262,27 @@ impl Player {
                 let number = self.rng.between(1, 8);
                 drop(client.get(&key, VersionSelector::Number(number)).await);
             }
+            93..96 => drop(client.history(&key).await),
             _ => drop(client.list().await),
         }
+    }
+
+    /// Purges this client's own key and puts what no other client puts, in whole or as the start of something new.
+    async fn replace(&mut self, client: &Client) {
+        let key = format!("own{}", self.place);
+        drop(client.delete(&key, DeleteMode::Purge).await);
+        let pause_ms = self.rng.below(150);
+        sleep(Duration::from_millis(pause_ms)).await;
+        let body = match self.rng.below(100) < self.work.mixed_percent {
+            true => TestBody::with_known_start(OWN_TAG + self.place, self.fresh_tag(), 300),
+            false => TestBody::new(OWN_TAG + self.place, 700),
+        };
+        drop(client.put(&key, &body, Condition::None, Sending::Whole).await);
+    }
+
+    fn fresh_tag(&mut self) -> u64 {
+        self.next_tag += 1;
+        self.next_tag
     }
 
     async fn put(&mut self, client: &Client, key: &str) {
@@ -250,12 +296,18 @@ impl Player {
             },
             _ => Condition::None,
         };
-        let sending = match self.rng.below(20) {
-            0 => Sending::BreaksOff,
-            1 => Sending::Slow(Duration::from_millis(self.rng.below(500))),
+        let sending = match self.rng.below(100) {
+            0..5 => Sending::BreaksOff,
+            percent if percent < 5 + self.work.slow_percent => Sending::Slow(self.pause()),
             _ => Sending::Whole,
         };
         drop(client.put(key, &body, condition, sending).await);
+    }
+
+    /// Between the pieces of a body: mostly short.
+    fn pause(&mut self) -> Duration {
+        let bound_ms = *self.rng.pick(&[20, 20, 20, 500]);
+        Duration::from_millis(self.rng.below(bound_ms))
     }
 
     /// Mostly small, some of them put before, in whole or in part; now and then more than one batch.
@@ -263,14 +315,13 @@ impl Player {
         if self.rng.chance(self.work.shared_per_mille) {
             let shared = self.rng.below(self.work.bodies);
             if self.rng.below(100) < self.work.mixed_percent {
-                self.next_tag += 1;
-                return TestBody::with_known_start(shared, self.next_tag, 300);
+                return TestBody::with_known_start(shared, self.fresh_tag(), 300);
             }
             let large = self.rng.below(100) < self.work.large_percent;
             let bytes = if large { 4 * BLOCK_BYTES } else { 100 + 1_000 * shared as usize };
             return TestBody::new(shared, bytes);
         }
-        self.next_tag += 1;
+        let tag = self.fresh_tag();
         let small = match self.rng.below(100) {
             0..5 => 0,
             5..10 => 1,
@@ -278,7 +329,7 @@ impl Player {
             _ => 8 + self.rng.below(300) as usize,
         };
         let large = self.rng.below(100) < self.work.large_percent;
-        TestBody::new(self.next_tag, if large { 4 * BLOCK_BYTES + small } else { small })
+        TestBody::new(tag, if large { 4 * BLOCK_BYTES + small } else { small })
     }
 }
 
@@ -323,6 +374,7 @@ async fn read_everything(cluster: &Arc<Cluster>, client: &Client, last: u64) {
     let keys: BTreeSet<&String> = readable.iter().map(|(key, _)| key).collect();
     for key in keys {
         drop(client.get(key, VersionSelector::Latest).await);
+        drop(client.history(key).await);
     }
     for (key, number) in readable.iter().filter(|(_, number)| *number <= last) {
         let ended = client.get(key, VersionSelector::Number(*number)).await;

@@ -26,6 +26,8 @@ pub struct Rates {
     pub commit_reply_lost: u64,
     /// The answer says *unknown*, and the commit happens later.
     pub commit_lands_late: u64,
+    /// A message to or from the metadata takes long.
+    pub metadata_late: u64,
     /// A read of the metadata fails.
     pub metadata_read_fails: u64,
 }
@@ -99,6 +101,13 @@ impl World {
             true => state.rng.between(50, 4_000),
             false => state.rng.below(3),
         };
+        Duration::from_millis(delay_ms)
+    }
+
+    /// The same to and from the metadata: up to 2 ms, or up to 150.
+    pub fn metadata_delay(&self) -> Duration {
+        let late = self.strikes(|rates| rates.metadata_late);
+        let delay_ms = self.draw(|rng| if late { rng.between(3, 150) } else { rng.below(3) });
         Duration::from_millis(delay_ms)
     }
 

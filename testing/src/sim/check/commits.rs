@@ -56,6 +56,7 @@ impl Oracle {
 
     /// Law 5: nothing that is referred to is collected, whatever races with what.
     fn chunk_collected(&self, chunk: ChunkId) {
+        self.world.tell(|| format!("chunk {chunk} is collected"));
         for (key, _) in self.view.scan(&keys::references(chunk)) {
             let (_, version) = keys::parse_reference(&key).expect("a key of that range");
             self.violated(format!("law 5: chunk {chunk} was collected while version {version} refers to it"));

@@ -1,7 +1,7 @@
 //! The oracle: it knows what every client asked and was told, and sees every commit as it happens, so it can say of each answer
 //! whether it was true at that moment.
 //!
-//! What must hold at any time ([`operations`], [`commits`], [`census`]):
+//! What must hold at any time ([`operations`], [`reads`], [`commits`], [`census`]):
 //! - Law 1: at the acknowledgement, every chunk of the version is durable on a write quorum of distinct nodes, looked up in the
 //!   nodes' own state; and so is every chunk at the moment a record names it.
 //! - Law 3: what failed is never visible, now or later; what may have happened happens at most once.
@@ -14,6 +14,7 @@
 mod census;
 mod commits;
 mod operations;
+mod reads;
 mod view;
 
 pub use census::Census;
@@ -22,6 +23,7 @@ pub use view::View;
 
 use super::body::TestBody;
 use super::node::SimNode;
+use super::rng::Rng;
 use super::world::World;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::metadata::records::VersionId;
@@ -135,6 +137,11 @@ impl Oracle {
     /// The truth it looks at.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Draws from the simulation's chance.
+    pub fn draw<T>(&self, draw: impl FnOnce(&mut Rng) -> T) -> T {
+        self.world.draw(draw)
     }
 
     /// What was violated so far, with what went before.

@@ -3,9 +3,8 @@
 use super::{Asked, Moment, Operation, Oracle, State};
 use crate::sim::body::TestBody;
 use coordinator::metadata::records::VersionRecord;
-use coordinator::object::{Condition, DeleteMode, Deleted, ListPage, PutDone, VersionSelector};
+use coordinator::object::{Condition, DeleteMode, Deleted, PutDone};
 use protocol::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
 
 /// The place of an operation in the order in which they began.
 pub type OpId = usize;
@@ -159,81 +158,13 @@ impl Oracle {
         }
         state.check_deletes(&operation.key).into_iter().for_each(|what| state.violated(&self.world, what));
     }
-
-    /// A read ended that began at `began`.
-    pub fn get_ends(&self, key: &str, selector: VersionSelector, began: u64, ended: &Ended<Got>) {
-        self.world.tell(|| format!("get {key} {selector:?} {}", told(ended, shown)));
-        let mut state = self.state();
-        let window = state.moments_since(key, began);
-        let what = match ended {
-            Ended::Answered(Ok(Got::Version(version, bytes))) => {
-                state.check_version(key, selector, version, bytes, &window)
-            }
-            Ended::Answered(Ok(got)) => state.check_absence(key, selector, got, &window),
-            // A read that a purge overtook may end as the purge left it.
-            Ended::Answered(Err(_)) if window.iter().skip(1).any(|moment| moment.purged) => Ok(false),
-            Ended::Answered(Err(error)) => refused_read(error),
-            Ended::Died => Ok(false),
-        };
-        match what {
-            Ok(true) => state.counts.reads_done += 1,
-            Ok(false) => state.counts.reads_refused += 1,
-            Err(what) => {
-                state.violated(&self.world, format!("{what}: get of {key} {selector:?} within {window:?}"));
-            }
-        }
-    }
-
-    /// A listing of everything ended that began at `began`.
-    pub fn list_ends(&self, began: u64, ended: &Ended<ListPage>) {
-        self.world.tell(|| format!("list {}", told(ended, |page| format!("{} objects", page.objects.len()))));
-        let mut state = self.state();
-        let page = match ended {
-            Ended::Answered(Ok(page)) => page,
-            Ended::Answered(Err(error)) => {
-                state.counts.reads_refused += 1;
-                if let Err(what) = refused_read(error) {
-                    state.violated(&self.world, what);
-                }
-                return;
-            }
-            Ended::Died => return,
-        };
-        let listed: BTreeMap<&str, u64> =
-            page.objects.iter().map(|object| (object.key.as_str(), object.number)).collect();
-        for key in state.keys.keys().cloned().collect::<Vec<String>>() {
-            let window = state.moments_since(&key, began);
-            let number = listed.get(key.as_str()).copied();
-            if !window.iter().any(|moment| moment.live == number) {
-                let what = format!("law 7: {key} is listed with {number:?} within {window:?}");
-                state.violated(&self.world, what);
-            }
-        }
-        state.counts.reads_done += 1;
-    }
 }
 
-fn told<T>(ended: &Ended<T>, done: impl FnOnce(&T) -> String) -> String {
+pub(super) fn told<T>(ended: &Ended<T>, done: impl FnOnce(&T) -> String) -> String {
     match ended {
         Ended::Answered(Ok(answer)) => done(answer),
         Ended::Answered(Err(error)) => format!("{}: {error}", error.kind.as_str()),
         Ended::Died => "died".to_owned(),
-    }
-}
-
-fn shown(got: &Got) -> String {
-    match got {
-        Got::Version(version, bytes) => format!("number {} of {} bytes", version.number, bytes.len()),
-        Got::NoObject => "no object".to_owned(),
-        Got::NoVersion => "no version".to_owned(),
-    }
-}
-
-/// A read may be told to come again; it may not find corruption, since one good copy is always left, nor be sent away otherwise.
-fn refused_read(error: &Error) -> std::result::Result<bool, String> {
-    match error.kind {
-        ErrorKind::Unavailable => Ok(false),
-        kind => Err(format!("law 6: a read failed as {}: {error}", kind.as_str())),
     }
 }
 
@@ -247,55 +178,5 @@ impl State {
         let moments = self.keys.get(key)?;
         let happened = moments.iter().filter(|moment| moment.live.is_none()).count();
         (happened > asked).then(|| format!("{happened} deletes of {key} happened, {asked} may have: {moments:?}"))
-    }
-
-    fn check_version(
-        &self,
-        key: &str,
-        selector: VersionSelector,
-        version: &VersionRecord,
-        bytes: &[u8],
-        window: &[Moment],
-    ) -> std::result::Result<bool, String> {
-        let number = version.number;
-        let Some(published) = self.published.get(&(key.to_owned(), number)) else {
-            return Err(format!("law 3: number {number} was never published"));
-        };
-        let Asked::Put { body, .. } = &self.operations[published.op].asked else {
-            return Err(format!("law 3: number {number} was made by no put"));
-        };
-        if bytes != body.data || version.id != published.id {
-            return Err(format!("law 6: number {number} has other bytes than operation {} sent", published.op));
-        }
-        let fits = |moment: &Moment| match selector {
-            VersionSelector::Latest => moment.live == Some(number),
-            VersionSelector::Number(wanted) => {
-                wanted == number && moment.last_number >= number && moment.purged_through < number
-            }
-        };
-        if !window.iter().any(fits) {
-            return Err(format!("law 7: number {number} was not to be seen"));
-        }
-        Ok(true)
-    }
-
-    fn check_absence(
-        &self,
-        key: &str,
-        selector: VersionSelector,
-        got: &Got,
-        window: &[Moment],
-    ) -> std::result::Result<bool, String> {
-        let fits = |moment: &Moment| match selector {
-            VersionSelector::Latest => moment.live.is_none(),
-            VersionSelector::Number(number) => {
-                let published = self.published.contains_key(&(key.to_owned(), number));
-                !published || moment.purged || moment.purged_through >= number || moment.last_number < number
-            }
-        };
-        if !window.iter().any(fits) {
-            return Err(format!("law 7: {} although it was there", shown(got)));
-        }
-        Ok(true)
     }
 }
