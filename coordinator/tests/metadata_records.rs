@@ -6,9 +6,10 @@
 
 use coordinator::code::Code;
 use coordinator::metadata::records::{
-    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, DigestRecord, GarbageRecord, IntentRecord,
-    NodeRecord, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Record, RefRecord, RepairRecord, ShardPlace,
-    VersionId, VersionRecord, VersionState,
+    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, CollectRecord, DigestRecord, Garbage, GarbageRecord,
+    IntentRecord, LeaseRecord, NodeRecord, NodeState, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Record,
+    RefRecord, RepairRecord, ShardPlace, TrashRecord, VersionId, VersionRecord, VersionState, WantedRecord,
+    WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -76,6 +77,7 @@ fn chunk() -> ChunkRecord {
         code: Code::REPLICATION,
         shards: vec![place("n1", 0), place("n2", 1), place("n4", 2)],
         state: ChunkState::Live,
+        fence: 0,
     }
 }
 
@@ -87,7 +89,18 @@ fn node() -> NodeRecord {
         disk: DiskId(Uuid::from_u128(9)),
         weight: 100,
         known_since_ms: 1_732_150_000_123,
+        state: NodeState::Active,
+        state_since_ms: 1_732_150_000_123,
     }
+}
+
+fn repair() -> RepairRecord {
+    RepairRecord::new(chunk_id(), 5, "n3 did not answer")
+}
+
+fn progress() -> WorkerRecord {
+    let counts = BTreeMap::from([("bytes".to_owned(), 1 << 40), ("corrupt".to_owned(), 0)]);
+    WorkerRecord { position: vec![0, 1, 0xff], started_ms: 8, finished_ms: 9, counts }
 }
 
 fn intent() -> IntentRecord {
@@ -95,7 +108,8 @@ fn intent() -> IntentRecord {
 }
 
 fn garbage() -> GarbageRecord {
-    GarbageRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), after: 0, through: 3, since_ms: 4 }
+    let garbage = Garbage::Versions { bucket: "files".to_owned(), key: "a/b".to_owned(), after: 0, through: 3 };
+    GarbageRecord { garbage, since_ms: 4 }
 }
 
 #[test]
@@ -104,14 +118,33 @@ fn every_released_layout_reads_for_ever() {
     golden("version.v1", &version());
     golden("version-paged.v1", &paged_version());
     golden("page.v1", &PageRecord { start: 7, entries: vec![entry(100), entry(300)] });
-    golden("chunk.v1", &chunk());
+    golden_before("chunk.v1", &chunk());
+    golden("chunk.v2", &ChunkRecord { fence: 5, ..chunk() });
     golden("digest.v1", &DigestRecord { chunk: chunk_id() });
     golden("ref.v1", &RefRecord {});
     golden("intent.v1", &intent());
-    golden("repair.v1", &RepairRecord { chunk: chunk_id(), since_ms: 5, reason: "n3 did not answer".to_owned() });
-    golden("garbage.v1", &garbage());
-    golden("node.v1", &node());
+    golden_before("repair.v1", &repair());
+    golden("repair.v2", &RepairRecord { away_from: Some("n2".parse().unwrap()), check_bytes: true, ..repair() });
+    golden_before("garbage.v1", &garbage());
+    golden("garbage.v2", &garbage());
+    let manifest = Garbage::Manifest { chunks: ChunkList::Inline(vec![entry(100)]) };
+    golden("garbage-manifest.v2", &GarbageRecord { garbage: manifest, since_ms: 0 });
+    golden_before("node.v1", &node());
+    golden("node.v2", &NodeRecord { state: NodeState::Draining, state_since_ms: 7, ..node() });
     golden("cluster.v1", &ClusterRecord { cluster: ClusterId(Uuid::from_u128(8)), epoch: 2 });
+    golden("collect.v1", &CollectRecord { since_ms: 6 });
+    golden("trash.v1", &TrashRecord { since_ms: 6 });
+    golden("lease.v1", &LeaseRecord { holder: "coordinator-8080".to_owned(), beats: 9 });
+    golden("worker.v1", &progress());
+    golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
+}
+
+/// A file of a layout that is no longer written reads as the current one.
+fn golden_before<R: Record + PartialEq + Debug>(name: &str, expected: &R) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.bin"));
+    let stored = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(&R::decode(&stored).unwrap(), expected, "{name}");
+    assert_broken_bytes_are_corrupt::<R>(name, &stored);
 }
 
 fn golden<R: Record + PartialEq + Debug>(name: &str, expected: &R) {
@@ -124,11 +157,15 @@ fn golden<R: Record + PartialEq + Debug>(name: &str, expected: &R) {
     let read = R::decode(&stored).unwrap();
     assert_eq!(&read, expected, "{name}");
     assert_eq!(read.encode(), stored, "{name}: the same record must make the same bytes");
+    assert_broken_bytes_are_corrupt::<R>(name, &stored);
+}
+
+fn assert_broken_bytes_are_corrupt<R: Record + Debug>(name: &str, stored: &[u8]) {
     for cut in 0..stored.len() {
         assert_eq!(R::decode(&stored[..cut]).unwrap_err().kind, ErrorKind::Corrupt, "{name} cut at {cut}");
     }
     for bit in 0..stored.len() * 8 {
-        let mut flipped = stored.clone();
+        let mut flipped = stored.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         // Noticing damage is the log's task (CRC32); decoding it must end in a record or in `Corrupt`.
         drop(R::decode(&flipped));
@@ -180,8 +217,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_bytes_make_decoding_panic(kind in 0u8..14, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        decode_as_everything(&[&[kind, 1][..], &bytes].concat());
+    fn no_bytes_make_decoding_panic(kind in 0u8..18, version in 1u8..3, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        decode_as_everything(&[&[kind, version][..], &bytes].concat());
         decode_as_everything(&bytes);
     }
 
@@ -208,6 +245,11 @@ fn decode_as_everything(bytes: &[u8]) {
         GarbageRecord::decode(bytes).err(),
         NodeRecord::decode(bytes).err(),
         ClusterRecord::decode(bytes).err(),
+        CollectRecord::decode(bytes).err(),
+        TrashRecord::decode(bytes).err(),
+        LeaseRecord::decode(bytes).err(),
+        WorkerRecord::decode(bytes).err(),
+        WantedRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

@@ -8,6 +8,7 @@
 
 mod clock;
 mod cluster;
+mod content;
 mod error;
 mod frame;
 mod ids;
@@ -16,6 +17,7 @@ pub mod routes;
 
 pub use clock::{Clock, SystemClock};
 pub use cluster::{ClusterFile, secrets_match};
+pub use content::Content;
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{
     FRAME_HEADER_BYTES, FrameDecoder, FrameHeader, decode_ids, decode_outcomes, encode_frame_header, encode_ids,
@@ -23,6 +25,6 @@ pub use frame::{
 };
 pub use ids::{ChunkId, ClusterId, DiskId, NodeId, ShardId};
 pub use node::{
-    ByteRange, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardHead, ShardPage, VerifyCursor,
-    VerifyReport,
+    ByteRange, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead, ShardPage,
+    VerifyCursor, VerifyReport,
 };

@@ -1,6 +1,6 @@
 //! What a storage node does for a coordinator. Real nodes speak HTTP behind this trait; simulated ones lie behind it too.
 
-use crate::{ClusterId, DiskId, Error, ErrorKind, NodeId, Result, ShardId};
+use crate::{ClusterId, Content, DiskId, Error, ErrorKind, NodeId, Result, ShardId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,40 @@ pub struct ShardHead {
     pub length: u32,
     /// CRC32 of its bytes.
     pub crc: u32,
+}
+
+/// Where a shard is to be copied from, and what it must turn out to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardCopy {
+    /// Base URL of the node that holds it.
+    pub source: String,
+    /// Its id there.
+    pub shard: ShardId,
+    /// Its length in bytes.
+    pub length: u32,
+    /// CRC32 of its bytes.
+    pub crc: u32,
+    /// What is behind it; `None` where one shard alone cannot prove that.
+    pub content: Option<Content>,
+}
+
+impl ShardCopy {
+    /// `Corrupt` unless these are the bytes that were to be copied.
+    pub fn verify(&self, data: &Bytes) -> Result<()> {
+        let found = crc32fast::hash(data);
+        if found != self.crc || data.len() != self.length as usize {
+            return Err(Error::corrupt(format!(
+                "shard {} from {}: {} bytes with CRC32 {found:08x}, expected {} with {:08x}",
+                self.shard,
+                self.source,
+                data.len(),
+                self.length,
+                self.crc
+            )));
+        }
+        self.content.as_ref().map_or(Ok(()), |content| content.unpack(data.clone()).map(drop))
+    }
 }
 
 /// One page of a listing, in id order.
@@ -120,6 +154,8 @@ pub struct NodeHealth {
     pub free_bytes: u64,
     /// Live shards.
     pub shards: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
     /// Segment files.
     pub segments: u64,
     /// Segments whose fsync failed (law 12).
@@ -159,8 +195,9 @@ pub trait Node: Send + Sync + 'static {
     /// Reads and checks records from `cursor` on, at least one and about `limit_bytes`.
     async fn verify(&self, cursor: VerifyCursor, limit_bytes: u64) -> Result<VerifyReport>;
 
-    /// Pulls `id` from the node at `source` (a base URL), verifies and stores it.
-    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()>;
+    /// Pulls a shard from another node, verifies it and stores it as `id`; `Ok` is durable. `Conflict` if `id` holds other bytes
+    /// here, or was deleted.
+    async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()>;
 
     /// What it can do right now.
     async fn health(&self) -> Result<NodeHealth>;

@@ -8,7 +8,7 @@ pub const SHARDS_BATCH: &str = "/shards-batch";
 pub const SHARDS_DELETE: &str = "/shards-delete";
 /// `POST`: read and verify the records of some segments; query is a [`crate::VerifyCursor`] and `limit_bytes`.
 pub const VERIFY: &str = "/verify";
-/// `POST /shards/{id}/copy-from?source=URL`: pull that shard from another node.
+/// `POST /shards/{id}/copy-from`: pull that shard from another node; the body is a [`crate::ShardCopy`] as JSON.
 pub const COPY_FROM: &str = "copy-from";
 /// `GET`, open to all: a [`crate::NodeHealth`].
 pub const HEALTH: &str = "/health";

@@ -26,7 +26,8 @@ use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
 use protocol::{
-    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardId, VerifyCursor, decode_ids, encode_outcomes,
+    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId, VerifyCursor, decode_ids,
+    encode_outcomes,
 };
 use reply::{Failure, ShardBody};
 use route::Route;
@@ -44,6 +45,8 @@ use watch::Meters;
 const BATCH_BYTES_MAX: u64 = 4 * SHARD_BYTES_MAX as u64;
 /// Shards or ids in one request.
 const BATCH_SHARDS_MAX: usize = 4096;
+/// The order to copy a shard, as JSON.
+const COPY_BYTES_MAX: u64 = 4 << 10;
 /// Idle connections of peers are kept this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A request's head must be there after this long.
@@ -153,7 +156,7 @@ async fn dispatch(
         (Route::Shard(id), &Method::GET) => get(request, parse_id(id)?, service).await,
         (Route::Shard(id), &Method::HEAD) => Ok(reply::head(service.store.head(parse_id(id)?)?)),
         (Route::Shard(id), &Method::DELETE) => delete(parse_id(id)?, service).await,
-        (Route::CopyFrom(id), &Method::POST) => copy_from(parse_id(id)?, query(request)?, service).await,
+        (Route::CopyFrom(id), &Method::POST) => copy_from(request, parse_id(id)?, payload, service).await,
         (Route::Shards, &Method::GET) => list(query(request)?, service).await,
         (Route::Batch, &Method::POST) => put_batch(request, payload, service).await,
         (Route::Delete, &Method::POST) => delete_batch(request, payload, service).await,
@@ -215,11 +218,7 @@ async fn delete(id: ShardId, service: &Service) -> Result<HttpResponse, Failure>
 }
 
 async fn delete_batch(request: &HttpRequest, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
-    let mut body = Body::open(request, payload, service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = body.next().await? {
-        bytes.extend_from_slice(&piece);
-    }
+    let bytes = body::whole(request, payload, service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64).await?;
     let outcomes = service.committer.delete(decode_ids(&bytes)?).await?;
     Ok(reply::octets(encode_outcomes(&outcomes)))
 }
@@ -253,16 +252,22 @@ async fn verify(query: VerifyQuery, service: &Service) -> Result<HttpResponse, F
     Ok(HttpResponse::Ok().json(report))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CopyQuery {
-    source: String,
-}
-
-async fn copy_from(id: ShardId, query: CopyQuery, service: &Service) -> Result<HttpResponse, Failure> {
-    let _permit = service.gate.admit(SHARD_BYTES_MAX as u64)?;
-    let shard = service.peers.get(&query.source, id).await?;
-    settled(&service.committer.put(vec![shard]).await?, id)?;
+async fn copy_from(
+    request: &HttpRequest,
+    id: ShardId,
+    payload: Payload,
+    service: &Service,
+) -> Result<HttpResponse, Failure> {
+    let body = body::whole(request, payload, service, COPY_BYTES_MAX).await?;
+    let copy: ShardCopy = serde_json::from_slice(&body).map_err(|error| Error::invalid(format!("body: {error}")))?;
+    if copy.length as usize > SHARD_BYTES_MAX {
+        return Err(Error::invalid(format!("a shard has at most {SHARD_BYTES_MAX} bytes, not {}", copy.length)).into());
+    }
+    let _permit = service.gate.admit(2 * u64::from(copy.length))?;
+    let data = service.peers.get(&copy).await?;
+    let (crc, checked) = (copy.crc, data.clone());
+    on_disk_thread(move || copy.verify(&checked)).await?;
+    settled(&service.committer.put(vec![Shard { id, crc, data }]).await?, id)?;
     Ok(HttpResponse::Created().finish())
 }
 

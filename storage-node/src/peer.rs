@@ -1,7 +1,7 @@
 //! Pulls shards from other nodes, so that repair traffic does not pass the coordinator. Nothing else here names reqwest.
 
 use bytes::Bytes;
-use protocol::{ClusterFile, Error, ErrorKind, Result, SHARD_BYTES_MAX, Shard, ShardId, routes};
+use protocol::{ClusterFile, Error, ErrorKind, Result, ShardCopy, ShardId, routes};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
 use std::time::Duration;
@@ -41,8 +41,10 @@ impl Peers {
         Ok(Peers { client })
     }
 
-    /// A shard that the node at `source` holds, checked against the CRC it was sent with.
-    pub async fn get(&self, source: &str, id: ShardId) -> Result<Shard> {
+    /// The bytes of a shard that the node at `copy.source` holds, not yet verified.
+    pub async fn get(&self, copy: &ShardCopy) -> Result<Bytes> {
+        let ShardCopy { source, shard: id, length, .. } = copy;
+        let (id, length) = (*id, *length as usize);
         let url = shard_url(source, id)?;
         let failed = |error: reqwest::Error| {
             Error::caused(ErrorKind::Unavailable, format!("peer {source}: {error}"), error.without_url())
@@ -51,22 +53,14 @@ impl Peers {
         if !response.status().is_success() {
             return Err(refusal(source, id, &response));
         }
-        let told = response.headers().get(routes::HEADER_CRC).and_then(|value| value.to_str().ok());
-        let Some(crc) = told.and_then(routes::crc_from_text) else {
-            return Err(Error::corrupt(format!("peer {source}: shard {id} came without a CRC32")));
-        };
-        let mut data = Vec::new();
+        let mut data = Vec::with_capacity(length);
         while let Some(piece) = response.chunk().await.map_err(failed)? {
-            if data.len() + piece.len() > SHARD_BYTES_MAX {
-                return Err(Error::corrupt(format!(
-                    "peer {source}: shard {id} is longer than {SHARD_BYTES_MAX} bytes"
-                )));
+            if data.len() + piece.len() > length {
+                return Err(Error::corrupt(format!("peer {source}: shard {id} is longer than {length} bytes")));
             }
             data.extend_from_slice(&piece);
         }
-        let shard = Shard { id, crc, data: Bytes::from(data) };
-        shard.verify()?;
-        Ok(shard)
+        Ok(Bytes::from(data))
     }
 }
 

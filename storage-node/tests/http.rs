@@ -6,8 +6,8 @@ mod rig;
 use bytes::Bytes;
 use process::metrics::Metrics;
 use protocol::{
-    ClusterFile, ClusterId, ErrorKind, FRAME_HEADER_BYTES, Shard, ShardPage, VerifyReport, decode_outcomes,
-    encode_frame_header, encode_ids, routes,
+    ClusterFile, ClusterId, Content, ErrorKind, FRAME_HEADER_BYTES, Shard, ShardCopy, ShardId, ShardPage, VerifyReport,
+    decode_outcomes, encode_frame_header, encode_ids, routes,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rig::{id, shard};
@@ -156,7 +156,7 @@ async fn without_the_secret_nothing_but_health_and_metrics_answers() {
         (Method::POST, "/shards-batch".into()),
         (Method::POST, "/shards-delete".into()),
         (Method::POST, "/verify?segment=0&offset=0&limit_bytes=1".into()),
-        (Method::POST, format!("/shards/{}/copy-from?source=http://127.0.0.1:1", id(1))),
+        (Method::POST, format!("/shards/{}/copy-from", id(1))),
         (Method::GET, "/nowhere".into()),
         (Method::GET, "//health".into()),
     ];
@@ -310,19 +310,40 @@ async fn a_shard_is_pulled_from_a_peer_and_checked() {
     let (from, to) = (start().await, start().await);
     let shard = shard(1, 50_000, 0);
     from.put(&shard).await;
-    let path = |source: &str| format!("/shards/{}/copy-from?source={source}", shard.id);
-    let source = format!("http%3A%2F%2F{}", from.address);
-    for _ in 0..2 {
-        let copied = to.call(Method::POST, &path(&source)).send().await.unwrap();
-        assert_eq!(copied.status(), StatusCode::CREATED);
+    let sha256 = ring::digest::digest(&ring::digest::SHA256, &shard.data).as_ref().try_into().unwrap();
+    let good = ShardCopy {
+        source: format!("http://{}", from.address),
+        shard: shard.id,
+        length: 50_000,
+        crc: shard.crc,
+        content: Some(Content { sha256, length: 50_000, compressed: false }),
+    };
+    let order = async |as_id: ShardId, copy: &ShardCopy| {
+        let path = format!("/shards/{as_id}/copy-from");
+        let body = serde_json::to_vec(copy).unwrap();
+        to.call(Method::POST, &path).body(body).send().await.unwrap()
+    };
+    let other_index = ShardId { index: 7, ..shard.id };
+    for as_id in [shard.id, shard.id, other_index] {
+        assert_eq!(order(as_id, &good).await.status(), StatusCode::CREATED);
+        assert_eq!(to.store.get(as_id).unwrap(), shard.data);
     }
-    assert_eq!(to.store.get(shard.id).unwrap(), shard.data);
-    let missing = format!("/shards/{}/copy-from?source={source}", id(2));
-    assert_eq!(to.call(Method::POST, &missing).send().await.unwrap().status(), StatusCode::NOT_FOUND);
-    let down = to.call(Method::POST, &path("http://127.0.0.1:1")).send().await.unwrap();
+    let missing = order(id(2), &ShardCopy { shard: id(2), ..good.clone() }).await;
+    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    let down = order(id(3), &ShardCopy { source: "http://127.0.0.1:1".into(), ..good.clone() }).await;
     assert_eq!(kind(&down), Some(ErrorKind::Unavailable));
-    let bad = to.call(Method::POST, &path("file:///etc/passwd")).send().await.unwrap();
+    let bad = order(id(3), &ShardCopy { source: "file:///etc/passwd".into(), ..good.clone() }).await;
     assert_eq!(kind(&bad), Some(ErrorKind::Invalid));
+    let other_content = Content { sha256: [0; 32], ..good.content.clone().unwrap() };
+    for wrong in [
+        ShardCopy { crc: shard.crc ^ 1, ..good.clone() },
+        ShardCopy { length: 49_999, ..good.clone() },
+        ShardCopy { length: 50_001, ..good.clone() },
+        ShardCopy { content: Some(other_content), ..good.clone() },
+    ] {
+        assert_eq!(kind(&order(id(3), &wrong).await), Some(ErrorKind::Corrupt), "law 6: {wrong:?}");
+        assert!(to.store.get(id(3)).is_err(), "nothing unverified is stored");
+    }
 }
 
 #[actix_web::test]

@@ -10,7 +10,7 @@ use coordinator::metadata::keys::{self, KeyRange};
 use coordinator::metadata::records::{ChunkRecord, ChunkState, Record};
 use coordinator::metadata::{Batch, Entry, Expect, Metadata};
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
+    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
 };
 use std::collections::BTreeMap;
@@ -273,8 +273,8 @@ impl Node for BuggyNode {
         self.inner.verify(cursor, limit_bytes).await
     }
 
-    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
-        self.inner.copy_from(id, source).await
+    async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()> {
+        self.inner.copy_from(id, copy).await
     }
 
     async fn health(&self) -> Result<NodeHealth> {

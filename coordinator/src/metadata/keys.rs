@@ -9,8 +9,13 @@
 //! ref/<chunk 16>/<version 16>                  records::RefRecord       who needs a chunk
 //! intent/<version 16>                          records::IntentRecord    an upload under way
 //! repair/<severity 1>/<chunk 16>               records::RepairRecord    work, most urgent (0) first
-//! garbage/<version 16>                         records::GarbageRecord   space to give back
+//! garbage/<version 16>                         records::GarbageRecord   versions nobody sees any more
+//! collect/<chunk 16>                           records::CollectRecord   chunks that lost a reference
+//! trash/<node>\0<chunk 16><index 1>            records::TrashRecord     shards to delete
 //! node/<name>                                  records::NodeRecord
+//! lease/<name>, beat/<name>                    records::LeaseRecord     who does a kind of work, and that it still does
+//! worker/<name>                                records::WorkerRecord    how far a pass has come
+//! wanted/<worker>/<id 16>                      records::WantedRecord    passes that are wanted
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -23,7 +28,7 @@
 use crate::code::Code;
 use crate::metadata::records::VersionId;
 use bytes::{BufMut, Bytes, BytesMut};
-use protocol::{ChunkId, Error, NodeId, Result};
+use protocol::{ChunkId, Error, NodeId, Result, ShardId};
 use uuid::Uuid;
 
 const OBJECT: &[u8] = b"object/";
@@ -35,7 +40,13 @@ const REF: &[u8] = b"ref/";
 const INTENT: &[u8] = b"intent/";
 const REPAIR: &[u8] = b"repair/";
 const GARBAGE: &[u8] = b"garbage/";
+const COLLECT: &[u8] = b"collect/";
+const TRASH: &[u8] = b"trash/";
 const NODE: &[u8] = b"node/";
+const LEASE: &[u8] = b"lease/";
+const BEAT: &[u8] = b"beat/";
+const WORKER: &[u8] = b"worker/";
+const WANTED: &[u8] = b"wanted/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,6 +208,68 @@ pub fn parse_garbage(key: &[u8]) -> Result<VersionId> {
     Ok(VersionId(last_id(key, strip(key, GARBAGE)?)?))
 }
 
+/// A chunk to be looked at by the collector.
+pub fn collect(chunk: ChunkId) -> Bytes {
+    join(&[COLLECT, chunk.0.as_bytes()])
+}
+
+/// All chunks to be looked at by the collector.
+pub fn collects() -> KeyRange {
+    starting_with(Bytes::from_static(COLLECT))
+}
+
+/// The chunk in a [`collect`] key.
+pub fn parse_collect(key: &[u8]) -> Result<ChunkId> {
+    Ok(ChunkId(last_id(key, strip(key, COLLECT)?)?))
+}
+
+/// A shard to be deleted on a node.
+pub fn trash(node: &NodeId, shard: ShardId) -> Bytes {
+    join(&[TRASH, node.as_str().as_bytes(), b"\0", &shard.to_bytes()])
+}
+
+/// All shards to be deleted on a node.
+pub fn trash_of(node: &NodeId) -> KeyRange {
+    starting_with(join(&[TRASH, node.as_str().as_bytes(), b"\0"]))
+}
+
+/// All shards to be deleted, by node.
+pub fn all_trash() -> KeyRange {
+    starting_with(Bytes::from_static(TRASH))
+}
+
+/// Node and shard in a [`trash`] key.
+pub fn parse_trash(key: &[u8]) -> Result<(NodeId, ShardId)> {
+    let (node, shard) = split_at_nul(strip(key, TRASH)?).ok_or_else(|| malformed(key))?;
+    let shard = shard.try_into().map_err(|_| malformed(key))?;
+    Ok((text(key, node)?.parse()?, ShardId::from_bytes(shard)))
+}
+
+/// Who does a kind of work.
+pub fn lease(name: &str) -> Bytes {
+    join(&[LEASE, self::name(name)])
+}
+
+/// That it still does.
+pub fn beat(name: &str) -> Bytes {
+    join(&[BEAT, self::name(name)])
+}
+
+/// How far a worker has come.
+pub fn worker(name: &str) -> Bytes {
+    join(&[WORKER, self::name(name)])
+}
+
+/// A pass of a worker that is wanted.
+pub fn wanted(worker: &str, id: Uuid) -> Bytes {
+    join(&[WANTED, name(worker), b"/", id.as_bytes()])
+}
+
+/// All passes of a worker that are wanted.
+pub fn wanted_of(worker: &str) -> KeyRange {
+    starting_with(join(&[WANTED, name(worker), b"/"]))
+}
+
 /// A storage node.
 pub fn node(node: &NodeId) -> Bytes {
     join(&[NODE, node.as_str().as_bytes()])
@@ -283,6 +356,9 @@ mod tests {
         assert_eq!(parse_intent(&intent(version_id(1))).unwrap(), version_id(1));
         assert_eq!(parse_repair(&repair(0, id)).unwrap(), (0, id));
         assert_eq!(parse_garbage(&garbage(version_id(2))).unwrap(), version_id(2));
+        assert_eq!(parse_collect(&collect(id)).unwrap(), id);
+        let (node, shard) = ("n1".parse().unwrap(), ShardId { chunk: id, index: 0 });
+        assert_eq!(parse_trash(&trash(&node, shard)).unwrap(), (node, shard));
     }
 
     #[test]

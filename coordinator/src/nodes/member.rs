@@ -13,8 +13,8 @@ use crate::placement::{Circuit, Health};
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
-    VerifyCursor, VerifyReport,
+    ByteRange, Error, ErrorKind, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId,
+    ShardPage, VerifyCursor, VerifyReport,
 };
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -159,9 +159,9 @@ impl Member {
 
     /// Has it pull a shard from another node; see [`Node::copy_from`]. A failure may be the source's, so it says nothing of this
     /// node.
-    pub async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
+    pub async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()> {
         self.check_identity()?;
-        self.node.copy_from(id, source).await
+        self.node.copy_from(id, copy).await
     }
 
     async fn watched<T>(

@@ -1,13 +1,15 @@
 //! Which disk belongs to which node, kept in the metadata: an emptied, swapped or foreign disk is noticed before it is used (I21).
 
 use super::KnownNodes;
-use crate::metadata::records::{NodeRecord, Record};
+use crate::metadata::records::{NodeRecord, NodeState, Record, WantedRecord};
 use crate::metadata::{Batch, Expect, Metadata, keys};
 use async_trait::async_trait;
 use protocol::{Clock, Error, NodeHealth, Result};
 use std::sync::Arc;
 use tracing::info;
 
+/// The worker that compares what nodes hold with what the records say. It looks at everything when a node is not what it was.
+pub const CENSUS: &str = "census";
 /// An ordinary node's weight.
 const WEIGHT_DEFAULT: u32 = 100;
 
@@ -38,21 +40,40 @@ impl KnownNodes for Registry {
                     health.node, health.disk, known.disk
                 )));
             }
-            if known.disk == health.disk && known.url == url && known.zone == health.zone {
+            let unchanged = known.disk == health.disk && known.url == url && known.zone == health.zone;
+            if unchanged && known.state != NodeState::Lost {
                 return Ok(());
             }
         }
+        let now_ms = self.clock.now_ms();
+        let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
+        // A lost node that answers again is one of us again, with whatever it still has.
+        let state = match known.as_ref().map(|known| known.state) {
+            None | Some(NodeState::Lost) => NodeState::Active,
+            Some(state) => state,
+        };
         let record = NodeRecord {
             node: health.node.clone(),
             url: url.to_owned(),
             zone: health.zone.clone(),
             disk: health.disk,
             weight: known.as_ref().map_or(WEIGHT_DEFAULT, |known| known.weight),
-            known_since_ms: known.as_ref().map_or_else(|| self.clock.now_ms(), |known| known.known_since_ms),
+            known_since_ms: known.as_ref().map_or(now_ms, |known| known.known_since_ms),
+            state,
+            state_since_ms: known
+                .as_ref()
+                .filter(|known| known.state == state)
+                .map_or(now_ms, |known| known.state_since_ms),
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
         commit.put(key, record.encode());
+        let back = known.as_ref().is_some_and(|known| known.state == NodeState::Lost);
+        if replaced || back {
+            let what = if replaced { "has a new disk" } else { "was lost and is back" };
+            let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} {what}", health.node) };
+            commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
+        }
         self.metadata.commit(commit).await?;
         info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
         Ok(())

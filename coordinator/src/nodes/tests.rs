@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{
     ByteRange, ChunkId, Clock, ClusterId, DiskId, Error, ErrorKind, Node, NodeHealth, NodeId, NodeStatus, PutOutcome,
-    Result, Shard, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
+    Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -68,7 +68,7 @@ impl Node for FakeNode {
     async fn verify(&self, _: VerifyCursor, _: u64) -> Result<VerifyReport> {
         self.answer(|_| VerifyReport::default()).await
     }
-    async fn copy_from(&self, _: ShardId, _: &str) -> Result<()> {
+    async fn copy_from(&self, _: ShardId, _: &ShardCopy) -> Result<()> {
         self.answer(|_| ()).await
     }
     async fn health(&self) -> Result<NodeHealth> {
@@ -121,6 +121,7 @@ fn healthy(name: &str) -> NodeHealth {
         used_bytes: FREE_BYTES,
         free_bytes: FREE_BYTES,
         shards: 3,
+        live_bytes: 3,
         segments: 1,
         poisoned_segments: 0,
         fsync_us: 100,
@@ -202,11 +203,12 @@ async fn a_node_that_is_not_who_it_should_be_is_neither_read_nor_written() {
     assert_eq!(errors[1], "http://2 should be node n9 but says it is n2");
     assert_eq!(errors[3], "http://4 says it is n3, but that is http://3");
     assert_eq!(status.iter().map(|node| node.healthy).collect::<Vec<_>>(), [false, false, true, false]);
+    let copy = ShardCopy { source: "http://3".to_owned(), shard: SHARD, length: 1, crc: 0, content: None };
     for name in ["n1", "n9"] {
         let member = nodes.member(&id(name)).unwrap();
         assert_eq!(read(&member).await.unwrap_err().kind, ErrorKind::Denied);
         assert_eq!(member.put(vec![shard()]).await.unwrap_err().kind, ErrorKind::Denied);
-        assert_eq!(member.copy_from(SHARD, "http://3").await.unwrap_err().kind, ErrorKind::Denied);
+        assert_eq!(member.copy_from(SHARD, &copy).await.unwrap_err().kind, ErrorKind::Denied);
     }
     recover(&fakes[0]);
     fakes[0].set(|fake| fake.health.cluster = CLUSTER);

@@ -133,6 +133,7 @@ impl Objects {
             code: self.code,
             shards: written.places.clone(),
             state: ChunkState::Live,
+            fence: 0,
         }
     }
 
@@ -251,8 +252,8 @@ impl StoredBatch {
 /// The repair record of a chunk that is short of shards, in the same commit as the chunk (law 8).
 fn queue_repair(commit: &mut Batch, chunk: ChunkId, record: &ChunkRecord, now_ms: u64) {
     if let Some(severity) = repair_severity(record) {
-        let reason = "written short of replicas".to_owned();
-        commit.put(keys::repair(severity, chunk), RepairRecord { chunk, since_ms: now_ms, reason }.encode());
+        let repair = RepairRecord::new(chunk, now_ms, "written short of replicas");
+        commit.put(keys::repair(severity, chunk), repair.encode());
     }
 }
 

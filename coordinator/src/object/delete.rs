@@ -3,7 +3,7 @@
 use super::Objects;
 use super::name::ObjectName;
 use crate::metadata::records::{
-    ChunkList, GarbageRecord, ObjectRecord, ObjectState, Record, VersionId, VersionRecord, VersionState,
+    ChunkList, Garbage, GarbageRecord, ObjectRecord, ObjectState, Record, VersionId, VersionRecord, VersionState,
 };
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -133,13 +133,13 @@ impl Objects {
     fn purge(&self, name: &ObjectName, record: ObjectRecord, sent: &Sent) -> Batch {
         let now_ms = self.clock.now_ms();
         let (bucket, key) = (name.bucket().as_str(), name.key());
-        let garbage = GarbageRecord {
+        let garbage = Garbage::Versions {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
             after: record.purged_through,
             through: record.last_number,
-            since_ms: now_ms,
         };
+        let garbage = GarbageRecord { garbage, since_ms: now_ms };
         let last_number = sent.number;
         let object = ObjectRecord {
             last_number,

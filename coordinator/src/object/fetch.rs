@@ -99,9 +99,9 @@ impl Objects {
             return;
         }
         let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
-        let reason = "a read met a damaged or missing replica".to_owned();
         let mut commit = Batch::new();
-        let repair = RepairRecord { chunk, since_ms: self.clock.now_ms(), reason };
+        let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing replica");
+        let repair = RepairRecord { check_bytes: true, ..repair };
         commit.put(keys::repair(severity, chunk), repair.encode());
         let queued = self.metadata.commit(commit).await;
         warn!(target: "degradation", %chunk, rotten, queued = queued.is_ok(), "damaged replica passed over, repair queued");

@@ -4,7 +4,7 @@
 use super::Objects;
 use super::batch::repair_severity;
 use super::write::{LateShard, Stragglers};
-use crate::metadata::records::{ChunkRecord, Record, RepairRecord};
+use crate::metadata::records::{ChunkRecord, Record, RepairRecord, ShardPlace};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{ErrorKind, Result};
 use tracing::{debug, warn};
@@ -33,14 +33,17 @@ pub(super) fn start(objects: &Objects, stragglers: Vec<Stragglers>) {
 }
 
 impl Objects {
-    /// Adds a shard that became durable late to its chunk's record.
+    /// Adds a shard that became durable late to its chunk's record. Not if repair got ahead, nor under an index behind the fence:
+    /// that shard may be on its way out.
     async fn note(&self, late: &LateShard) -> Result<()> {
         for _ in 0..NOTE_ATTEMPTS_MAX {
             let Some(entry) = self.metadata.get(&keys::chunk(late.chunk)).await? else {
                 return Ok(());
             };
             let mut record = ChunkRecord::decode(&entry.value)?;
-            if record.shards.iter().any(|place| place.node == late.place.node || place.index == late.place.index) {
+            let taken = |place: &ShardPlace| place.node == late.place.node || place.index == late.place.index;
+            let whole = record.shards.len() >= record.code.shards();
+            if whole || late.place.index < record.fence || record.shards.iter().any(taken) {
                 return Ok(());
             }
             let mut commit = Batch::new();
@@ -50,8 +53,7 @@ impl Objects {
             }
             record.shards.push(late.place.clone());
             if let Some(severity) = repair_severity(&record) {
-                let reason = "written short of replicas".to_owned();
-                let repair = RepairRecord { chunk: late.chunk, since_ms: self.clock.now_ms(), reason };
+                let repair = RepairRecord::new(late.chunk, self.clock.now_ms(), "written short of replicas");
                 commit.put(keys::repair(severity, late.chunk), repair.encode());
             }
             commit.put(keys::chunk(late.chunk), record.encode());

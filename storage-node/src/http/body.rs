@@ -13,6 +13,21 @@ use metrics::Counter;
 use protocol::{Error, routes};
 use std::time::Duration;
 
+/// All of a short body.
+pub(super) async fn whole(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &Service,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Failure> {
+    let mut body = Body::open(request, payload, service, bytes_max)?;
+    let mut bytes = Vec::with_capacity(body.told_bytes());
+    while let Some(piece) = body.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
 /// A body on its way in. What it has brought counts against the gate until it is dropped.
 pub(super) struct Body {
     payload: Payload,

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 pub struct Census {
     /// Live shards.
     pub shards: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
     /// Tombstones.
     pub tombstones: u64,
     needed_bytes: HashMap<u32, u64>,
@@ -26,9 +28,15 @@ impl Census {
             *bytes = bytes.saturating_sub(old.location.stored_bytes());
             let count = self.count(old.live);
             *count = count.saturating_sub(1);
+            if old.live {
+                self.live_bytes = self.live_bytes.saturating_sub(u64::from(old.location.length));
+            }
         }
         *self.needed_bytes.entry(new.location.position.segment).or_default() += new.location.stored_bytes();
         *self.count(new.live) += 1;
+        if new.live {
+            self.live_bytes += u64::from(new.location.length);
+        }
     }
 
     /// Bytes of a segment's records that the index names.

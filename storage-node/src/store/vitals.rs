@@ -37,6 +37,7 @@ impl<D: Disk> Store<D> {
     /// What it can do right now.
     pub fn health(&self) -> NodeHealth {
         let vitals = self.vitals().clone();
+        let census = self.index.census();
         let read_only = vitals.read_only || self.index.broken().is_some();
         let status = match (read_only, vitals.full) {
             (true, _) => NodeStatus::ReadOnly,
@@ -53,7 +54,8 @@ impl<D: Disk> Store<D> {
             capacity_bytes: vitals.capacity_bytes,
             used_bytes: vitals.used_bytes,
             free_bytes: vitals.free_bytes,
-            shards: self.index.shards(),
+            shards: census.shards,
+            live_bytes: census.live_bytes,
             segments: vitals.segments,
             poisoned_segments: vitals.poisoned_segments,
             fsync_us: vitals.fsync_us,

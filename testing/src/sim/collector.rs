@@ -13,7 +13,7 @@ use super::world::{World, pass};
 use coordinator::code::Code;
 use coordinator::metadata::keys::{self, KeyRange};
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, DigestRecord, GarbageRecord, PageRecord, Record, VersionId, VersionRecord,
+    ChunkRecord, ChunkState, DigestRecord, Garbage, GarbageRecord, PageRecord, Record, VersionId, VersionRecord,
 };
 use coordinator::metadata::{Batch, Entry, Expect, Metadata, SCAN_ENTRIES_MAX};
 use protocol::{ChunkId, ErrorKind, Result, ShardId};
@@ -88,9 +88,12 @@ impl Collector {
 
     async fn take_garbage_apart(&self) -> Result<()> {
         for (key, entry) in self.scan(keys::garbages()).await? {
-            let garbage = GarbageRecord::decode(&entry.value)?;
-            for number in garbage.after + 1..=garbage.through {
-                let version = keys::version(&garbage.bucket, &garbage.key, number);
+            let Garbage::Versions { bucket, key: name, after, through } = GarbageRecord::decode(&entry.value)?.garbage
+            else {
+                continue;
+            };
+            for number in after + 1..=through {
+                let version = keys::version(&bucket, &name, number);
                 let Some(entry) = self.metadata().get(&version).await? else { continue };
                 let record = VersionRecord::decode(&entry.value)?;
                 // First out of the list of owners; the sweep does the rest.
@@ -241,6 +244,7 @@ impl Collector {
             code: Code::REPLICATION,
             shards: Vec::new(),
             state: ChunkState::Condemned,
+            fence: 0,
         };
         let mut commit = Batch::new();
         commit.check(keys::chunk(chunk), Expect::Absent).put(keys::chunk(chunk), fence.encode());

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coordinator::nodes::Refused;
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
+    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
 };
 use std::sync::Arc;
@@ -131,17 +131,20 @@ impl Node for NodeLink {
         self.ask(async move { node.verify(cursor, limit_bytes).await }, ONCE).await
     }
 
-    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
-        let node = self.node.clone();
-        let Some(peer) = self.peers.iter().find(|peer| url(peer) == source).cloned() else {
-            return Err(Error::invalid(format!("{source} is no node")));
+    async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()> {
+        let (node, copy) = (self.node.clone(), copy.clone());
+        let Some(peer) = self.peers.iter().find(|peer| url(peer) == copy.source).cloned() else {
+            return Err(Error::invalid(format!("{} is no node", copy.source)));
         };
         let pull = async move {
-            let data = match peer.get(id, None).await {
+            let data = match peer.get(copy.shard, None).await {
                 Some(Ok(data)) => data,
                 Some(Err(error)) => return Some(Err(error)),
                 None => return Some(Err(Error::unavailable(format!("{} does not answer", peer.id())))),
             };
+            if let Err(error) = copy.verify(&data) {
+                return Some(Err(error));
+            }
             let outcomes = node.put(vec![Shard::new(id, data)]).await?;
             Some(outcomes.and_then(|outcomes| outcomes[0].map_err(Error::from)))
         };

@@ -1,6 +1,7 @@
 //! `chunk/<id>`: where the bytes of a chunk are.
 
-pub use v1::{ChunkRecord, ChunkState, ShardPlace};
+pub use v1::{ChunkState, ShardPlace};
+pub use v2::ChunkRecord;
 
 /// The first layout.
 pub mod v1 {
@@ -60,6 +61,51 @@ pub mod v1 {
 
         fn migrate(previous: Nothing) -> ChunkRecord {
             match previous {}
+        }
+    }
+}
+
+/// The second layout: shards that moved.
+pub mod v2 {
+    use super::v1::{self, ChunkState, ShardPlace};
+    use crate::code::Code;
+    use crate::metadata::codec::Migrate;
+    use crate::metadata::records::Sha256;
+    use serde::{Deserialize, Serialize};
+
+    /// A chunk: its length, its digest, and its shards.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ChunkRecord {
+        /// Plain length in bytes.
+        pub length: u32,
+        /// Length in bytes as it was encoded: after compression, before the code.
+        pub stored_length: u32,
+        /// SHA-256 of the plain bytes.
+        #[serde(with = "serde_bytes")]
+        pub sha256: Sha256,
+        /// Whether the stored bytes are a zstd frame.
+        pub compressed: bool,
+        /// How it is spread.
+        pub code: Code,
+        /// Where its shards are, at most one per node.
+        pub shards: Vec<ShardPlace>,
+        /// Whether it may be referred to.
+        pub state: ChunkState,
+        /// Shard indices below this one are never named anew: a shard that no record names was, or may have been, deleted under
+        /// one of them, and its tombstone refuses it for ever (law 2). Where the code has one data shard, every index names the
+        /// same bytes, so there is always a next one.
+        pub fence: u8,
+    }
+
+    impl Migrate for ChunkRecord {
+        const NAME: &'static str = "chunk record";
+        const TYPE: u8 = 4;
+        const VERSION: u8 = 2;
+        type Previous = v1::ChunkRecord;
+
+        fn migrate(previous: v1::ChunkRecord) -> ChunkRecord {
+            let v1::ChunkRecord { length, stored_length, sha256, compressed, code, shards, state } = previous;
+            ChunkRecord { length, stored_length, sha256, compressed, code, shards, state, fence: 0 }
         }
     }
 }

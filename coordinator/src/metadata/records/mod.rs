@@ -6,27 +6,37 @@
 
 mod chunk;
 mod cluster;
+mod collect;
 mod digest;
 mod garbage;
 mod intent;
+mod lease;
 mod node;
 mod object;
 mod page;
 mod reference;
 mod repair;
+mod trash;
 mod version;
+mod wanted;
+mod worker;
 
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
+pub use collect::CollectRecord;
 pub use digest::DigestRecord;
-pub use garbage::GarbageRecord;
+pub use garbage::{Garbage, GarbageRecord};
 pub use intent::IntentRecord;
-pub use node::NodeRecord;
+pub use lease::LeaseRecord;
+pub use node::{NodeRecord, NodeState};
 pub use object::{ObjectRecord, ObjectState};
 pub use page::{ChunkEntry, PAGE_ENTRIES_MAX, PageRecord};
 pub use reference::RefRecord;
-pub use repair::RepairRecord;
+pub use repair::{RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE};
+pub use trash::TrashRecord;
 pub use version::{ChunkList, VersionRecord, VersionState};
+pub use wanted::WantedRecord;
+pub use worker::WorkerRecord;
 
 use crate::metadata::codec::{self, Migrate};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! `node/<name>`: a storage node of the cluster, and the disk it is known by.
 
-pub use v1::NodeRecord;
+pub use v2::{NodeRecord, NodeState};
 
 /// The first layout.
 pub mod v1 {
@@ -33,6 +33,70 @@ pub mod v1 {
 
         fn migrate(previous: Nothing) -> NodeRecord {
             match previous {}
+        }
+    }
+}
+
+/// The second layout: what becomes of the node.
+pub mod v2 {
+    use super::v1;
+    use crate::metadata::codec::Migrate;
+    use protocol::{DiskId, NodeId};
+    use serde::{Deserialize, Serialize};
+
+    /// What a node is to the cluster.
+    ///
+    /// ```text
+    ///            decommission            nothing left on it
+    ///   Active ───────────────▶ Draining ──────────────────▶ Drained
+    ///    │  ▲ ◀─────────────────────────── recommission ────────┘
+    ///    │  └── answers again
+    ///    └────▶ Lost      silent for too long
+    /// ```
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum NodeState {
+        /// It keeps shards and gets new ones.
+        Active,
+        /// It gets no new shards, and those it has move elsewhere.
+        Draining,
+        /// It holds nothing that is needed, and may be switched off.
+        Drained,
+        /// It has been silent for so long that what it held is repaired elsewhere.
+        Lost,
+    }
+
+    /// A storage node.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NodeRecord {
+        /// Its name.
+        pub node: NodeId,
+        /// Its base URL.
+        pub url: String,
+        /// Its failure domain; empty where none was given.
+        pub zone: String,
+        /// The disk its data is on; another disk under this name is refused.
+        pub disk: DiskId,
+        /// Its share of new data, 100 being ordinary.
+        pub weight: u32,
+        /// Since when it is known, in milliseconds since 1970.
+        pub known_since_ms: u64,
+        /// What it is to the cluster.
+        pub state: NodeState,
+        /// Since when it is that.
+        pub state_since_ms: u64,
+    }
+
+    impl Migrate for NodeRecord {
+        const NAME: &'static str = "node record";
+        const TYPE: u8 = 10;
+        const VERSION: u8 = 2;
+        type Previous = v1::NodeRecord;
+
+        fn migrate(previous: v1::NodeRecord) -> NodeRecord {
+            let v1::NodeRecord { node, url, zone, disk, weight, known_since_ms } = previous;
+            let (state, state_since_ms) = (NodeState::Active, known_since_ms);
+            NodeRecord { node, url, zone, disk, weight, known_since_ms, state, state_since_ms }
         }
     }
 }

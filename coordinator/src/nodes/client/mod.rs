@@ -21,8 +21,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use joining::Joining;
 use protocol::{
-    ByteRange, ClusterFile, Error, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId,
-    ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
+    ByteRange, ClusterFile, Error, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,
+    ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -136,10 +136,9 @@ impl Node for HttpNode {
         self.json(call).await
     }
 
-    async fn copy_from(&self, id: ShardId, source: &str) -> Result<()> {
+    async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()> {
         let mut call = Call::new(Verb::Post, format!("{}/{id}/{}", routes::SHARDS, routes::COPY_FROM));
-        let source = percent_encoding::utf8_percent_encode(source, percent_encoding::NON_ALPHANUMERIC);
-        call.query = Some(format!("source={source}"));
+        call.body = vec![serde_json::to_vec(copy).expect("plain data is JSON").into()];
         call.work_bytes = 2 * SHARD_BYTES_MAX as u64;
         self.wire.call(call).await.map(drop)
     }

@@ -5,8 +5,8 @@ use super::{Connections, HttpNode, JOINED_PUT_BYTES_MAX, REQUEST_BYTES_MAX, cut}
 use crate::nodes::{REQUEST_ID, Refused};
 use bytes::Bytes;
 use protocol::{
-    ChunkId, ClusterFile, ClusterId, ErrorKind, FrameDecoder, Node, SHARD_BYTES_MAX, Shard, ShardId, decode_ids,
-    encode_outcomes, routes,
+    ChunkId, ClusterFile, ClusterId, ErrorKind, FrameDecoder, Node, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId,
+    decode_ids, encode_outcomes, routes,
 };
 use server::{Answer, Asked, Server};
 use std::sync::Arc;
@@ -356,7 +356,9 @@ async fn the_other_calls_speak_their_routes() {
     assert_eq!(node.list(Some(id), 10).await.unwrap().next, None);
     let cursor = protocol::VerifyCursor { segment: 3, offset: 4 };
     assert_eq!(node.verify(cursor, 1000).await.unwrap().bytes, 2);
-    node.copy_from(id, "http://127.0.0.1:8083").await.unwrap();
+    let source = "http://127.0.0.1:8083".to_owned();
+    let copy = ShardCopy { source, shard: id, length: 3, crc: 7, content: None };
+    node.copy_from(id, &copy).await.unwrap();
     assert_eq!(node.health().await.unwrap_err().kind, ErrorKind::Unavailable, "no JSON");
     let targets: Vec<String> = server.asked().iter().map(|asked| asked.target.clone()).collect();
     let wanted = [
@@ -365,7 +367,7 @@ async fn the_other_calls_speak_their_routes() {
         "/shards-delete".to_owned(),
         format!("/shards?after={id}&limit=10"),
         "/verify?segment=3&offset=4&limit_bytes=1000".to_owned(),
-        format!("/shards/{id}/copy-from?source=http%3A%2F%2F127%2E0%2E0%2E1%3A8083"),
+        format!("/shards/{id}/copy-from"),
         "/health".to_owned(),
     ];
     assert_eq!(targets, wanted);

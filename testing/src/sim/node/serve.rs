@@ -182,6 +182,7 @@ impl SimNode {
             used_bytes,
             free_bytes: if state.full { 0 } else { CAPACITY_BYTES - used_bytes },
             shards: state.durable.len() as u64,
+            live_bytes: used_bytes,
             segments: 1,
             poisoned_segments: state.poisoned,
             fsync_us: 1_000,
