@@ -82,6 +82,38 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_WORKERS", value_name = "N", default_value_t = 0)]
     pub workers: usize,
 
+    /// Seconds that deleted versions are kept before their bytes go
+    #[arg(long, env = "HOLDFAST_TRASH_WINDOW_S", value_name = "SECONDS", default_value_t = 86_400)]
+    pub trash_window_s: u64,
+
+    /// A shard that no record names goes when it is older than this many seconds
+    #[arg(long, env = "HOLDFAST_ORPHAN_GRACE_S", value_name = "SECONDS", default_value_t = 3_600)]
+    pub orphan_grace_s: u64,
+
+    /// An upload that shows no life for this many seconds is given up
+    #[arg(long, env = "HOLDFAST_UPLOAD_EXPIRES_S", value_name = "SECONDS", default_value_t = 300)]
+    pub upload_expires_s: u64,
+
+    /// What a node held is repaired elsewhere when it was silent for this many seconds
+    #[arg(long, env = "HOLDFAST_NODE_LOST_AFTER_S", value_name = "SECONDS", default_value_t = 600)]
+    pub node_lost_after_s: u64,
+
+    /// Seconds between two scrubs, which read every record of every node
+    #[arg(long, env = "HOLDFAST_SCRUB_INTERVAL_S", value_name = "SECONDS", default_value_t = 604_800)]
+    pub scrub_interval_s: u64,
+
+    /// Most bytes that a scrub reads in a second; 0 = any
+    #[arg(long, env = "HOLDFAST_SCRUB_BYTES_PER_S", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    pub scrub_bytes_per_s: u64,
+
+    /// Seconds between two censuses, which compare what nodes hold with the catalog
+    #[arg(long, env = "HOLDFAST_CENSUS_INTERVAL_S", value_name = "SECONDS", default_value_t = 86_400)]
+    pub census_interval_s: u64,
+
+    /// Most bytes that repair copies in a second; 0 = any
+    #[arg(long, env = "HOLDFAST_REPAIR_BYTES_PER_S", value_name = "BYTES", value_parser = bytes, default_value = "0")]
+    pub repair_bytes_per_s: u64,
+
     /// What is logged; degradation always is
     #[arg(long, env = "HOLDFAST_LOGLEVEL", value_enum, default_value = "error")]
     pub loglevel: Level,

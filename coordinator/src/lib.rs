@@ -2,7 +2,7 @@
 //! catalog that says which is where.
 //!
 //! Modules, left to right; each names only modules to its left:
-//! [`config`] [`names`] → [`code`] → [`placement`] → [`metadata`] → [`nodes`] → [`object`] → [`dialect`].
+//! [`config`] [`names`] → [`code`] → [`placement`] → [`metadata`] → [`nodes`] → [`object`] → [`worker`] → [`dialect`].
 
 pub mod code;
 pub mod config;
@@ -13,3 +13,4 @@ pub mod new_cluster;
 pub mod nodes;
 pub mod object;
 pub mod placement;
+pub mod worker;

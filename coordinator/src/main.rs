@@ -1,6 +1,6 @@
 //! The coordinator's process: settings, listeners, catalog, nodes, doors, and an orderly end.
 //!
-//! Order of the end: doors first (requests under way finish), then tasks, then the catalog's checkpoint; exit 0.
+//! Order of the end: doors first (requests under way finish), then workers, then tasks, then the catalog's checkpoint; exit 0.
 
 use anyhow::{Context, Result};
 use coordinator::code::Code;
@@ -12,8 +12,9 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
+use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster};
 use mimalloc::MiMalloc;
 use process::logs::{self, LogConfig};
@@ -86,12 +87,11 @@ async fn serve(config: Config) -> Result<()> {
     );
     let tasks = Tasks::new(Handle::current());
     let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
-    let door = Door {
-        objects: objects(&config, metadata.clone(), nodes.clone(), clock, &tasks),
-        settings: door_settings(&config, server_id),
-        metrics: metrics.clone(),
-    };
+    let objects = objects(&config, metadata.clone(), nodes.clone(), clock, &tasks);
     nodes.probe_all().await;
+    let running = Running::start(&objects, &worker_settings(&config, &server_id));
+    let workers = running.workers.clone();
+    let door = Door { objects, workers, settings: door_settings(&config, server_id), metrics: metrics.clone() };
     let server = dialect::serve(door, listeners)?;
     info!(listen = ?config.listen, nodes = config.node.len(), "coordinator ready");
     let doors = server.handle();
@@ -109,6 +109,7 @@ async fn serve(config: Config) -> Result<()> {
         _ = background => {}
     }
     doors.stop(true).await;
+    running.stop().await;
     if !tasks.join(TASKS_PATIENCE).await {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
     }
@@ -156,8 +157,23 @@ fn objects(
         compute: Compute::Threads,
         budget: Budget::new(upload_bytes as usize),
         read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
+        clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         code: Code::REPLICATION,
+    }
+}
+
+fn worker_settings(config: &Config, server_id: &str) -> WorkerSettings {
+    WorkerSettings {
+        process: server_id.to_owned(),
+        trash_window: Duration::from_secs(config.trash_window_s),
+        orphan_grace: Duration::from_secs(config.orphan_grace_s),
+        upload_expires: Duration::from_secs(config.upload_expires_s),
+        node_lost_after: Duration::from_secs(config.node_lost_after_s),
+        scrub_interval: Duration::from_secs(config.scrub_interval_s),
+        census_interval: Duration::from_secs(config.census_interval_s),
+        scrub_bytes_per_s: config.scrub_bytes_per_s,
+        repair_bytes_per_s: config.repair_bytes_per_s,
     }
 }
 

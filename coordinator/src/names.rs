@@ -34,6 +34,15 @@ pub const CLUSTER_HEALTH_SCORE: &str = "cluster_health_score";
 /// Objects waiting for repair (contract B9, B10).
 pub const REPLICATION_LAG: &str = "replication_lag";
 
+/// Chunks, records or shards that a worker has done; label `worker`.
+pub const WORKER_ITEMS_TOTAL: &str = "worker_items_total";
+/// Bytes that a worker has read, copied or freed; label `worker`.
+pub const WORKER_BYTES_TOTAL: &str = "worker_bytes_total";
+/// Steps of a worker that failed; label `worker`.
+pub const WORKER_ERRORS_TOTAL: &str = "worker_errors_total";
+/// Seconds of a worker's step; label `worker`.
+pub const WORKER_STEP_SECONDS: &str = "worker_step_seconds";
+
 /// Uploads published.
 pub const FILE_UPLOADS_TOTAL: &str = "file_uploads_total";
 /// Downloads begun.
@@ -41,7 +50,10 @@ pub const FILE_DOWNLOADS_TOTAL: &str = "file_downloads_total";
 /// Deletes committed.
 pub const FILE_DELETIONS_TOTAL: &str = "file_deletions_total";
 
-const COUNTERS: [(&str, Unit, &str); 8] = [
+const COUNTERS: [(&str, Unit, &str); 11] = [
+    (WORKER_ITEMS_TOTAL, Unit::Count, "Chunks, records or shards that a worker has done."),
+    (WORKER_BYTES_TOTAL, Unit::Bytes, "Bytes that a worker has read, copied or freed."),
+    (WORKER_ERRORS_TOTAL, Unit::Count, "Steps of a worker that failed."),
     (HTTP_REQUESTS_TOTAL, Unit::Count, "Requests answered."),
     (HTTP_ERRORS_TOTAL, Unit::Count, "Requests answered 4xx or 5xx."),
     (DATA_TRANSFER_BYTES_TOTAL, Unit::Bytes, "Bytes of request bodies (in) and reply bodies (out)."),
@@ -61,7 +73,8 @@ const GAUGES: [(&str, Unit, &str); 6] = [
     (REPLICATION_LAG, Unit::Count, "Objects waiting for repair."),
 ];
 
-const HISTOGRAMS: [(&str, Unit, &str); 3] = [
+const HISTOGRAMS: [(&str, Unit, &str); 4] = [
+    (WORKER_STEP_SECONDS, Unit::Seconds, "Seconds of a worker's step."),
     (
         HTTP_REQUEST_DURATION_SECONDS,
         Unit::Seconds,

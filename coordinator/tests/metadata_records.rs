@@ -124,7 +124,10 @@ fn every_released_layout_reads_for_ever() {
     golden("ref.v1", &RefRecord {});
     golden("intent.v1", &intent());
     golden_before("repair.v1", &repair());
-    golden("repair.v2", &RepairRecord { away_from: Some("n2".parse().unwrap()), check_bytes: true, ..repair() });
+    golden(
+        "repair.v2",
+        &RepairRecord { away_from: Some("n2".parse().unwrap()), toward: None, check_bytes: true, ..repair() },
+    );
     golden_before("garbage.v1", &garbage());
     golden("garbage.v2", &garbage());
     let manifest = Garbage::Manifest { chunks: ChunkList::Inline(vec![entry(100)]) };

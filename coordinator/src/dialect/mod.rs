@@ -11,9 +11,11 @@ mod query;
 mod reply;
 mod system;
 mod watch;
+mod workers;
 
 use crate::nodes::REQUEST_ID;
 use crate::object::Objects;
+use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
@@ -51,6 +53,8 @@ pub struct DoorSettings {
 pub struct Door {
     /// The verbs.
     pub objects: Objects,
+    /// What happens later.
+    pub workers: Workers,
     /// The settings.
     pub settings: DoorSettings,
     /// The process's metrics.
@@ -67,6 +71,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .wrap(from_fn(watch::watch))
             .configure(files::routes)
             .configure(system::routes)
+            .configure(workers::routes)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)

@@ -2,7 +2,9 @@
 //! names would become one (faults 0.7).
 
 use super::reply::Refusal;
+use actix_web::web::Payload;
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 /// The parameters of a query string, `application/x-www-form-urlencoded`: `+` and `%20` are spaces, `%2B` is a plus.
 #[derive(Debug, Default)]
@@ -59,6 +61,21 @@ pub fn decode(text: &str) -> Result<String, Refusal> {
         Ok(text) => Ok(text.into_owned()),
         Err(_) => Err(Refusal::bad_request("the name is not UTF-8 after percent-decoding")),
     }
+}
+
+/// The longest JSON body that a door takes, in bytes.
+const JSON_BYTES_MAX: usize = 64 << 10;
+
+/// A short JSON body; nothing at all counts as `{}`. 400 says what is wrong with it.
+pub async fn body_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Refusal> {
+    let body = match payload.to_bytes_limited(JSON_BYTES_MAX).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return Err(Refusal::bad_request(format!("the body cannot be read: {error}"))),
+        Err(_) => return Err(Refusal::bad_request(format!("the body is longer than {JSON_BYTES_MAX} bytes"))),
+    };
+    let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::bad_request(format!("the body is not what is expected: {error}")))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@
 //! it and no index of pages is needed.
 
 use crate::code::Code;
-use crate::metadata::records::VersionId;
+use crate::metadata::records::{SEVERITY_DRAIN, VersionId};
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{ChunkId, Error, NodeId, Result, ShardId};
 use uuid::Uuid;
@@ -180,6 +180,16 @@ pub fn parse_intent(key: &[u8]) -> Result<VersionId> {
 /// A chunk short of shards; `severity` is how many more it may lose, so that 0 comes first.
 pub fn repair(severity: u8, chunk: ChunkId) -> Bytes {
     join(&[REPAIR, &[severity], b"/", chunk.0.as_bytes()])
+}
+
+/// The repair work of a severity.
+pub fn repairs_from(severity: u8) -> KeyRange {
+    starting_with(join(&[REPAIR, &[severity], b"/"]))
+}
+
+/// The repair work of chunks that are short of shards, the most urgent first.
+pub fn shortages() -> KeyRange {
+    KeyRange { to: repairs_from(SEVERITY_DRAIN).from, ..repairs() }
 }
 
 /// All repair work, the most urgent first.

@@ -45,6 +45,7 @@ pub struct Member {
     /// Bytes stored since the last probe told the free space.
     stored_bytes: AtomicU64,
     vitals: Mutex<Vitals>,
+    born: Instant,
     /// Raised whenever something changed that candidates show; shared by all members.
     changes: Arc<AtomicU64>,
 }
@@ -89,6 +90,7 @@ impl Member {
             in_flight: AtomicU32::new(0),
             stored_bytes: AtomicU64::new(0),
             vitals: Mutex::new(Vitals::new(Instant::now())),
+            born: Instant::now(),
             changes,
         }
     }
@@ -113,6 +115,19 @@ impl Member {
     pub fn available(&self) -> bool {
         let vitals = self.vitals();
         vitals.health() != Health::Down && vitals.breaker.has_trial(Instant::now())
+    }
+
+    /// Whether it has answered since this process knows of it, and is who it should be.
+    pub fn has_answered(&self) -> bool {
+        self.vitals().identity == Identity::Admitted
+    }
+
+    /// How long ago it answered last.
+    pub fn silent_for(&self) -> Duration {
+        let vitals = self.vitals();
+        let refused = vitals.identity != Identity::Admitted;
+        // One that is not who it should be answers in vain.
+        vitals.last_answer.filter(|_| !refused).unwrap_or(self.born).elapsed()
     }
 
     /// The state of its breaker.

@@ -24,9 +24,10 @@ pub use probe::{KnownNodes, PROBE_TIMEOUT, UNREACHABLE_PROBE_EVERY};
 pub use report::NodeReport;
 pub use request_id::REQUEST_ID;
 
+use crate::metadata::records::NodeState;
 use crate::placement::{Candidate, Circuit, Health};
 use protocol::{Clock, ClusterId, Node, NodeId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -54,6 +55,9 @@ pub struct Nodes {
     snapshot: RwLock<Snapshot>,
     /// Held while a member's name is learnt, so that no two members get the same.
     naming: Mutex<()>,
+    /// What each is to the cluster, as it was last read.
+    states: RwLock<BTreeMap<NodeId, NodeState>>,
+    born: Instant,
 }
 
 struct Snapshot {
@@ -74,8 +78,18 @@ impl Nodes {
         let changes = Arc::new(AtomicU64::new(1));
         let member = |(config, node)| Arc::new(Member::new(config, node, Arc::clone(&changes)));
         let members: Vec<Arc<Member>> = members.into_iter().map(member).collect();
-        let snapshot = RwLock::new(build_snapshot(&members, 0, Instant::now()));
-        Nodes { members, cluster, known, clock, changes, snapshot, naming: Mutex::new(()) }
+        let snapshot = RwLock::new(build_snapshot(&members, &BTreeSet::new(), 0, Instant::now()));
+        Nodes {
+            members,
+            cluster,
+            known,
+            clock,
+            changes,
+            snapshot,
+            naming: Mutex::new(()),
+            states: RwLock::default(),
+            born: Instant::now(),
+        }
     }
 
     /// What placement should know of the nodes right now. Nodes that never showed their name are missing.
@@ -110,6 +124,32 @@ impl Nodes {
         self.registered().into_iter().filter(|id| !unreachable.contains(id)).collect()
     }
 
+    /// Notes what each node is to the cluster.
+    pub fn set_states(&self, states: BTreeMap<NodeId, NodeState>) {
+        let mut known = self.states.write().expect("no one panics while noting states");
+        if *known != states {
+            *known = states;
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Nodes that are being emptied, or are empty.
+    pub fn leaving(&self) -> BTreeSet<NodeId> {
+        let states = self.states.read().expect("no one panics while noting states");
+        let leaving = |state: &NodeState| matches!(state, NodeState::Draining | NodeState::Drained);
+        states.iter().filter(|(_, state)| leaving(state)).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Raised whenever a node's health, breaker, room or state changed.
+    pub fn health_changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Since when this process knows of the nodes.
+    pub fn age(&self) -> Duration {
+        self.born.elapsed()
+    }
+
     /// The order in which to read from these nodes: those in good health before those that failed lately, on trial, or open or
     /// down; within each, the one that should answer soonest first. Names no one knows come last. None is ever dropped (I20).
     pub fn read_order(&self, ids: &[NodeId]) -> Vec<NodeId> {
@@ -133,7 +173,7 @@ impl Nodes {
         }
         let mut snapshot = self.snapshot.write().expect("no one panics while building a snapshot");
         if snapshot.changes < changes || now.duration_since(snapshot.built) >= SNAPSHOT_FOR {
-            *snapshot = build_snapshot(&self.members, changes, now);
+            *snapshot = build_snapshot(&self.members, &self.leaving(), changes, now);
         }
         read(&snapshot)
     }
@@ -160,10 +200,14 @@ impl ReadRank {
     }
 }
 
-fn build_snapshot(members: &[Arc<Member>], changes: u64, now: Instant) -> Snapshot {
+fn build_snapshot(members: &[Arc<Member>], leaving: &BTreeSet<NodeId>, changes: u64, now: Instant) -> Snapshot {
     let named = || members.iter().filter_map(|member| Some((member.id()?, member)));
     let median_us = median_write_us(members, now);
-    let candidates = named().map(|(id, member)| candidate(id, member, median_us, now)).collect();
+    let candidates = named().map(|(id, member)| {
+        let weight_percent = if leaving.contains(id) { 0 } else { member.config().weight_percent };
+        Candidate { weight_percent, ..candidate(id, member, median_us, now) }
+    });
+    let candidates = candidates.collect();
     let by_id = named().map(|(id, member)| (id.clone(), Arc::clone(member))).collect();
     Snapshot { built: now, changes, candidates: Arc::new(candidates), by_id }
 }

@@ -40,18 +40,13 @@ impl KnownNodes for Registry {
                     health.node, health.disk, known.disk
                 )));
             }
-            let unchanged = known.disk == health.disk && known.url == url && known.zone == health.zone;
-            if unchanged && known.state != NodeState::Lost {
+            if known.disk == health.disk && known.url == url && known.zone == health.zone {
                 return Ok(());
             }
         }
         let now_ms = self.clock.now_ms();
         let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
-        // A lost node that answers again is one of us again, with whatever it still has.
-        let state = match known.as_ref().map(|known| known.state) {
-            None | Some(NodeState::Lost) => NodeState::Active,
-            Some(state) => state,
-        };
+        let state = known.as_ref().map_or(NodeState::Active, |known| known.state);
         let record = NodeRecord {
             node: health.node.clone(),
             url: url.to_owned(),
@@ -68,10 +63,8 @@ impl KnownNodes for Registry {
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
         commit.put(key, record.encode());
-        let back = known.as_ref().is_some_and(|known| known.state == NodeState::Lost);
-        if replaced || back {
-            let what = if replaced { "has a new disk" } else { "was lost and is back" };
-            let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} {what}", health.node) };
+        if replaced {
+            let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} has a new disk", health.node) };
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
         }
         self.metadata.commit(commit).await?;

@@ -32,6 +32,8 @@ pub struct NodeReport {
     pub capacity_bytes: u64,
     /// Its live shards.
     pub shards: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
     /// Its last answer, in milliseconds since 1970; absent until it was heard of.
     pub last_seen_ms: Option<u64>,
     /// Moving average of its reads, in microseconds; 0 if there were none.
@@ -71,6 +73,7 @@ fn report(member: &Member, now: Instant, now_ms: u64) -> NodeReport {
         free_bytes: health.map_or(0, |health| member.free_bytes(health)),
         capacity_bytes: health.map_or(0, |health| health.capacity_bytes),
         shards: health.map_or(0, |health| health.shards),
+        live_bytes: health.map_or(0, |health| health.live_bytes),
         last_seen_ms: vitals.last_answer.map(seen_ms),
         read_latency_us: vitals.reads.us(now),
         write_latency_us: vitals.writes.us(now),

@@ -258,7 +258,7 @@ fn queue_repair(commit: &mut Batch, chunk: ChunkId, record: &ChunkRecord, now_ms
 }
 
 /// How many more shards the chunk can lose before it is lost: 0 is the most urgent. `None` when it is whole.
-pub(super) fn repair_severity(record: &ChunkRecord) -> Option<u8> {
+pub fn repair_severity(record: &ChunkRecord) -> Option<u8> {
     let missing = record.code.shards() > record.shards.len();
     missing.then(|| (record.shards.len() as u8).saturating_sub(record.code.data))
 }

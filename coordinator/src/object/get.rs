@@ -4,6 +4,7 @@
 
 use super::Objects;
 use super::budget::Allowance;
+use super::clients::Served;
 use super::put::with_starts;
 use super::tasks::joined;
 use crate::metadata::records::{ChunkEntry, ChunkList, VersionId, VersionRecord};
@@ -29,6 +30,7 @@ pub struct ObjectReader {
     under_way: VecDeque<(Range<usize>, JoinHandle<Result<Bytes>>)>,
     under_way_bytes: usize,
     allowance: Option<Allowance>,
+    _served: Served,
 }
 
 /// A chunk, and which of its bytes are wanted.
@@ -52,6 +54,7 @@ impl Objects {
             under_way: VecDeque::new(),
             under_way_bytes: 0,
             allowance: None,
+            _served: self.clients.serve(),
         };
         if let ChunkList::Inline(entries) = &version.chunks {
             reader.plan(0, entries);

@@ -98,9 +98,9 @@ impl Objects {
         Ok(page)
     }
 
-    /// How many chunks wait for repair; counting stops at one scan's bound.
+    /// How many chunks are short of shards; counting stops at one scan's bound.
     pub async fn repairs_waiting(&self) -> Result<usize> {
-        let range = keys::repairs();
+        let range = keys::shortages();
         Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
     }
 

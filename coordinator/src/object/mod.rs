@@ -14,6 +14,7 @@ mod batch;
 pub mod budget;
 mod cache;
 mod chunker;
+mod clients;
 mod compute;
 mod delete;
 mod digest;
@@ -31,7 +32,9 @@ mod tasks;
 mod versions;
 pub mod write;
 
+pub use batch::repair_severity;
 pub use cache::ChunkCache;
+pub use clients::Clients;
 pub use compute::Compute;
 pub use delete::{DeleteMode, Deleted};
 pub use get::ObjectReader;
@@ -68,6 +71,8 @@ pub struct Objects {
     pub budget: Budget,
     /// How many bytes of downloads may be in flight.
     pub read_budget: Budget,
+    /// How many clients are being served.
+    pub clients: Clients,
     /// Small chunks read or written lately.
     pub cache: ChunkCache,
     /// How new chunks are encoded.

@@ -79,6 +79,7 @@ impl Objects {
     /// Errors: `Invalid` for a broken body, `Conflict` for a failed condition, `Unavailable` and `Full` where nodes are lacking,
     /// `Unknown` if the commit's outcome could not be learnt.
     pub async fn put(&self, mut body: Body) -> Result<PutDone> {
+        let _served = self.clients.serve();
         let mut upload = Upload::new(self);
         loop {
             let (pieces, target) = read_stage(&mut body).await?;

@@ -18,7 +18,7 @@ use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -120,6 +120,7 @@ impl Cluster {
             compute: Compute::Inline,
             budget,
             read_budget: Budget::new(BUDGET_BYTES_MIN),
+            clients: Clients::default(),
             cache: ChunkCache::new(0),
             code: self.plants.code,
         };

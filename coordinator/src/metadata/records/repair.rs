@@ -54,6 +54,8 @@ pub mod v2 {
         pub reason: String,
         /// The node whose shard is to be replaced by one elsewhere, although nothing is wrong with it.
         pub away_from: Option<NodeId>,
+        /// Where it should go, if that was thought of.
+        pub toward: Option<NodeId>,
         /// Whether the bytes of every shard are to be read and checked: some were found wrong.
         pub check_bytes: bool,
     }
@@ -61,7 +63,14 @@ pub mod v2 {
     impl RepairRecord {
         /// A chunk that is short of shards.
         pub fn new(chunk: ChunkId, since_ms: u64, reason: &str) -> RepairRecord {
-            RepairRecord { chunk, since_ms, reason: reason.to_owned(), away_from: None, check_bytes: false }
+            RepairRecord {
+                chunk,
+                since_ms,
+                reason: reason.to_owned(),
+                away_from: None,
+                toward: None,
+                check_bytes: false,
+            }
         }
     }
 
@@ -73,7 +82,7 @@ pub mod v2 {
 
         fn migrate(previous: v1::RepairRecord) -> RepairRecord {
             let v1::RepairRecord { chunk, since_ms, reason } = previous;
-            RepairRecord { chunk, since_ms, reason, away_from: None, check_bytes: false }
+            RepairRecord { chunk, since_ms, reason, away_from: None, toward: None, check_bytes: false }
         }
     }
 }

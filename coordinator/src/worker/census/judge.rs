@@ -1,0 +1,269 @@
+//! What is to become of each chunk of a window.
+//!
+//! ```text
+//!   record │ shards     │ verdict
+//!   ───────┼────────────┼───────────────────────────────────────────────────────────────────────────────
+//!   live   │ all there  │ nothing; if a node is to be emptied: move; if nobody refers to it: up for collection
+//!   live   │ some not   │ repair, as urgent as there are few left
+//!   live   │ one more   │ it goes, its index behind the fence, unless repair is at work or it is young
+//!   fence  │ any        │ they go: their writer cannot name them any more
+//!   none   │ any        │ a fence is put where the record would be, then they go, unless they are young
+//! ```
+
+use super::drains;
+use super::window::{Found, Window};
+use crate::code::Code;
+use crate::metadata::records::{
+    ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_DRAIN, ShardPlace,
+};
+use crate::metadata::{Batch, Expect, keys};
+use crate::worker::Work;
+use crate::worker::collect::{put_trash, repair_severities};
+use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// So many shards may go in a pass whatever the cluster's size.
+const REMOVED_FREELY: u64 = 1_000;
+/// Of the shards that there are, at most this part may go in a pass, in percent.
+const REMOVED_PERCENT_MAX: u64 = 5;
+
+/// Stops a pass that would remove too much: what nobody deleted should not be gone (faults 2.3).
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    shards: Option<u64>,
+    removed: u64,
+}
+
+impl Guard {
+    /// A guard over a cluster of so many shards.
+    pub(super) fn new(shards: u64) -> Guard {
+        Guard { shards: Some(shards), removed: 0 }
+    }
+
+    /// Whether it was told how many there are.
+    pub(super) fn knows_the_size(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    fn remove(&mut self, shards: u64) -> Result<()> {
+        let most = REMOVED_FREELY.max(self.shards.unwrap_or(0) * REMOVED_PERCENT_MAX / 100);
+        if self.removed + shards > most {
+            return Err(Error::conflict(format!(
+                "it would remove more than {most} shards that no record names, of {} in all: see that this is the right catalog, \
+                 then POST {{\"allow_removal\":true}} to /admin/workers/census to let as many go again",
+                self.shards.unwrap_or(0)
+            )));
+        }
+        self.removed += shards;
+        Ok(())
+    }
+}
+
+pub(super) struct Judge<'a> {
+    work: &'a Work,
+    leaving: BTreeSet<NodeId>,
+    lost: BTreeSet<NodeId>,
+    known: BTreeSet<NodeId>,
+    grace: Duration,
+    guard: &'a mut Guard,
+    counts: BTreeMap<String, u64>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(work: &'a Work, nodes: &[NodeRecord], grace: Duration, guard: &'a mut Guard) -> Judge<'a> {
+        let of = |states: &[NodeState]| {
+            nodes.iter().filter(|node| states.contains(&node.state)).map(|node| node.node.clone()).collect()
+        };
+        Judge {
+            work,
+            leaving: of(&[NodeState::Draining, NodeState::Drained]),
+            lost: of(&[NodeState::Lost]),
+            known: nodes.iter().map(|node| node.node.clone()).collect(),
+            grace,
+            guard,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Judges every chunk of the window. `Conflict` if the guard stopped it.
+    pub(super) async fn all(&mut self, window: &Window) -> Result<()> {
+        for (chunk, found) in &window.chunks {
+            self.count("shards", found.listed.len() as u64);
+            match &found.record {
+                Some((record, revision)) if record.state == ChunkState::Live => {
+                    self.live(*chunk, record, *revision, found, &window.silent).await?;
+                }
+                Some((record, _)) if record.shards.is_empty() => self.fenced(*chunk, found).await?,
+                // The collector is at it.
+                Some(_) => {}
+                None => self.orphans(*chunk, found).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What was counted.
+    pub(super) fn counts(self) -> BTreeMap<String, u64> {
+        self.counts
+    }
+
+    fn count(&mut self, what: &str, more: u64) {
+        *self.counts.entry(what.to_owned()).or_default() += more;
+    }
+
+    async fn live(
+        &mut self,
+        chunk: ChunkId,
+        record: &ChunkRecord,
+        revision: u64,
+        found: &Found,
+        silent: &BTreeSet<NodeId>,
+    ) -> Result<()> {
+        self.count("chunks", 1);
+        let there = |place: &ShardPlace| {
+            let same = |(node, head): &(NodeId, ShardHead)| {
+                *node == place.node
+                    && head.id.index == place.index
+                    && head.crc == place.crc
+                    && head.length == record.stored_length
+            };
+            silent.contains(&place.node) || found.listed.iter().any(same)
+        };
+        let gone = |place: &ShardPlace| self.lost.contains(&place.node) || !self.known.contains(&place.node);
+        let good = record.shards.iter().filter(|place| !gone(place) && there(place)).count();
+        let leaving: Vec<NodeId> = record
+            .shards
+            .iter()
+            .filter(|place| self.leaving.contains(&place.node))
+            .map(|place| place.node.clone())
+            .collect();
+        for node in &leaving {
+            self.count(&drains(node), 1);
+        }
+        if good < record.code.shards() {
+            self.count("missing", (record.code.shards() - good) as u64);
+            let severity = (good as u8).saturating_sub(record.code.data);
+            return self.repair(chunk, severity, "a census found shards missing", None).await;
+        }
+        if let Some(node) = leaving.into_iter().next() {
+            return self.repair(chunk, SEVERITY_DRAIN, "its node is being drained", Some(node)).await;
+        }
+        if self.is_young(chunk) {
+            return Ok(());
+        }
+        self.unnamed(chunk, record, revision, found).await?;
+        if self.work.scan(&keys::references(chunk), 1).await?.is_empty() {
+            self.unreferenced(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Queues a repair, unless one as urgent is queued already: that one may know more.
+    async fn repair(&mut self, chunk: ChunkId, severity: u8, reason: &str, away_from: Option<NodeId>) -> Result<()> {
+        let key = keys::repair(severity, chunk);
+        let repair = RepairRecord { away_from, ..RepairRecord::new(chunk, self.now_ms(), reason) };
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Absent).put(key, repair.encode());
+        self.work.commit(commit).await.map(drop)
+    }
+
+    async fn unnamed(&mut self, chunk: ChunkId, record: &ChunkRecord, revision: u64, found: &Found) -> Result<()> {
+        let named = |node: &NodeId, id: ShardId| {
+            record.shards.iter().any(|place| place.node == *node && place.index == id.index)
+        };
+        let extra: Vec<&(NodeId, ShardHead)> =
+            found.listed.iter().filter(|(node, head)| !named(node, head.id)).collect();
+        let Some(highest) = extra.iter().map(|(_, head)| head.id.index).max() else { return Ok(()) };
+        for severity in repair_severities(record) {
+            if self.work.objects.metadata.get(&keys::repair(severity, chunk)).await?.is_some() {
+                return Ok(());
+            }
+        }
+        self.guard.remove(extra.len() as u64)?;
+        let fence = record.fence.max(highest.saturating_add(1));
+        let mut commit = Batch::new();
+        commit.check(keys::chunk(chunk), Expect::Revision(revision));
+        commit.put(keys::chunk(chunk), ChunkRecord { fence, ..record.clone() }.encode());
+        for (node, head) in &extra {
+            put_trash(&mut commit, node, head.id, self.now_ms());
+        }
+        if self.work.commit(commit).await? {
+            self.count("unnamed", extra.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Only a crash of something that this program does not know of could leave such a chunk; the collector decides.
+    async fn unreferenced(&mut self, chunk: ChunkId) -> Result<()> {
+        self.guard.remove(1)?;
+        self.count("unreferenced", 1);
+        let mut commit = Batch::new();
+        commit.put(keys::collect(chunk), CollectRecord { since_ms: self.now_ms() }.encode());
+        self.work.commit(commit).await.map(drop)
+    }
+
+    async fn fenced(&mut self, chunk: ChunkId, found: &Found) -> Result<()> {
+        if found.listed.is_empty() {
+            return Ok(());
+        }
+        self.guard.remove(found.listed.len() as u64)?;
+        self.throw_away(chunk, found, Batch::new()).await
+    }
+
+    async fn orphans(&mut self, chunk: ChunkId, found: &Found) -> Result<()> {
+        if self.is_young(chunk) {
+            return Ok(());
+        }
+        self.guard.remove(found.listed.len() as u64)?;
+        let fence = ChunkRecord {
+            length: 0,
+            stored_length: 0,
+            sha256: [0; 32],
+            compressed: false,
+            code: Code::REPLICATION,
+            shards: Vec::new(),
+            state: ChunkState::Condemned,
+            fence: u8::MAX,
+        };
+        let mut commit = Batch::new();
+        commit.check(keys::chunk(chunk), Expect::Absent).put(keys::chunk(chunk), fence.encode());
+        self.throw_away(chunk, found, commit).await
+    }
+
+    async fn throw_away(&mut self, chunk: ChunkId, found: &Found, mut commit: Batch) -> Result<()> {
+        let now_ms = self.now_ms();
+        for (node, head) in &found.listed {
+            put_trash(&mut commit, node, ShardId { chunk, index: head.id.index }, now_ms);
+        }
+        if self.work.commit(commit).await? {
+            self.count("orphans", found.listed.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// By the time in its id. It may be wrong, and no harm is done: the commits that remove are fenced.
+    fn is_young(&self, chunk: ChunkId) -> bool {
+        let born_ms = (chunk.0.as_u128() >> 80) as u64;
+        u128::from(self.now_ms().saturating_sub(born_ms)) < self.grace.as_millis()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.work.objects.clock.now_ms()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_lets_a_small_part_go_and_stops_the_rest() {
+        let mut guard = Guard::new(100_000);
+        guard.remove(5_000).unwrap();
+        assert!(guard.remove(1).unwrap_err().message.contains("5000"));
+        let mut small = Guard::new(10);
+        small.remove(1_000).unwrap();
+        assert!(small.remove(1).is_err());
+    }
+}

@@ -1,0 +1,180 @@
+//! Census: compares what the nodes hold with what the records say, both ways, a window of chunk ids at a time. What is missing is
+//! queued for repair; what nothing names goes, when it is old enough.
+//!
+//! What it keeps true:
+//! - A pass begins only while every registered node answers or is recorded as lost; a node that stops answering meanwhile says nothing
+//!   in its windows, and another pass is wanted.
+//! - What it finds missing is looked at again by repair; what it finds superfluous goes only by a commit that fails if anyone has named
+//!   it, or was about to (`docs/decisions/0003-fenced-fast-path.md`).
+//! - A pass that would remove more than its part stops and asks ([`judge::Guard`]): more likely the catalog is wrong than the disks.
+//! - It holds one window in memory, whatever the cluster's size.
+
+mod judge;
+mod window;
+
+use super::{Backlog, Pass, Progress, Work, Worker};
+use crate::metadata::records::{NodeRecord, NodeState, Record, WantedRecord};
+use crate::metadata::{Batch, Expect, SCAN_ENTRIES_MAX, keys};
+use crate::nodes::registry::CENSUS;
+use async_trait::async_trait;
+use judge::{Guard, Judge};
+use protocol::{Error, ErrorKind, NodeId, Result};
+use std::time::Duration;
+use tracing::{error, info, warn};
+use window::Window;
+
+/// A count of a pass: places found on a node that is being drained.
+fn drains(node: &NodeId) -> String {
+    format!("left on {node}")
+}
+
+/// The reason of a wanted pass by which the operator lets a pass that was stopped remove as much again.
+pub const REMOVAL_ALLOWED: &str = "the operator allows removal";
+
+/// The worker.
+pub struct Census {
+    interval: Duration,
+    grace: Duration,
+    guard: Guard,
+    /// Whether it was said that the guard stopped it.
+    told: bool,
+}
+
+impl Census {
+    /// Begins a pass `interval` after the last one ended; leaves alone what is younger than `grace`.
+    pub fn new(interval: Duration, grace: Duration) -> Census {
+        Census { interval, grace, guard: Guard::default(), told: false }
+    }
+
+    async fn begin(&mut self, work: &Work, pass: &mut Pass) -> Result<Progress> {
+        if !pass.is_due(work, self.interval).await? {
+            return Ok(Progress::Idle);
+        }
+        let answering = work.objects.nodes.answering();
+        let registered = registered(work).await?;
+        let expected = registered.iter().filter(|node| node.state != NodeState::Lost);
+        let silent: Vec<&str> =
+            expected.filter(|node| !answering.contains(&node.node)).map(|node| node.node.as_str()).collect();
+        if !silent.is_empty() {
+            return Ok(Progress::Waits(format!("a census waits for {} to answer", silent.join(", "))));
+        }
+        pass.record.counts.clear();
+        if pass.begin(work).await? {
+            for node in registered.iter().filter(|node| node.state == NodeState::Draining) {
+                pass.count(&drains(&node.node), 0);
+            }
+            self.guard = Guard::new(work.objects.nodes.status().iter().map(|node| node.shards).sum());
+            self.told = false;
+            pass.save(work).await?;
+        }
+        Ok(Progress::Did { items: 0, bytes: 0 })
+    }
+
+    /// The guard stopped the pass: it waits until the operator lets it go on. Other errors are none of its.
+    async fn stopped(&mut self, work: &Work, failure: Error) -> Result<Progress> {
+        if failure.kind != ErrorKind::Conflict {
+            return Err(failure);
+        }
+        for (key, entry) in work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await? {
+            if WantedRecord::decode(&entry.value)?.reason == REMOVAL_ALLOWED {
+                let mut commit = Batch::new();
+                commit.delete(key);
+                work.commit(commit).await?;
+                self.guard = Guard::default();
+                return Ok(Progress::Did { items: 0, bytes: 0 });
+            }
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            error!(target: "degradation", reason = %failure, "the census stopped");
+        }
+        Ok(Progress::Waits(failure.message))
+    }
+
+    async fn end(&self, work: &Work, pass: &mut Pass) -> Result<Progress> {
+        if pass.counted("unanswered") > 0 {
+            work.want(CENSUS, "a node did not answer during the last one").await?;
+        }
+        for node in registered(work).await? {
+            let left = pass.record.counts.get(&drains(&node.node)).copied();
+            if node.state == NodeState::Draining && left == Some(0) && pass.counted("unanswered") == 0 {
+                set_drained(work, &node.node).await?;
+            }
+        }
+        let count = |what: &str| pass.counted(what);
+        info!(
+            target: "degradation",
+            chunks = count("chunks"), shards = count("shards"), missing = count("missing"), orphans = count("orphans"),
+            unnamed = count("unnamed"), unreferenced = count("unreferenced"), "census done"
+        );
+        pass.finish(work).await?;
+        Ok(Progress::Did { items: 0, bytes: 0 })
+    }
+}
+
+#[async_trait]
+impl Worker for Census {
+    fn name(&self) -> &'static str {
+        CENSUS
+    }
+
+    async fn step(&mut self, work: &Work) -> Result<Progress> {
+        let mut pass = Pass::read(work, CENSUS).await?;
+        if !pass.is_under_way() {
+            return self.begin(work, &mut pass).await;
+        }
+        if !self.guard.knows_the_size() {
+            self.guard = Guard::new(work.objects.nodes.status().iter().map(|node| node.shards).sum());
+        }
+        let registered = registered(work).await?;
+        let window = Window::read(work, &pass.record.position, &registered).await?;
+        let mut judge = Judge::new(work, &registered, self.grace, &mut self.guard);
+        let (items, verdict) = (window.len() as u64, judge.all(&window).await);
+        for (what, more) in judge.counts() {
+            pass.count(&what, more);
+        }
+        pass.count("unanswered", window.silent.len() as u64);
+        if let Err(failure) = verdict {
+            return self.stopped(work, failure).await;
+        }
+        match window.next {
+            Some(next) => {
+                pass.record.position = next.0.as_bytes().to_vec();
+                pass.save(work).await?;
+                Ok(Progress::Did { items, bytes: 0 })
+            }
+            None => self.end(work, &mut pass).await,
+        }
+    }
+
+    async fn backlog(&self, work: &Work) -> Result<Backlog> {
+        let pass = Pass::read(work, CENSUS).await?;
+        if !pass.is_under_way() {
+            let wanted = work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await?.len() as u64;
+            return Ok(Backlog { items: Some(wanted), bytes: None });
+        }
+        let shards: u64 = work.objects.nodes.status().iter().map(|node| node.shards).sum();
+        Ok(Backlog { items: Some(shards.saturating_sub(pass.counted("shards")).max(1)), bytes: None })
+    }
+}
+
+/// Every node that is registered.
+pub(super) async fn registered(work: &Work) -> Result<Vec<NodeRecord>> {
+    let entries = work.scan(&keys::nodes(), SCAN_ENTRIES_MAX).await?;
+    entries.iter().map(|(_, entry)| NodeRecord::decode(&entry.value)).collect()
+}
+
+/// Nothing is left on the node: the operator may switch it off.
+async fn set_drained(work: &Work, node: &NodeId) -> Result<()> {
+    if !work.scan(&keys::trash_of(node), 1).await?.is_empty() {
+        return Ok(());
+    }
+    let Some(entry) = work.objects.metadata.get(&keys::node(node)).await? else { return Ok(()) };
+    let mut record = NodeRecord::decode(&entry.value)?;
+    (record.state, record.state_since_ms) = (NodeState::Drained, work.objects.clock.now_ms());
+    let mut commit = Batch::new();
+    commit.check(keys::node(node), Expect::Revision(entry.revision)).put(keys::node(node), record.encode());
+    if work.commit(commit).await? {
+        warn!(target: "degradation", node = %node, "node is drained: nothing is left on it");
+    }
+    Ok(())
+}

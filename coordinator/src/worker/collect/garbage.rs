@@ -1,0 +1,130 @@
+//! Takes versions apart that nobody can see any more: references and pages go, and each chunk that lost a reference is put up for
+//! collection by the same commit.
+//!
+//! Steps for one version; each is one commit, may be repeated, and may be the last:
+//! 1. its record becomes garbage of its own, a manifest without a name (a version that was purged with others);
+//! 2. its references go, [`REFERENCES_MAX`] at a time, a page's with the page;
+//! 3. the garbage record goes.
+
+use crate::metadata::records::{
+    ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, PageRecord, Record, VersionId, VersionRecord,
+};
+use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::worker::Work;
+use bytes::Bytes;
+use protocol::{ChunkId, Result};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Garbage records looked at in one step.
+const GARBAGE_MAX: usize = 64;
+/// References of one commit: with the chunks put up for collection it stays below etcd's 128 operations.
+const REFERENCES_MAX: usize = 40;
+/// Pages of one version taken apart in one step.
+const PAGES_MAX: usize = 8;
+/// Versions of one purge taken apart in one step.
+const VERSIONS_MAX: usize = 64;
+
+/// Takes some garbage apart; how many records it changed. Only what is older than `window`.
+pub(super) async fn take_some_apart(work: &Work, window: Duration) -> Result<u64> {
+    let now_ms = work.objects.clock.now_ms();
+    let mut done = 0;
+    for (key, entry) in work.scan(&keys::garbages(), GARBAGE_MAX).await? {
+        let record = GarbageRecord::decode(&entry.value)?;
+        let due = u128::from(now_ms.saturating_sub(record.since_ms)) >= window.as_millis();
+        if record.since_ms > 0 && !due {
+            continue;
+        }
+        done += match record.garbage {
+            Garbage::Versions { bucket, key: name, after, through } => {
+                take_versions(work, &key, &entry, &Name { bucket, key: name }, after..through).await?
+            }
+            Garbage::Manifest { chunks } => take_manifest(work, &key, &entry, chunks).await?,
+        };
+    }
+    Ok(done)
+}
+
+struct Name {
+    bucket: String,
+    key: String,
+}
+
+/// Numbers after `numbers.start` and through `numbers.end`.
+async fn take_versions(
+    work: &Work,
+    key: &Bytes,
+    entry: &Entry,
+    name: &Name,
+    numbers: std::ops::Range<u64>,
+) -> Result<u64> {
+    let from = keys::version(&name.bucket, &name.key, numbers.start.saturating_add(1));
+    let to = keys::after(&keys::version(&name.bucket, &name.key, numbers.end));
+    let versions = work.objects.metadata.scan(&from, &to, VERSIONS_MAX).await?;
+    if versions.is_empty() {
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Revision(entry.revision)).delete(key.clone()).reclaim();
+        work.commit(commit).await?;
+        return Ok(1);
+    }
+    let mut done = 0;
+    for (version_key, version) in versions {
+        let record = VersionRecord::decode(&version.value)?;
+        let manifest = GarbageRecord { garbage: Garbage::Manifest { chunks: record.chunks }, since_ms: 0 };
+        let mut commit = Batch::new();
+        commit.check(version_key.clone(), Expect::Revision(version.revision)).delete(version_key);
+        commit.put(keys::garbage(record.id), manifest.encode()).reclaim();
+        done += u64::from(work.commit(commit).await?);
+    }
+    Ok(done)
+}
+
+async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkList) -> Result<u64> {
+    let version = keys::parse_garbage(key)?;
+    match chunks {
+        ChunkList::Inline(entries) => {
+            for some in entries.chunks(REFERENCES_MAX) {
+                drop_references(work, version, some, Batch::new()).await?;
+            }
+        }
+        ChunkList::Paged { .. } => {
+            let pages = work.scan(&keys::pages_from(version, 0), PAGES_MAX).await?;
+            if !pages.is_empty() {
+                return take_pages(work, version, pages).await;
+            }
+        }
+    }
+    let mut commit = Batch::new();
+    commit.check(key.clone(), Expect::Revision(entry.revision)).delete(key.clone()).reclaim();
+    work.commit(commit).await?;
+    Ok(1)
+}
+
+async fn take_pages(work: &Work, version: VersionId, pages: Vec<(Bytes, Entry)>) -> Result<u64> {
+    let mut done = 0;
+    for (key, entry) in pages {
+        let page = PageRecord::decode(&entry.value)?;
+        let mut parts = page.entries.chunks(REFERENCES_MAX).peekable();
+        while let Some(some) = parts.next() {
+            let mut commit = Batch::new();
+            if parts.peek().is_none() {
+                commit.delete(key.clone());
+            }
+            drop_references(work, version, some, commit).await?;
+        }
+        done += 1;
+    }
+    Ok(done)
+}
+
+/// Takes the references of a version to these chunks away, and puts the chunks up for collection, with what else is in `commit`.
+async fn drop_references(work: &Work, version: VersionId, entries: &[ChunkEntry], mut commit: Batch) -> Result<()> {
+    let chunks: BTreeSet<ChunkId> = entries.iter().map(|entry| entry.chunk).collect();
+    let since_ms = work.objects.clock.now_ms();
+    for chunk in chunks {
+        commit.delete(keys::reference(chunk, version));
+        commit.put(keys::collect(chunk), CollectRecord { since_ms }.encode());
+    }
+    commit.reclaim();
+    work.commit(commit).await.map(drop)
+}

@@ -1,0 +1,90 @@
+//! A pass of a worker that walks through everything: when it is due, how far it has come, and what it counted; all of it a record,
+//! so that the next process goes on where this one ended.
+
+use super::Work;
+use crate::metadata::records::{Record, WorkerRecord};
+use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
+use protocol::Result;
+use std::time::Duration;
+
+/// The record of a worker's passes, as it was read.
+pub struct Pass {
+    worker: &'static str,
+    entry: Option<Entry>,
+    /// Position, times and counts.
+    pub record: WorkerRecord,
+}
+
+impl Pass {
+    /// Reads how far `worker` has come.
+    pub async fn read(work: &Work, worker: &'static str) -> Result<Pass> {
+        let entry = work.objects.metadata.get(&keys::worker(worker)).await?;
+        let record = entry.as_ref().map(|entry| WorkerRecord::decode(&entry.value)).transpose()?.unwrap_or_default();
+        Ok(Pass { worker, entry, record })
+    }
+
+    /// Whether a pass is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.record.started_ms > 0
+    }
+
+    /// Whether a pass should begin: someone wants one, or the last is older than `interval`.
+    pub async fn is_due(&self, work: &Work, interval: Duration) -> Result<bool> {
+        let age_ms = work.objects.clock.now_ms().saturating_sub(self.record.finished_ms);
+        if u128::from(age_ms) >= interval.as_millis() {
+            return Ok(true);
+        }
+        Ok(!work.scan(&keys::wanted_of(self.worker), 1).await?.is_empty())
+    }
+
+    /// Begins a pass in the name of all who want one. False if someone else changed the record.
+    pub async fn begin(&mut self, work: &Work) -> Result<bool> {
+        let mut commit = Batch::new();
+        let wanted = work.scan(&keys::wanted_of(self.worker), SCAN_ENTRIES_MAX / 8).await?;
+        for (key, _) in wanted {
+            commit.delete(key);
+        }
+        let finished_ms = self.record.finished_ms;
+        self.record =
+            WorkerRecord { started_ms: work.objects.clock.now_ms().max(1), finished_ms, ..WorkerRecord::default() };
+        self.save_with(work, commit).await
+    }
+
+    /// Notes position and counts.
+    pub async fn save(&mut self, work: &Work) -> Result<bool> {
+        self.save_with(work, Batch::new()).await
+    }
+
+    /// The same, with what else is to be committed.
+    pub async fn save_with(&mut self, work: &Work, mut commit: Batch) -> Result<bool> {
+        let key = keys::worker(self.worker);
+        commit.check(key.clone(), Expect::unchanged(self.entry.as_ref()));
+        commit.put(key.clone(), self.record.encode());
+        if !work.commit(commit).await? {
+            return Ok(false);
+        }
+        self.entry = work.objects.metadata.get(&key).await?;
+        Ok(true)
+    }
+
+    /// Ends the pass; its counts stay until the next one begins.
+    pub async fn finish(&mut self, work: &Work) -> Result<bool> {
+        self.record.finished_ms = work.objects.clock.now_ms().max(1);
+        self.record.started_ms = 0;
+        self.record.position.clear();
+        self.save(work).await
+    }
+
+    /// Adds to a count.
+    pub fn count(&mut self, what: &str, more: u64) {
+        match self.record.counts.get_mut(what) {
+            Some(count) => *count += more,
+            None => drop(self.record.counts.insert(what.to_owned(), more)),
+        }
+    }
+
+    /// What was counted.
+    pub fn counted(&self, what: &str) -> u64 {
+        self.record.counts.get(what).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,303 @@
+//! Mends one chunk.
+//!
+//! Steps; a crash after any of them leaves a chunk that is at least as good as before, and its repair record:
+//! 1. read the chunk's record and its repair records; a chunk that is gone or condemned needs no repair;
+//! 2. ask every node that is named what it has ([`super::inspect`]);
+//! 3. damaged and absent shards are stored again where they were, the rest on the nodes that placement ranks next, under an index
+//!    that was never given up; each by the node itself, from a good copy, verified against the chunk's digest, fsynced, and asked for
+//!    once more;
+//! 4. one commit: the record names what is there now; what it no longer names goes to the trash, its index behind the fence; the
+//!    repair records that were read go, if nobody has changed them.
+
+use super::inspect::{Condition, Inspected, inspect};
+use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, ShardPlace};
+use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::placement;
+use crate::worker::Work;
+use crate::worker::collect::{put_trash, repair_severities};
+use bytes::Bytes;
+use protocol::{ChunkId, Content, Error, ErrorKind, NodeId, Result, ShardCopy, ShardId};
+use std::collections::BTreeSet;
+
+/// What became of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mended {
+    /// It needs no repair any more, or less than before.
+    Done {
+        /// Bytes stored anew.
+        copied_bytes: u64,
+    },
+    /// Someone changed its records meanwhile; it is looked at anew.
+    GotAhead,
+    /// It cannot be mended now, for this reason.
+    Blocked(String),
+    /// Every node that held it has answered, and none has a good copy.
+    Lost,
+}
+
+/// A chunk with all that was read of it.
+struct Patient {
+    chunk: ChunkId,
+    record: ChunkRecord,
+    revision: u64,
+    repairs: Vec<(Bytes, Entry)>,
+    check_bytes: bool,
+    toward: Option<NodeId>,
+}
+
+/// Mends `chunk` as far as that is possible now.
+pub(super) async fn mend(work: &Work, chunk: ChunkId) -> Result<Mended> {
+    let entry = work.objects.metadata.get(&keys::chunk(chunk)).await?;
+    let record = entry.as_ref().map(|entry| ChunkRecord::decode(&entry.value)).transpose()?;
+    let (Some(entry), Some(record)) = (entry, record) else {
+        return forget(work, chunk).await;
+    };
+    if record.state == ChunkState::Condemned {
+        return forget(work, chunk).await;
+    }
+    let repairs = repairs_of(work, chunk, &record).await?;
+    let (mut away_from, mut toward, mut check_bytes) = (None, None, false);
+    for (_, entry) in &repairs {
+        let repair = RepairRecord::decode(&entry.value)?;
+        away_from = away_from.or(repair.away_from);
+        toward = toward.or(repair.toward);
+        check_bytes |= repair.check_bytes;
+    }
+    let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
+    let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, toward };
+    operate(work, &patient, found).await
+}
+
+/// A chunk that is gone: its repair records go too. All severities, since its code is not known any more.
+async fn forget(work: &Work, chunk: ChunkId) -> Result<Mended> {
+    let mut commit = Batch::new();
+    for severity in 0..=u8::MAX {
+        let key = keys::repair(severity, chunk);
+        if work.objects.metadata.get(&key).await?.is_some() {
+            commit.delete(key);
+        }
+    }
+    commit.reclaim();
+    work.commit(commit).await?;
+    Ok(Mended::Done { copied_bytes: 0 })
+}
+
+async fn repairs_of(work: &Work, chunk: ChunkId, record: &ChunkRecord) -> Result<Vec<(Bytes, Entry)>> {
+    let mut repairs = Vec::new();
+    for severity in repair_severities(record) {
+        let key = keys::repair(severity, chunk);
+        if let Some(entry) = work.objects.metadata.get(&key).await? {
+            repairs.push((key, entry));
+        }
+    }
+    Ok(repairs)
+}
+
+async fn operate(work: &Work, patient: &Patient, found: Vec<Inspected>) -> Result<Mended> {
+    let good = with(&found, &[Condition::Good]);
+    let unknown = with(&found, &[Condition::Unknown]);
+    if good.len() < usize::from(patient.record.code.data) {
+        return Ok(match unknown.is_empty() {
+            true => Mended::Lost,
+            false => Mended::Blocked(format!("{} of its nodes do not answer", unknown.len())),
+        });
+    }
+    let mut operation = Operation { work, patient, sources: good, copied_bytes: 0, why_not: None };
+    let wanted = patient.record.code.shards();
+    let staying = |one: &&Inspected| !one.leaving && matches!(one.condition, Condition::Good | Condition::Unknown);
+    let mut kept: Vec<ShardPlace> = found.iter().filter(staying).map(|one| one.place.clone()).collect();
+    for one in found.iter().filter(|one| !one.leaving && matches!(one.condition, Condition::Bad | Condition::Absent)) {
+        if kept.len() < wanted && operation.copy(&one.place.node, one.place.index).await? {
+            kept.push(one.place.clone());
+        }
+    }
+    operation.fill_up(&mut kept, wanted).await?;
+    // What is to leave, is gone or cannot be mended stays named until something is in its place.
+    let sound = kept.len() + found.iter().filter(|one| one.leaving && one.condition == Condition::Good).count();
+    let short = (sound < wanted).then(|| (sound as u8).saturating_sub(patient.record.code.data));
+    let order = |one: &&Inspected| (!one.leaving, one.condition);
+    let mut rest: Vec<&Inspected> = found.iter().filter(|one| !kept.contains(&one.place)).collect();
+    rest.sort_by_key(order);
+    kept.extend(rest.into_iter().map(|one| one.place.clone()).take(wanted.saturating_sub(kept.len())));
+    let waits = patient.check_bytes && !unknown.is_empty();
+    operation.finish(kept, short, waits).await
+}
+
+fn with(found: &[Inspected], conditions: &[Condition]) -> Vec<ShardPlace> {
+    found.iter().filter(|one| conditions.contains(&one.condition)).map(|one| one.place.clone()).collect()
+}
+
+/// The lowest index that may be named anew. Every index of a code with one data shard names the same bytes.
+fn free_index(record: &ChunkRecord, kept: &[ShardPlace]) -> Option<u8> {
+    let taken = |index: &u8| kept.iter().chain(&record.shards).any(|place| place.index == *index);
+    (record.fence..u8::MAX).find(|index| !taken(index))
+}
+
+struct Operation<'a> {
+    work: &'a Work,
+    patient: &'a Patient,
+    /// Good copies that were not found wrong by whoever read them.
+    sources: Vec<ShardPlace>,
+    copied_bytes: u64,
+    why_not: Option<String>,
+}
+
+impl Operation<'_> {
+    /// Nodes that may get another shard, the best first.
+    fn spare_nodes(&self, avoided: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let candidates = self.work.objects.nodes.candidates();
+        let ranked = placement::choose(self.patient.chunk, self.patient.record.code, &candidates);
+        let mut spare: Vec<NodeId> =
+            ranked.ids().take(ranked.usable()).filter(|node| !avoided.contains(*node)).cloned().collect();
+        // Stable: the others stay in their order.
+        spare.sort_by_key(|node| Some(node) != self.patient.toward.as_ref());
+        spare
+    }
+
+    /// Has `node` store the chunk's bytes as shard `index`. False if it did not; `why_not` then says why.
+    async fn copy(&mut self, node: &NodeId, index: u8) -> Result<bool> {
+        let ChunkRecord { length, stored_length, sha256, compressed, .. } = self.patient.record;
+        let shard = ShardId { chunk: self.patient.chunk, index };
+        let Some(target) = self.work.objects.nodes.member(node) else {
+            return Ok(self.fails(node, "is not registered"));
+        };
+        while let Some(source) = self.best_source() {
+            let Some(holder) = self.work.objects.nodes.member(&source.node) else {
+                self.sources.retain(|place| place.node != source.node);
+                continue;
+            };
+            let copy = ShardCopy {
+                source: holder.url().to_owned(),
+                shard: ShardId { chunk: self.patient.chunk, index: source.index },
+                length: stored_length,
+                crc: source.crc,
+                content: Some(Content { sha256, length, compressed }),
+            };
+            match target.copy_from(shard, &copy).await {
+                Ok(()) => {
+                    let verified = target.head(shard).await;
+                    let there = verified.is_ok_and(|head| head.crc == source.crc && head.length == stored_length);
+                    self.copied_bytes += u64::from(stored_length);
+                    return Ok(there || self.fails(node, "does not have what it said it stored"));
+                }
+                // The source is gone or not what it was taken for: another one.
+                Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    self.sources.retain(|place| place.node != source.node);
+                }
+                Err(error) => return Ok(self.fails(node, &error.message)),
+            }
+        }
+        Err(Error::unavailable("no source for a copy is left; its shards are looked at again"))
+    }
+
+    fn fails(&mut self, node: &NodeId, why: &str) -> bool {
+        self.why_not = Some(format!("node {node}: {why}"));
+        false
+    }
+
+    fn best_source(&self) -> Option<ShardPlace> {
+        let nodes: Vec<NodeId> = self.sources.iter().map(|place| place.node.clone()).collect();
+        let best = self.work.objects.nodes.read_order(&nodes).into_iter().next()?;
+        self.sources.iter().find(|place| place.node == best).cloned()
+    }
+
+    /// Stores the chunk on nodes that do not have it, until `wanted` shards are kept.
+    async fn fill_up(&mut self, kept: &mut Vec<ShardPlace>, wanted: usize) -> Result<()> {
+        let avoided: BTreeSet<NodeId> = self.patient.record.shards.iter().map(|place| place.node.clone()).collect();
+        for node in self.spare_nodes(&avoided) {
+            if kept.len() >= wanted {
+                break;
+            }
+            let Some(index) = free_index(&self.patient.record, kept) else {
+                self.why_not = Some("it was moved so often that it has no index left".to_owned());
+                break;
+            };
+            if self.copy(&node, index).await? {
+                kept.push(ShardPlace { node, index, crc: self.patient.record.shards[0].crc });
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what the chunk's record is to name from now on. `short`: the severity under which it stays queued. `waits`: damage
+    /// was reported, and not every node could be asked.
+    async fn finish(self, kept: Vec<ShardPlace>, short: Option<u8>, waits: bool) -> Result<Mended> {
+        let Patient { chunk, record, revision, repairs, .. } = self.patient;
+        let (now, dropped) = fenced(record, ChunkRecord { shards: kept, ..record.clone() });
+        let leaving = self.work.objects.nodes.leaving();
+        let drains = now.shards.iter().any(|place| leaving.contains(&place.node));
+        if now == *record && self.copied_bytes == 0 && (short.is_some() || waits || drains) {
+            let why =
+                self.why_not.unwrap_or_else(|| "no other node takes a copy, or a node does not answer".to_owned());
+            return Ok(Mended::Blocked(why));
+        }
+        let mut commit = Batch::new();
+        commit.check(keys::chunk(*chunk), Expect::Revision(*revision));
+        if now != *record {
+            commit.put(keys::chunk(*chunk), now.encode());
+        }
+        let now_ms = self.work.objects.clock.now_ms();
+        for place in dropped {
+            put_trash(&mut commit, &place.node, ShardId { chunk: *chunk, index: place.index }, now_ms);
+        }
+        let requeued = short.map(|severity| keys::repair(severity, *chunk));
+        for (key, entry) in repairs {
+            commit.check(key.clone(), Expect::Revision(entry.revision));
+            if requeued.as_ref() != Some(key) && !waits && !drains {
+                commit.delete(key.clone());
+            }
+        }
+        if let Some(key) = requeued {
+            commit.put(key, RepairRecord::new(*chunk, now_ms, "repaired as far as there are nodes").encode());
+        }
+        Ok(match self.work.commit(commit).await? {
+            true => Mended::Done { copied_bytes: self.copied_bytes },
+            false => Mended::GotAhead,
+        })
+    }
+}
+
+/// The new record with its fence above every index that it no longer names, and the shards that are not needed any more.
+fn fenced(before: &ChunkRecord, mut now: ChunkRecord) -> (ChunkRecord, Vec<ShardPlace>) {
+    let dropped: Vec<ShardPlace> = before.shards.iter().filter(|place| !now.shards.contains(place)).cloned().collect();
+    for place in &dropped {
+        now.fence = now.fence.max(place.index.saturating_add(1));
+    }
+    (now, dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Code;
+
+    fn place(node: &str, index: u8) -> ShardPlace {
+        ShardPlace { node: node.parse().unwrap(), index, crc: 7 }
+    }
+
+    fn record(shards: Vec<ShardPlace>, fence: u8) -> ChunkRecord {
+        ChunkRecord {
+            length: 1,
+            stored_length: 1,
+            sha256: [0; 32],
+            compressed: false,
+            code: Code::REPLICATION,
+            shards,
+            state: ChunkState::Live,
+            fence,
+        }
+    }
+
+    #[test]
+    fn an_index_that_was_given_up_is_never_named_again() {
+        let before = record(vec![place("n1", 0), place("n2", 1), place("n3", 2)], 0);
+        let kept = vec![place("n1", 0), place("n3", 2)];
+        assert_eq!(free_index(&before, &kept), Some(3), "1 is still n2's");
+        let now = record([kept, vec![place("n4", 3)]].concat(), 0);
+        let (now, dropped) = fenced(&before, now);
+        assert_eq!((now.fence, dropped), (2, vec![place("n2", 1)]));
+        assert_eq!(free_index(&now, &now.shards.clone()), Some(4), "law 2: 1 has a tombstone");
+        let worn_out = record(vec![place("n1", 0)], u8::MAX);
+        assert_eq!(free_index(&worn_out, &worn_out.shards.clone()), None);
+    }
+}

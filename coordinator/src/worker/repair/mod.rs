@@ -1,0 +1,157 @@
+//! Repair: brings chunks back to as many good shards on distinct nodes as their code wants, the most endangered first, and moves
+//! those that are to be elsewhere.
+//!
+//! What it keeps true:
+//! - The number of good copies never goes down (faults I15): a record stops naming a shard only in the commit that names another in
+//!   its place, and nothing is deleted but by the collector, later.
+//! - Silence is not absence: a node's answer is *good*, *bad*, *absent* or *unknown*, and what is unknown is neither copied again nor
+//!   dropped, unless its node is recorded as lost ([`inspect`]).
+//! - A copy is made from a source whose content was verified against the chunk's digest, by the node that stores it; it counts when
+//!   the node says, asked again, that it has it ([`mend`]).
+//! - A chunk that cannot be mended now holds nobody up, and its record stays (law 8).
+
+mod inspect;
+mod mend;
+
+use super::{Backlog, Progress, Work, Worker};
+use crate::metadata::{SCAN_ENTRIES_MAX, keys};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use mend::Mended;
+use protocol::{ChunkId, Result};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, error, info};
+
+/// Chunks mended in one step,
+const CHUNKS_PER_STEP: usize = 48;
+/// and at the same time.
+const AT_ONCE: usize = 12;
+/// Entries of the queue looked at in one step, to find some that can be mended now.
+const LOOKED_AT_MAX: usize = 16 * 1024;
+/// A chunk that could not be mended is tried again after this time, or when a node has changed.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The worker.
+#[derive(Default)]
+pub struct Repair {
+    /// Chunks that cannot be mended now, and why; only an accelerator, bounded by [`LOOKED_AT_MAX`].
+    blocked: HashMap<ChunkId, (Instant, String)>,
+    /// The state of the nodes for which that holds.
+    nodes_changes: u64,
+    /// Whether the last step had work.
+    busy_since: Option<Instant>,
+    mended: u64,
+}
+
+#[async_trait]
+impl Worker for Repair {
+    fn name(&self) -> &'static str {
+        "repair"
+    }
+
+    async fn step(&mut self, work: &Work) -> Result<Progress> {
+        self.unblock(work);
+        let due = self.due(work).await?;
+        if due.is_empty() {
+            return Ok(self.at_rest());
+        }
+        if self.busy_since.is_none() {
+            info!(target: "degradation", "repair begins");
+            self.busy_since = Some(Instant::now());
+        }
+        let mut outcomes =
+            stream::iter(due.into_iter().map(|chunk| async move { (chunk, mend::mend(work, chunk).await) }))
+                .buffer_unordered(AT_ONCE);
+        let (mut items, mut bytes) = (0, 0);
+        while let Some((chunk, outcome)) = outcomes.next().await {
+            match outcome {
+                Ok(Mended::Done { copied_bytes }) => {
+                    items += 1;
+                    bytes += copied_bytes;
+                }
+                Ok(Mended::GotAhead) => {}
+                Ok(Mended::Blocked(why)) => self.block(chunk, why),
+                Ok(Mended::Lost) => {
+                    error!(target: "degradation", %chunk, "no good copy of a chunk is left on any node");
+                    self.block(chunk, "no good copy is left".to_owned());
+                }
+                Err(failure) if failure.kind == protocol::ErrorKind::Denied => return Err(failure),
+                Err(failure) => {
+                    debug!(%chunk, error = %failure, "chunk not repaired; it will be tried again");
+                    self.block(chunk, failure.message);
+                }
+            }
+        }
+        self.mended += items;
+        match items {
+            0 => Ok(self.at_rest()),
+            items => Ok(Progress::Did { items, bytes }),
+        }
+    }
+
+    async fn backlog(&self, work: &Work) -> Result<Backlog> {
+        let range = keys::repairs();
+        let waiting = work.scan(&range, SCAN_ENTRIES_MAX).await?.len() as u64;
+        Ok(Backlog { items: Some(waiting), bytes: None })
+    }
+}
+
+impl Repair {
+    fn at_rest(&mut self) -> Progress {
+        if self.blocked.is_empty()
+            && let Some(since) = self.busy_since.take()
+        {
+            let (chunks, seconds) = (std::mem::take(&mut self.mended), since.elapsed().as_secs_f64());
+            info!(target: "degradation", chunks, seconds, "repair is done");
+        }
+        match self.blocked.values().next() {
+            None => Progress::Idle,
+            Some((_, why)) => Progress::Waits(format!("{} chunks cannot be repaired now: {why}", self.blocked.len())),
+        }
+    }
+
+    fn unblock(&mut self, work: &Work) {
+        let changes = work.objects.nodes.health_changes();
+        if changes != self.nodes_changes {
+            self.nodes_changes = changes;
+            self.blocked.clear();
+        }
+        let now = Instant::now();
+        self.blocked.retain(|_, (until, _)| *until > now);
+    }
+
+    fn block(&mut self, chunk: ChunkId, why: String) {
+        if self.blocked.len() < LOOKED_AT_MAX {
+            self.blocked.insert(chunk, (Instant::now() + RETRY_AFTER, why));
+        }
+    }
+
+    /// The most urgent chunks that are not known to be blocked.
+    async fn due(&self, work: &Work) -> Result<Vec<ChunkId>> {
+        let range = keys::repairs();
+        let (mut from, mut looked_at) = (range.from, 0);
+        let mut due: Vec<ChunkId> = Vec::new();
+        while looked_at < LOOKED_AT_MAX {
+            let entries = work.objects.metadata.scan(&from, &range.to, CHUNKS_PER_STEP * 4).await?;
+            let Some((last, _)) = entries.last() else { break };
+            (from, looked_at) = (keys::after(last), looked_at + entries.len());
+            for (key, _) in &entries {
+                let (_, chunk) = parse(key)?;
+                if !self.blocked.contains_key(&chunk) && !due.contains(&chunk) {
+                    due.push(chunk);
+                }
+                if due.len() == CHUNKS_PER_STEP {
+                    return Ok(due);
+                }
+            }
+        }
+        Ok(due)
+    }
+}
+
+fn parse(key: &Bytes) -> Result<(u8, ChunkId)> {
+    keys::parse_repair(key)
+}
