@@ -24,6 +24,8 @@ const ALIGNMENT_BYTES: usize = 4096;
 const SMALL_BYTES: usize = 4096;
 /// How many small appends are timed.
 const SMALL_COUNT: u64 = 500;
+/// One append of the size of a large chunk.
+const MEDIUM_BYTES: usize = 1 << 20;
 /// One large append.
 const LARGE_BYTES: usize = 8 << 20;
 /// As many streams as an object has replicas.
@@ -43,6 +45,8 @@ struct WayLimits {
     append_p50: Duration,
     /// User bytes per second with three parallel streams of appends with fdatasync, in MB/s.
     streams_mb_per_s: f64,
+    /// Bytes per second of one stream of 1 MiB appends with fdatasync, in MB/s: what repair could reach at most.
+    one_stream_mb_per_s: f64,
 }
 
 /// How bytes get to the disk.
@@ -56,7 +60,9 @@ enum Way {
 pub fn measure(dir: &Path, stream_bytes: u64) -> io::Result<DiskLimits> {
     let one_way = |way| {
         let append_p50 = small_appends(dir, way)?;
-        io::Result::Ok(WayLimits { way, append_p50, streams_mb_per_s: streams(dir, way, stream_bytes)? })
+        let streams_mb_per_s = streams(dir, way, STREAMS, LARGE_BYTES, stream_bytes)?;
+        let one_stream_mb_per_s = streams(dir, way, 1, MEDIUM_BYTES, stream_bytes)?;
+        io::Result::Ok(WayLimits { way, append_p50, streams_mb_per_s, one_stream_mb_per_s })
     };
     let mut ways = vec![one_way(Way::Buffered)?];
     match one_way(Way::Direct) {
@@ -84,9 +90,11 @@ impl DiskLimits {
             let name = if limits.way == Way::Direct { "O_DIRECT" } else { "buffered" };
             let append_ms = limits.append_p50.as_secs_f64() * 1e3;
             let streams = format!("limit: three append + fdatasync streams, {name}, user bytes");
+            let one_stream = format!("limit: one append + fdatasync stream of 1 MiB records, {name}");
             [
                 Row::figure(format!("limit: append 4 KiB + fdatasync, {name}, p50"), Quantity(append_ms, Unit::Ms)),
                 Row::figure(streams, Quantity(limits.streams_mb_per_s, Unit::MbPerS)),
+                Row::figure(one_stream, Quantity(limits.one_stream_mb_per_s, Unit::MbPerS)),
             ]
         };
         self.ways.iter().flat_map(rows_of).collect()
@@ -106,15 +114,15 @@ fn small_appends(dir: &Path, way: Way) -> io::Result<Duration> {
     Ok(samples.summary().p50)
 }
 
-/// User bytes per second, in MB/s: what three replicas of one upload could reach.
-fn streams(dir: &Path, way: Way, stream_bytes: u64) -> io::Result<f64> {
-    let appends = stream_bytes.div_ceil(LARGE_BYTES as u64);
+/// Bytes per second of each of `count` parallel streams, in MB/s.
+fn streams(dir: &Path, way: Way, count: usize, append_bytes: usize, stream_bytes: u64) -> io::Result<f64> {
+    let appends = stream_bytes.div_ceil(append_bytes as u64);
     let files: Vec<NamedTempFile> =
-        (0..STREAMS).map(|_| preallocated(dir, way, appends * LARGE_BYTES as u64)).collect::<io::Result<_>>()?;
-    let start = Barrier::new(STREAMS + 1);
+        (0..count).map(|_| preallocated(dir, way, appends * append_bytes as u64)).collect::<io::Result<_>>()?;
+    let start = Barrier::new(count + 1);
     let seconds = thread::scope(|scope| {
         let writers: Vec<_> =
-            files.iter().map(|file| scope.spawn(|| stream(file.as_file(), appends, &start))).collect();
+            files.iter().map(|file| scope.spawn(|| stream(file.as_file(), append_bytes, appends, &start))).collect();
         start.wait();
         let begun = Instant::now();
         for writer in writers {
@@ -122,15 +130,15 @@ fn streams(dir: &Path, way: Way, stream_bytes: u64) -> io::Result<f64> {
         }
         io::Result::Ok(begun.elapsed().as_secs_f64())
     })?;
-    Ok((appends * LARGE_BYTES as u64) as f64 / 1e6 / seconds)
+    Ok((appends * append_bytes as u64) as f64 / 1e6 / seconds)
 }
 
-fn stream(file: &File, appends: u64, start: &Barrier) -> io::Result<()> {
-    let buffer = AlignedBuffer::random(LARGE_BYTES);
+fn stream(file: &File, append_bytes: usize, appends: u64, start: &Barrier) -> io::Result<()> {
+    let buffer = AlignedBuffer::random(append_bytes);
     start.wait();
     let mut buffer = buffer?;
     for n in 0..appends {
-        file.write_all_at(buffer.bytes(), n * LARGE_BYTES as u64)?;
+        file.write_all_at(buffer.bytes(), n * append_bytes as u64)?;
         file.sync_data()?;
     }
     Ok(())
