@@ -69,6 +69,7 @@ wait_for() { # seconds, what, command: until the command succeeds
 }
 is_whole() { [[ $(lag) == 0 ]]; }
 is_short() { [[ $(lag) -gt 0 ]]; }
+is_lost() { [[ $(worker membership items) -gt 0 ]]; }
 is_working() { ask admin/workers | jq -e '.has_lease and (.safe_mode.on | not)' >/dev/null; }
 
 fresh_cluster() { # nodes
@@ -87,7 +88,8 @@ lost() {
   load --operation put --size 1MiB --clients 4 --count $((gib * 1024 * 4 / 3)) >&2
   load --operation mixed --size 4KiB --clients 4 --seconds 10 >"$work/before"
   cluster kill 2 --data "$data" >&2
-  wait_for 60 "that node 2 counts as lost" is_short
+  wait_for 60 "that node 2 counts as lost" is_lost
+  wait_for 60 "that its copies are missed" is_short
   from=$(now_ms)
   load --operation mixed --size 4KiB --clients 4 --seconds 10 >"$work/during" &
   local clients=$!
