@@ -52,7 +52,8 @@ impl Census {
         }
         let answering = work.objects.nodes.answering();
         let registered = registered(work).await?;
-        let expected = registered.iter().filter(|node| node.state != NodeState::Lost);
+        // A drained node may be switched off, and a lost one is gone.
+        let expected = registered.iter().filter(|node| matches!(node.state, NodeState::Active | NodeState::Draining));
         let silent: Vec<&str> =
             expected.filter(|node| !answering.contains(&node.node)).map(|node| node.node.as_str()).collect();
         if !silent.is_empty() {

@@ -44,10 +44,14 @@ impl Window {
         let mut window = Window { chunks: BTreeMap::new(), silent: BTreeSet::new(), next: None };
         let asked = nodes.iter().filter(|node| node.state != NodeState::Lost);
         let listings =
-            join_all(asked.map(|node| async { (node.node.clone(), list(work, &node.node, start).await) })).await;
-        for (node, listing) in listings {
+            join_all(asked.map(|node| async { (node.state, node.node.clone(), list(work, &node.node, start).await) }))
+                .await;
+        for (state, node, listing) in listings {
             let Ok((shards, more)) = listing else {
-                window.silent.insert(node);
+                // One that was drained may be switched off; nothing is missed by that.
+                if state != NodeState::Drained {
+                    window.silent.insert(node);
+                }
                 continue;
             };
             if more && let Some(last) = shards.last() {
