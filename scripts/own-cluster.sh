@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A throwaway cluster for a script that measures: sourced by bench.sh and load-test.sh, which call start_own_cluster. It sets
-# root, bin, data, port and work (a directory for temporary files).
+# A throwaway cluster for a script that measures or breaks one: sourced by bench.sh, load-test.sh and kill-test.sh, which call
+# start_own_cluster. It sets root, bin, data, port and work (a directory for temporary files).
 #
 # What it keeps true:
 # - It touches no other cluster: free ports, a data directory of its own, which it removes however the script ends.
@@ -10,20 +10,26 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cluster() { "$root/scripts/cluster.sh" "$@"; }
 fail() { echo "${0##*/}: $*" >&2; exit 1; }
 
+# The packages whose programs the script needs; one that needs no bench says so before it starts a cluster.
+packages=(coordinator storage-node bench)
+
 find_programs() {
+  local package
   if [[ -n ${HOLDFAST_BIN_DIR:-} ]]; then
     bin=$(cd "$HOLDFAST_BIN_DIR" 2>/dev/null && pwd) || fail "HOLDFAST_BIN_DIR=$HOLDFAST_BIN_DIR is not a directory"
   else
-    (cd "$root" && cargo build --release --locked -p coordinator -p storage-node -p bench) || fail "the build failed"
+    (cd "$root" && cargo build --release --locked "${packages[@]/#/--package=}") || fail "the build failed"
     bin=${CARGO_TARGET_DIR:-$root/target}/release
   fi
-  [[ -x $bin/bench ]] || fail "$bin has no bench; \`cargo build --release -p bench\` makes it"
+  for package in "${packages[@]}"; do
+    [[ -x $bin/$package ]] || fail "$bin has no $package; \`cargo build --release -p $package\` makes it"
+  done
   export HOLDFAST_BIN_DIR=$bin
 }
 
 is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The first of six neighbouring ports on which nobody listens: coordinator, four nodes, S3.
+# The first of six neighbouring ports on which nobody listens: coordinator, up to four nodes, S3.
 find_ports() {
   local first offset
   for ((first = 18080; first < 30000; first += 10)); do
@@ -37,7 +43,7 @@ find_ports() {
 }
 
 # Where the data lies matters: a directory in memory would flatter every figure, so the default is beside the sources.
-start_own_cluster() { # data directory, or nothing
+start_own_cluster() { # [data directory] [nodes] [port]
   data=${1:-} own_data=''
   find_programs
   if [[ -z $data ]]; then
@@ -46,15 +52,20 @@ start_own_cluster() { # data directory, or nothing
   fi
   work=$(mktemp -d)
   trap take_down EXIT
-  port=$(find_ports)
-  cluster up --nodes 4 --port "$port" --s3-port $((port + 5)) --data "$data" >&2
+  port=${3:-$(find_ports)}
+  cluster up --nodes "${2:-4}" --port "$port" --s3-port $((port + 5)) --data "$data" >&2
+}
+
+# Ends the cluster, so that another may be started.
+stop_own_cluster() {
+  cluster down --wipe --data "$data" >&2 || true
+  [[ -z $own_data ]] || rm -rf -- "$data"
+  rm -rf -- "$work"
 }
 
 take_down() {
   local status=$?
   trap - EXIT
-  cluster down --wipe --data "$data" >&2 || true
-  [[ -z $own_data ]] || rm -rf -- "$data"
-  rm -rf -- "$work"
+  stop_own_cluster
   exit "$status"
 }

@@ -7,8 +7,11 @@
 
 mod conditions;
 mod files;
+mod gateway;
+mod intake;
 mod query;
 mod reply;
+mod representation;
 mod system;
 mod watch;
 mod workers;
@@ -70,6 +73,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .app_data(data.clone())
             .wrap(from_fn(watch::watch))
             .configure(files::routes)
+            .configure(gateway::routes)
             .configure(system::routes)
             .configure(workers::routes)
             .default_service(web::route().to(no_such_path))

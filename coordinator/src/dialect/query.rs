@@ -55,6 +55,14 @@ impl Query {
     }
 }
 
+/// A prefix, or a name to go on after; 400 if it cannot be either.
+pub fn without_nul(text: &str) -> Result<String, Refusal> {
+    match text.contains('\0') {
+        true => Err(Refusal::bad_request("prefix and after must not hold a NUL byte")),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// The text behind percent-encoding; 400 if that is not UTF-8.
 pub fn decode(text: &str) -> Result<String, Refusal> {
     match percent_decode_str(text).decode_utf8() {

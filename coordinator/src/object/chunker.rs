@@ -9,7 +9,7 @@
 //! Based Storage Systems", IEEE TPDS 31(9)), by the `fastcdc` crate. Its parameters are part of what a bucket promises: changed
 //! ones find no old chunk again.
 
-use super::digest::{Sha256, sha256};
+use super::digest::{Md5, Sha256, sha256};
 use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::FastCDC;
 
@@ -61,6 +61,8 @@ pub struct StreamDigest {
     pub size: u64,
     /// SHA-256 of them.
     pub sha256: [u8; 32],
+    /// MD5 of them, where it was asked for.
+    pub md5: Option<[u8; 16]>,
 }
 
 /// The state of one stream.
@@ -68,21 +70,30 @@ pub struct Chunker {
     buffer: BytesMut,
     cut_bytes: u64,
     whole: Sha256,
+    md5: Option<Md5>,
 }
 
 impl Default for Chunker {
     fn default() -> Chunker {
-        Chunker { buffer: BytesMut::new(), cut_bytes: 0, whole: Sha256::new() }
+        Chunker { buffer: BytesMut::new(), cut_bytes: 0, whole: Sha256::new(), md5: None }
     }
 }
 
 impl Chunker {
+    /// A chunker that also computes the MD5 of the whole.
+    pub fn with_md5() -> Chunker {
+        Chunker { md5: Some(Md5::default()), ..Chunker::default() }
+    }
+
     /// Takes the next pieces and gives out the chunks that are certain.
     pub fn push(&mut self, pieces: Vec<Bytes>) -> Vec<PlainChunk> {
         let incoming: usize = pieces.iter().map(Bytes::len).sum();
         self.buffer.reserve(incoming);
         for piece in pieces {
             self.whole.update(&piece);
+            if let Some(md5) = &mut self.md5 {
+                md5.update(&piece);
+            }
             self.buffer.extend_from_slice(&piece);
         }
         self.cut(false)
@@ -90,15 +101,16 @@ impl Chunker {
 
     /// Ends the stream: the last chunks, and what the whole came to.
     pub fn finish(mut self) -> (Vec<PlainChunk>, StreamDigest) {
+        let md5 = self.md5.take().map(Md5::finish);
         let certainly_one_chunk = self.cut_bytes == 0 && (1..=CLASSES[0].min_bytes).contains(&self.buffer.len());
         if certainly_one_chunk {
             let sha256 = self.whole.finish();
             let size = self.buffer.len() as u64;
             let only = PlainChunk { data: self.buffer.freeze(), sha256, end: size };
-            return (vec![only], StreamDigest { size, sha256 });
+            return (vec![only], StreamDigest { size, sha256, md5 });
         }
         let chunks = self.cut(true);
-        (chunks, StreamDigest { size: self.cut_bytes, sha256: self.whole.finish() })
+        (chunks, StreamDigest { size: self.cut_bytes, sha256: self.whole.finish(), md5 })
     }
 
     fn cut(&mut self, ended: bool) -> Vec<PlainChunk> {

@@ -98,7 +98,17 @@ impl Objects {
         Ok(page)
     }
 
+<<<<<<< HEAD
     /// How many chunks are short of shards; counting stops at one scan's bound.
+=======
+    /// Whether anything was ever put into this bucket; the file door's bucket is there from the start.
+    pub async fn bucket_was_used(&self, bucket: &BucketName) -> Result<bool> {
+        let range = keys::objects(bucket.as_str(), "");
+        Ok(*bucket == BucketName::files() || !self.metadata.scan(&range.from, &range.to, 1).await?.is_empty())
+    }
+
+    /// How many chunks wait for repair; counting stops at one scan's bound.
+>>>>>>> bd58030 (gateway: objects by plain PUT, GET and DELETE at /s3/{bucket}/{key}; the kill test as a script)
     pub async fn repairs_waiting(&self) -> Result<usize> {
         let range = keys::shortages();
         Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())

@@ -12,10 +12,12 @@
 
 mod batch;
 pub mod budget;
+mod by_id;
 mod cache;
 mod chunker;
 mod clients;
 mod compute;
+mod condition;
 mod delete;
 mod digest;
 mod fetch;
@@ -36,11 +38,12 @@ pub use batch::repair_severity;
 pub use cache::ChunkCache;
 pub use clients::Clients;
 pub use compute::Compute;
+pub use condition::{Condition, ContentTag};
 pub use delete::{DeleteMode, Deleted};
 pub use get::ObjectReader;
 pub use list::{Availability, ListPage, ListRequest, ListedObject};
 pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
-pub use publish::{Condition, PutDone, PutTarget};
+pub use publish::{PutDone, PutTarget};
 pub use put::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
 pub use receipt::Receipt;
 pub use resolve::{Version, VersionSelector};

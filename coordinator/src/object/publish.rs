@@ -12,6 +12,7 @@
 use super::Objects;
 use super::batch::StoredBatch;
 use super::chunker::StreamDigest;
+use super::condition::Condition;
 use super::name::ObjectName;
 use super::receipt::Receipt;
 use crate::metadata::records::{
@@ -39,17 +40,8 @@ pub struct PutTarget {
     pub metadata: BTreeMap<String, String>,
     /// What must hold of the key.
     pub condition: Condition,
-}
-
-/// What must hold of the key at the moment of the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Anything.
-    None,
-    /// No live object (`If-None-Match: *`).
-    Absent,
-    /// A live object with one of these digests (`If-Match`); an empty list means any.
-    Matches(Vec<[u8; 32]>),
+    /// What the bytes must come to, if the client said so; only for a put that computes it.
+    pub md5: Option<[u8; 16]>,
 }
 
 /// A published version.
@@ -63,6 +55,8 @@ pub struct PutDone {
     pub size: u64,
     /// Their digest.
     pub sha256: [u8; 32],
+    /// Their MD5, where it was asked for.
+    pub md5: Option<[u8; 16]>,
     /// Chunks.
     pub chunks: u64,
     /// Bytes stored anew for it, before replication.
@@ -176,7 +170,7 @@ impl Objects {
     ) -> Result<Plan> {
         let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
         let record = current.map(|(record, _)| record);
-        target.condition.require(target.name.key(), record.as_ref())?;
+        self.require(&target.condition, &target.name, record.as_ref()).await?;
         let now_ms = self.clock.now_ms();
         let predecessor = record.as_ref().filter(|record| record.state == ObjectState::Live);
         let shared_bytes = match predecessor {
@@ -276,7 +270,7 @@ fn version_record(
         state: VersionState::Live,
         size: draft.digest.size,
         sha256: draft.digest.sha256,
-        md5: None,
+        md5: draft.digest.md5,
         content_type: target.content_type.clone(),
         metadata: target.metadata.clone(),
         chunks,
@@ -292,6 +286,7 @@ fn done(version: &VersionRecord, receipt: Receipt) -> PutDone {
         number: version.number,
         size: version.size,
         sha256: version.sha256,
+        md5: version.md5,
         chunks: version.chunk_count,
         stored_bytes: version.stored_bytes,
         receipt,
@@ -302,15 +297,17 @@ fn still_unknown(id: VersionId) -> String {
     format!("the write was sent but its outcome is unknown; look for versionId {id} before sending it again")
 }
 
-impl Condition {
-    fn require(&self, key: &str, record: Option<&ObjectRecord>) -> Result<()> {
-        let live = record.filter(|record| record.state == ObjectState::Live);
-        match (self, live) {
-            (Condition::Absent, Some(_)) => Err(Error::conflict(format!("'{key}' exists already (If-None-Match: *)"))),
-            (Condition::Matches(_), None) => Err(Error::conflict(format!("'{key}' does not exist (If-Match)"))),
-            (Condition::Matches(wanted), Some(record)) if !wanted.is_empty() && !wanted.contains(&record.sha256) => {
-                Err(Error::conflict(format!("'{key}' has changed: its ETag is not the one in If-Match")))
-            }
+impl PutTarget {
+    /// Before anything is published: whether the bytes are those that the client meant.
+    pub(super) fn require_content(&self, digest: &StreamDigest) -> Result<()> {
+        match (self.md5, digest.md5) {
+            (Some(expected), Some(found)) if expected != found => Err(Error::invalid(format!(
+                "the MD5 of the {} bytes that arrived is {}, and {} was announced",
+                digest.size,
+                hex::encode(found),
+                hex::encode(expected)
+            ))),
+            (Some(_), None) => Err(Error::invalid("an MD5 was announced, and this put computes none")),
             _ => Ok(()),
         }
     }

@@ -78,16 +78,13 @@ impl Objects {
     ///
     /// Errors: `Invalid` for a broken body, `Conflict` for a failed condition, `Unavailable` and `Full` where nodes are lacking,
     /// `Unknown` if the commit's outcome could not be learnt.
-    pub async fn put(&self, mut body: Body) -> Result<PutDone> {
-        let _served = self.clients.serve();
-        let mut upload = Upload::new(self);
-        loop {
-            let (pieces, target) = read_stage(&mut body).await?;
-            match target {
-                Some(target) => return upload.finish(pieces, &target).await,
-                None => upload.take(pieces).await?,
-            }
-        }
+    pub async fn put(&self, body: Body) -> Result<PutDone> {
+        Upload::new(self, Chunker::default()).run(body).await
+    }
+
+    /// The same, and the version gets an MD5.
+    pub async fn put_with_md5(&self, body: Body) -> Result<PutDone> {
+        Upload::new(self, Chunker::with_md5()).run(body).await
     }
 }
 
@@ -136,13 +133,13 @@ struct NamedPage {
 }
 
 impl<'a> Upload<'a> {
-    fn new(objects: &'a Objects) -> Upload<'a> {
+    fn new(objects: &'a Objects, chunker: Chunker) -> Upload<'a> {
         let started_ms = objects.clock.now_ms();
         Upload {
             objects,
             id: VersionId(objects.clock.fresh_id()),
             started_ms,
-            chunker: Chunker::default(),
+            chunker,
             allowance: None,
             filling: Vec::new(),
             filling_bytes: 0,
@@ -155,6 +152,17 @@ impl<'a> Upload<'a> {
             stored_bytes: 0,
             reuses_any: false,
             receipt: None,
+        }
+    }
+
+    async fn run(mut self, mut body: Body) -> Result<PutDone> {
+        let _served = self.objects.clients.serve();
+        loop {
+            let (pieces, target) = read_stage(&mut body).await?;
+            match target {
+                Some(target) => return self.finish(pieces, &target).await,
+                None => self.take(pieces).await?,
+            }
         }
     }
 
@@ -260,6 +268,7 @@ impl<'a> Upload<'a> {
     /// Takes the last stage, stores what is left and publishes.
     async fn finish(mut self, pieces: Vec<Bytes>, target: &PutTarget) -> Result<PutDone> {
         let (chunks, digest) = self.end_stream(pieces).await;
+        target.require_content(&digest)?;
         for chunk in chunks {
             self.fill(chunk).await?;
         }

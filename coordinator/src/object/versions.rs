@@ -25,6 +25,8 @@ pub struct HistoryEntry {
     pub version: VersionRecord,
     /// Whether a get without a version means this one.
     pub current: bool,
+    /// Whether it is the newest, be it a version or a marker.
+    pub newest: bool,
 }
 
 impl Objects {
@@ -46,7 +48,8 @@ impl Objects {
         for (_, entry) in found.iter().take(limit) {
             let version = VersionRecord::decode(&entry.value)?;
             let current = object.state == ObjectState::Live && version.number == object.number;
-            entries.push(HistoryEntry { version, current });
+            let newest = version.number == object.number;
+            entries.push(HistoryEntry { version, current, newest });
         }
         Ok(Some(HistoryPage { entries, more: found.len() > limit }))
     }

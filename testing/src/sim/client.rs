@@ -61,6 +61,7 @@ impl Client {
             content_type: "application/octet-stream".to_owned(),
             metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
             condition,
+            md5: None,
         };
         let feed = feed(sender, body.data.clone(), target, sending);
         let put = self.coordinator.objects.put(receiver);

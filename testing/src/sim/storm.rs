@@ -9,7 +9,7 @@ use super::nemesis::{FAULTS, Fault, Nemesis, Seats};
 use super::rng::Rng;
 use super::runtime::simulate;
 use super::world::Rates;
-use coordinator::object::{Condition, DeleteMode, VersionSelector};
+use coordinator::object::{Condition, ContentTag, DeleteMode, VersionSelector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,7 +291,7 @@ impl Player {
             0 => Condition::Absent,
             1 => Condition::Matches(Vec::new()),
             2 => match client.get(key, VersionSelector::Latest).await {
-                Ended::Answered(Ok(Got::Version(version, _))) => Condition::Matches(vec![version.sha256]),
+                Ended::Answered(Ok(Got::Version(version, _))) => Condition::Matches(vec![ContentTag::Sha256(version.sha256)]),
                 _ => Condition::Absent,
             },
             _ => Condition::None,

@@ -1,23 +1,16 @@
 //! `GET|HEAD /download?filename=&version=` and `/files/{filename}?version=`: any version, whole or a range, conditionally.
 
 use super::super::Door;
-use super::super::conditions::{Validators, Verdict};
 use super::super::query::Query;
 use super::super::reply::Refusal;
+use super::super::representation::{self, Dress};
 use super::{file_in_path, query_and_file};
-use crate::metadata::records::VersionRecord;
-use crate::names;
-use crate::object::{ObjectName, ObjectReader, Version, VersionSelector};
-use actix_web::body::{BoxBody, SizedStream};
-use actix_web::http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED};
-use actix_web::http::{Method, StatusCode};
+use crate::object::{ObjectName, Version, VersionSelector};
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::Bytes;
-use futures_util::stream;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use protocol::{Error, ErrorKind};
-use std::ops::Range;
-use tracing::warn;
 
 /// What RFC 8187 wants encoded in `filename*`: all but its `attr-char`.
 const NOT_ATTR_CHAR: &AsciiSet = &percent_encoding::NON_ALPHANUMERIC
@@ -64,21 +57,13 @@ async fn download(
             return Err(Refusal::not_found(format!("Version {number} of file '{}' does not exist", name.key())));
         }
     };
-    let validators =
-        Validators { etag: format!("\"{}\"", hex::encode(version.sha256)), modified_ms: version.created_ms };
-    if validators.evaluate(request.headers())? == Verdict::NotModified {
-        let mut response = HttpResponse::NotModified();
-        response.insert_header((ETAG, validators.etag.as_str()));
-        return Ok(response.finish());
-    }
-    let part = validators.range(request.headers(), version.size)?;
-    let range = part.clone().unwrap_or(0..version.size);
-    let body = match *request.method() == Method::HEAD {
-        true => no_body(range.end - range.start),
-        false => body(door, &version, range).await?,
+    let dress = Dress {
+        etag: format!("\"{}\"", hex::encode(version.sha256)),
+        headers: vec![(CONTENT_DISPOSITION, disposition(name.key()))],
+        refused: Refusal::from,
+        unreadable: unavailable,
     };
-    metrics::counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
-    Ok(head(&version, name, &validators, part).body(body))
+    representation::answer(request, door, &version, dress).await
 }
 
 fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
@@ -106,67 +91,10 @@ fn unavailable(error: Error) -> Refusal {
     }
 }
 
-fn head(
-    version: &VersionRecord,
-    name: &ObjectName,
-    validators: &Validators,
-    part: Option<Range<u64>>,
-) -> actix_web::HttpResponseBuilder {
-    let mut response = HttpResponse::Ok();
-    if let Some(part) = part {
-        response.status(StatusCode::PARTIAL_CONTENT);
-        response.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, version.size)));
-    }
-    response
-        .insert_header((ETAG, validators.etag.as_str()))
-        .insert_header((LAST_MODIFIED, validators.last_modified()))
-        .insert_header((ACCEPT_RANGES, "bytes"))
-        .insert_header((CONTENT_TYPE, version.content_type.as_str()))
-        .insert_header((CONTENT_DISPOSITION, disposition(name.key())))
-        .insert_header(("x-holdfast-version", version.number))
-        .insert_header(("x-holdfast-version-id", version.id.to_string()));
-    response
-}
-
 /// `attachment` with the name twice: for old clients, and exactly (RFC 6266, 8187). Nothing in a name can end the header.
 fn disposition(name: &str) -> String {
     let quoted: String = utf8_percent_encode(name, NOT_QUOTABLE).to_string();
     format!("attachment; filename=\"{quoted}\"; filename*=UTF-8''{}", utf8_percent_encode(name, NOT_ATTR_CHAR))
-}
-
-fn no_body(length: u64) -> BoxBody {
-    BoxBody::new(SizedStream::new(length, stream::empty::<Result<Bytes, std::io::Error>>()))
-}
-
-/// The first chunk is read and verified before the status is sent; after that, an error cuts the connection.
-async fn body(door: &Door, version: &VersionRecord, range: Range<u64>) -> Result<BoxBody, Refusal> {
-    let length = range.end - range.start;
-    let mut reader = door.objects.open(version, range).await?;
-    let first = match reader.next().await {
-        None => return Ok(BoxBody::new(Bytes::new())),
-        Some(first) => first.map_err(unavailable)?,
-    };
-    if first.len() as u64 == length {
-        return Ok(BoxBody::new(first));
-    }
-    let rest = stream::unfold(Some((reader, Some(first))), send_next);
-    Ok(BoxBody::new(SizedStream::new(length, Box::pin(rest))))
-}
-
-type Sending = Option<(ObjectReader, Option<Bytes>)>;
-
-async fn send_next(state: Sending) -> Option<(Result<Bytes, std::io::Error>, Sending)> {
-    let (mut reader, first) = state?;
-    if let Some(first) = first {
-        return Some((Ok(first), Some((reader, None))));
-    }
-    match reader.next().await? {
-        Ok(data) => Some((Ok(data), Some((reader, None)))),
-        Err(error) => {
-            warn!(target: "degradation", %error, "download cut off: a chunk cannot be read");
-            Some((Err(std::io::Error::other(error)), None))
-        }
-    }
 }
 
 #[cfg(test)]

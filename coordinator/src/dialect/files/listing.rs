@@ -1,7 +1,7 @@
 //! `GET /files` and `GET /versions`: what there is, a page at a time.
 
 use super::super::Door;
-use super::super::query::Query;
+use super::super::query::{Query, without_nul};
 use super::super::reply::Refusal;
 use super::query_and_file;
 use crate::metadata::records::VersionState;
@@ -49,13 +49,6 @@ pub(super) async fn files(request: HttpRequest, door: web::Data<Door>) -> Result
     let next = if page.more { page.objects.last().map(|object| object.key.clone()) } else { None };
     let files: Vec<FileLine> = page.objects.into_iter().map(FileLine::from).collect();
     Ok(HttpResponse::Ok().json(json!({ "files": files, "count": files.len(), "next": next })))
-}
-
-fn without_nul(text: &str) -> Result<String, Refusal> {
-    match text.contains('\0') {
-        true => Err(Refusal::bad_request("prefix and after must not hold a NUL byte")),
-        false => Ok(text.to_owned()),
-    }
 }
 
 /// `GET /versions?filename=&limit=&after=`, oldest first; `next` goes into `after` for the next page.

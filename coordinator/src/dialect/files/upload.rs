@@ -2,21 +2,20 @@
 //! put as it arrives; there is no copy of it anywhere.
 
 use super::super::Door;
+use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
 use super::super::reply::Refusal;
 use super::file;
 use crate::names;
 use crate::object::{BodyMessage, Condition, ObjectName, PutDone, PutTarget, body_channel, joined};
 use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING};
+use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::StreamExt;
 use protocol::Error;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -33,7 +32,7 @@ pub(super) async fn upload(
     door: web::Data<Door>,
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
-    let condition = condition(&request)?;
+    let condition = condition(&request, sha256_tag)?;
     let body = never_still(payload, door.settings.body_stall);
     let form = Form { parts: Multipart::new(request.headers(), body), stall: door.settings.body_stall };
     let (name, done) = receive(form, &door, condition).await?;
@@ -54,12 +53,8 @@ pub(super) async fn upload(
 /// What the head alone condemns.
 fn refuse_early(request: &HttpRequest, door: &Door) -> Result<(), Refusal> {
     let headers = request.headers();
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    if announced_length(headers, door)?.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "the request has neither Content-Length nor chunks"));
-    }
-    if let (Some(length), Some(most)) = (length, door.settings.upload_bytes_max) {
-        refuse_larger(length, most)?;
     }
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
@@ -68,46 +63,8 @@ fn refuse_early(request: &HttpRequest, door: &Door) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn refuse_larger(bytes: u64, most: u64) -> Result<(), Refusal> {
-    if bytes > most {
-        let message = format!("the upload has {bytes} bytes or more, at most {most} are accepted");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
-    }
-    Ok(())
-}
-
 fn no_file() -> Refusal {
     Refusal::bad_request("No file provided: send a form with a part named 'file' that has a filename")
-}
-
-fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
-    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
-    match (text(IF_NONE_MATCH), text(IF_MATCH)) {
-        (None, None) => Ok(Condition::None),
-        (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
-        (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
-        (None, Some(tags)) => {
-            let digest = |tag: &str| hex::decode(tag.trim().trim_matches('"')).ok()?.try_into().ok();
-            let wanted: Vec<[u8; 32]> = tags.split(',').filter_map(digest).collect();
-            // A tag that cannot be one of ours matches nothing; an empty list would match anything.
-            Ok(Condition::Matches(if wanted.is_empty() { vec![[0; 32]] } else { wanted }))
-        }
-        _ => Err(Refusal::bad_request("an upload takes If-None-Match: * or If-Match with ETags, not both")),
-    }
-}
-
-/// The body, ended by an error once it brings nothing for `stall`. The bound is on bytes, not on pieces of the file: a line
-/// between two parts may take many reads.
-fn never_still(body: web::Payload, stall: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> {
-    stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match tokio::time::timeout(stall, body.next()).await {
-            Ok(Some(bytes)) => Some((bytes, Some(body))),
-            Ok(None) => None,
-            Err(_) => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
-        }
-    })
-    .fuse()
 }
 
 /// The form as it arrives.
@@ -126,14 +83,13 @@ impl Form {
     }
 
     fn broken(&self, error: MultipartError) -> Refusal {
-        match error {
-            MultipartError::Payload(PayloadError::Io(error)) if error.kind() == ErrorKind::TimedOut => {
-                let message =
-                    format!("no byte of the body arrived for {} s; the upload was given up", self.stall.as_secs());
-                Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
-            }
-            error => Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete"),
-        }
+        let still = match &error {
+            MultipartError::Payload(error) => stood_still(error, self.stall),
+            _ => None,
+        };
+        still.unwrap_or_else(|| {
+            Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete")
+        })
     }
 
     /// A short text field, whole.
@@ -219,25 +175,16 @@ fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
     let media_type = part
         .media_type
         .unwrap_or_else(|| mime_guess::from_path(name.key()).first_raw().unwrap_or(MEDIA_TYPE_DEFAULT).to_owned());
-    Ok(PutTarget { name, content_type: media_type, metadata: BTreeMap::new(), condition })
-}
-
-enum Pumped {
-    All,
-    PutEnded,
+    Ok(PutTarget { name, content_type: media_type, metadata: BTreeMap::new(), condition, md5: None })
 }
 
 async fn pump(form: &Form, part: &mut Field, sender: &Sender<BodyMessage>, door: &Door) -> Result<Pumped, Refusal> {
-    let mut bytes = 0;
+    let mut pump = Pump::new(door, sender);
     while let Some(piece) = form.next_piece(part).await? {
-        bytes += piece.len() as u64;
-        if let Some(most) = door.settings.upload_bytes_max {
-            refuse_larger(bytes, most)?;
-        }
-        if sender.send(BodyMessage::Piece(piece)).await.is_err() {
+        if let Pumped::PutEnded = pump.push(piece).await? {
             return Ok(Pumped::PutEnded);
         }
     }
-    metrics::counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "in").increment(bytes);
+    pump.end();
     Ok(Pumped::All)
 }

@@ -4,7 +4,7 @@ use super::{Asked, Moment, OPERATION, OpId, Oracle, Published, State};
 use crate::sim::node::Held;
 use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
 use coordinator::metadata::{Batch, keys};
-use coordinator::object::{Condition, FILES_BUCKET};
+use coordinator::object::{Condition, ContentTag, FILES_BUCKET};
 use protocol::ChunkId;
 use std::collections::BTreeSet;
 
@@ -150,7 +150,9 @@ impl State {
         let holds = match condition {
             Condition::None => true,
             Condition::Absent => before.live.is_none(),
-            Condition::Matches(wanted) => current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&digest)),
+            Condition::Matches(wanted) => {
+                current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&ContentTag::Sha256(digest)))
+            },
         };
         (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
     }

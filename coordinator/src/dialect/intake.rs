@@ -1,0 +1,120 @@
+//! What the doors that take bytes in have in common: what the head alone condemns, bodies that stand still, conditions.
+//!
+//! What it keeps true: no body is waited for without a bound, and none larger than the operator allows is read to its end.
+
+use super::Door;
+use super::reply::Refusal;
+use crate::names;
+use crate::object::{BodyMessage, Condition, ContentTag};
+use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_NONE_MATCH};
+use actix_web::web::Payload;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+use std::io::ErrorKind;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// The length that the head announces, if it does; 413 where that is more than is taken.
+pub fn announced_length(headers: &HeaderMap, door: &Door) -> Result<Option<u64>, Refusal> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    if let Some(length) = length {
+        refuse_larger(length, door)?;
+    }
+    Ok(length)
+}
+
+/// 413 once so many bytes are more than is taken.
+pub fn refuse_larger(bytes: u64, door: &Door) -> Result<(), Refusal> {
+    match door.settings.upload_bytes_max {
+        Some(most) if bytes > most => {
+            let message = format!("the upload has {bytes} bytes or more, at most {most} are accepted");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The condition of a write: `If-None-Match: *` creates only, `If-Match` replaces only; `parse` makes tags of the hex in ETags.
+pub fn condition(request: &HttpRequest, parse: fn(&[u8]) -> Option<ContentTag>) -> Result<Condition, Refusal> {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
+    match (text(IF_NONE_MATCH), text(IF_MATCH)) {
+        (None, None) => Ok(Condition::None),
+        (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
+        (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
+        (None, Some(tags)) => {
+            let tag = |tag: &str| parse(&hex::decode(tag.trim().trim_matches('"')).ok()?);
+            let wanted: Vec<ContentTag> = tags.split(',').filter_map(tag).collect();
+            // A tag that cannot be one of ours matches nothing; an empty list would match anything.
+            Ok(Condition::Matches(if wanted.is_empty() { vec![ContentTag::Sha256([0; 32])] } else { wanted }))
+        }
+        _ => Err(Refusal::bad_request("an upload takes If-None-Match: * or If-Match with ETags, not both")),
+    }
+}
+
+/// A SHA-256.
+pub fn sha256_tag(tag: &[u8]) -> Option<ContentTag> {
+    tag.try_into().ok().map(ContentTag::Sha256)
+}
+
+/// The body, ended by an error once it brings nothing for `stall`. The bound is on bytes, not on pieces of the file: a line
+/// between two parts may take many reads.
+pub fn never_still(body: Payload, stall: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> {
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match tokio::time::timeout(stall, body.next()).await {
+            Ok(Some(bytes)) => Some((bytes, Some(body))),
+            Ok(None) => None,
+            Err(_) => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
+        }
+    })
+    .fuse()
+}
+
+/// 408 for a body that [`never_still`] ended; `None` for any other error.
+pub fn stood_still(error: &PayloadError, stall: Duration) -> Option<Refusal> {
+    match error {
+        PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
+            let message = format!("no byte of the body arrived for {} s; the upload was given up", stall.as_secs());
+            Some(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
+        }
+        _ => None,
+    }
+}
+
+/// What became of a body on its way to the put.
+pub enum Pumped {
+    /// All of it is there.
+    All,
+    /// The put has ended, and says why.
+    PutEnded,
+}
+
+/// Counts pieces on their way to the put.
+pub struct Pump<'a> {
+    door: &'a Door,
+    sender: &'a Sender<BodyMessage>,
+    bytes: u64,
+}
+
+impl<'a> Pump<'a> {
+    /// Nothing has passed yet.
+    pub fn new(door: &'a Door, sender: &'a Sender<BodyMessage>) -> Pump<'a> {
+        Pump { door, sender, bytes: 0 }
+    }
+
+    /// Sends one piece on; 413 if the whole becomes too large.
+    pub async fn push(&mut self, piece: Bytes) -> Result<Pumped, Refusal> {
+        self.bytes += piece.len() as u64;
+        refuse_larger(self.bytes, self.door)?;
+        let sent = self.sender.send(BodyMessage::Piece(piece)).await;
+        Ok(if sent.is_ok() { Pumped::All } else { Pumped::PutEnded })
+    }
+
+    /// All pieces have passed.
+    pub fn end(self) {
+        metrics::counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "in").increment(self.bytes);
+    }
+}

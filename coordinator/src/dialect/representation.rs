@@ -1,0 +1,116 @@
+//! Answers a GET or HEAD of a version: conditions, ranges, and the bytes as they come off the nodes. How it is dressed is the
+//! door's matter.
+//!
+//! What it keeps true: the first chunk is read and verified before the status is sent; after that, an error cuts the connection,
+//! so that no client takes a part for the whole (law 6).
+
+use super::Door;
+use super::conditions::{Validators, Verdict};
+use super::reply::Refusal;
+use crate::metadata::records::VersionRecord;
+use crate::names;
+use crate::object::ObjectReader;
+use actix_web::body::{BoxBody, SizedStream};
+use actix_web::http::header::{
+    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::stream;
+use protocol::Error;
+use std::ops::Range;
+use tracing::warn;
+
+/// How a door shows a version.
+pub struct Dress {
+    /// Its ETag, with the quotes.
+    pub etag: String,
+    /// Headers that only this door has.
+    pub headers: Vec<(HeaderName, String)>,
+    /// What the client is told when the read cannot begin.
+    pub refused: fn(Error) -> Refusal,
+    /// What the client is told when the bytes cannot be had.
+    pub unreadable: fn(Error) -> Refusal,
+}
+
+/// The answer to this request for this version.
+pub async fn answer(
+    request: &HttpRequest,
+    door: &Door,
+    version: &VersionRecord,
+    dress: Dress,
+) -> Result<HttpResponse, Refusal> {
+    let validators = Validators { etag: dress.etag.clone(), modified_ms: version.created_ms };
+    if validators.evaluate(request.headers())? == Verdict::NotModified {
+        let mut response = HttpResponse::NotModified();
+        response.insert_header((ETAG, validators.etag.as_str()));
+        return Ok(response.finish());
+    }
+    let part = validators.range(request.headers(), version.size)?;
+    let range = part.clone().unwrap_or(0..version.size);
+    let body = match *request.method() == Method::HEAD {
+        true => no_body(range.end - range.start),
+        false => body(door, version, range, &dress).await?,
+    };
+    metrics::counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
+    Ok(head(version, &validators, part, dress.headers).body(body))
+}
+
+fn head(
+    version: &VersionRecord,
+    validators: &Validators,
+    part: Option<Range<u64>>,
+    headers: Vec<(HeaderName, String)>,
+) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    if let Some(part) = part {
+        response.status(StatusCode::PARTIAL_CONTENT);
+        response.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{}", part.start, part.end - 1, version.size)));
+    }
+    response
+        .insert_header((ETAG, validators.etag.as_str()))
+        .insert_header((LAST_MODIFIED, validators.last_modified()))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header((CONTENT_TYPE, version.content_type.as_str()))
+        .insert_header(("x-holdfast-version", version.number))
+        .insert_header(("x-holdfast-version-id", version.id.to_string()));
+    for header in headers {
+        response.insert_header(header);
+    }
+    response
+}
+
+fn no_body(length: u64) -> BoxBody {
+    BoxBody::new(SizedStream::new(length, stream::empty::<Result<Bytes, std::io::Error>>()))
+}
+
+async fn body(door: &Door, version: &VersionRecord, range: Range<u64>, dress: &Dress) -> Result<BoxBody, Refusal> {
+    let length = range.end - range.start;
+    let mut reader = door.objects.open(version, range).await.map_err(dress.refused)?;
+    let first = match reader.next().await {
+        None => return Ok(BoxBody::new(Bytes::new())),
+        Some(first) => first.map_err(dress.unreadable)?,
+    };
+    if first.len() as u64 == length {
+        return Ok(BoxBody::new(first));
+    }
+    let rest = stream::unfold(Some((reader, Some(first))), send_next);
+    Ok(BoxBody::new(SizedStream::new(length, Box::pin(rest))))
+}
+
+type Sending = Option<(ObjectReader, Option<Bytes>)>;
+
+async fn send_next(state: Sending) -> Option<(Result<Bytes, std::io::Error>, Sending)> {
+    let (mut reader, first) = state?;
+    if let Some(first) = first {
+        return Some((Ok(first), Some((reader, None))));
+    }
+    match reader.next().await? {
+        Ok(data) => Some((Ok(data), Some((reader, None)))),
+        Err(error) => {
+            warn!(target: "degradation", %error, "download cut off: a chunk cannot be read");
+            Some((Err(std::io::Error::other(error)), None))
+        }
+    }
+}
