@@ -2,6 +2,7 @@
 
 use super::form::Form;
 use bytes::Bytes;
+use md5::Md5;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
@@ -232,4 +233,9 @@ pub fn encode(bytes: &[u8]) -> String {
 /// SHA-256 in hex.
 pub fn sha256(data: &[u8]) -> String {
     hex::encode(Sha256::digest(data))
+}
+
+/// MD5 in hex.
+pub fn md5(data: &[u8]) -> String {
+    hex::encode(Md5::digest(data))
 }

@@ -22,7 +22,7 @@ mod server;
 mod small_disk;
 
 pub use body::{body_of, random_bytes};
-pub use client::{Client, Failure, Reply, encode, sha256};
+pub use client::{Client, Failure, Reply, encode, md5, sha256};
 pub use cluster::{Cluster, Plan, new_cluster_file};
 pub use damage::{flip_bits, scan_for};
 pub use failing_calls::FailingCalls;

@@ -291,7 +291,9 @@ impl Player {
             0 => Condition::Absent,
             1 => Condition::Matches(Vec::new()),
             2 => match client.get(key, VersionSelector::Latest).await {
-                Ended::Answered(Ok(Got::Version(version, _))) => Condition::Matches(vec![ContentTag::Sha256(version.sha256)]),
+                Ended::Answered(Ok(Got::Version(version, _))) => {
+                    Condition::Matches(vec![ContentTag::Sha256(version.sha256)])
+                }
                 _ => Condition::Absent,
             },
             _ => Condition::None,

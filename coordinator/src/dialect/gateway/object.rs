@@ -9,8 +9,8 @@ use super::{etag, listing, not_found, object_in_path, refusal, unreadable, versi
 use crate::metadata::records::VersionId;
 use crate::names;
 use crate::object::{
-    BodyMessage, ContentTag, DeleteMode, Deleted, ObjectName, PutDone, PutTarget, Receipt, Version,
-    VersionSelector, body_channel, joined,
+    BodyMessage, ContentTag, DeleteMode, Deleted, ObjectName, PutDone, PutTarget, Receipt, Version, VersionSelector,
+    body_channel, joined,
 };
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, X_CONTENT_TYPE_OPTIONS};
@@ -178,10 +178,7 @@ pub(super) async fn get(request: HttpRequest, door: web::Data<Door>) -> Result<H
     let dress = Dress {
         etag: format!("\"{}\"", etag(&version)),
         // Whoever stored it chose the type; a page of theirs must not act as one of ours.
-        headers: vec![
-            (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-            (CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
-        ],
+        headers: vec![(X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()), (CONTENT_SECURITY_POLICY, "sandbox".to_owned())],
         refused: refusal,
         unreadable,
     };

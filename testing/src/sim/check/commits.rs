@@ -152,7 +152,7 @@ impl State {
             Condition::Absent => before.live.is_none(),
             Condition::Matches(wanted) => {
                 current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&ContentTag::Sha256(digest)))
-            },
+            }
         };
         (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
     }
