@@ -17,6 +17,7 @@ use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster};
 use mimalloc::MiMalloc;
+use process::events::Events;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
@@ -68,11 +69,13 @@ fn run(config: Config) -> Result<()> {
 
 async fn serve(config: Config) -> Result<()> {
     let server_id = format!("coordinator-{}", config.listen.first().map_or(0, std::net::SocketAddr::port));
+    let events = Events::new("coordinator");
     let loki = logs::start(LogConfig {
         service: "coordinator",
         server_id: server_id.clone(),
         level: config.loglevel,
         loki: config.loki.clone(),
+        events: Some(events.clone()),
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
@@ -91,7 +94,8 @@ async fn serve(config: Config) -> Result<()> {
     nodes.probe_all().await;
     let running = Running::start(&objects, &worker_settings(&config, &server_id));
     let workers = running.workers.clone();
-    let door = Door { objects, workers, settings: door_settings(&config, server_id), metrics: metrics.clone() };
+    let settings = door_settings(&config, server_id);
+    let door = Door { objects, workers, settings, metrics: metrics.clone(), events: events.clone() };
     let server = dialect::serve(door, listeners)?;
     info!(listen = ?config.listen, nodes = config.node.len(), "coordinator ready");
     let doors = server.handle();
@@ -108,6 +112,7 @@ async fn serve(config: Config) -> Result<()> {
         ended = serving => error!(?ended, "the doors closed by themselves"),
         _ = background => {}
     }
+    events.close();
     doors.stop(true).await;
     running.stop().await;
     if !tasks.join(TASKS_PATIENCE).await {

@@ -6,6 +6,7 @@
 //! - Nothing here blocks or grows when whoever listens (Prometheus, Loki) is away.
 
 pub mod cluster_file;
+pub mod events;
 pub mod logs;
 pub mod loki;
 pub mod metrics;

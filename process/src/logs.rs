@@ -6,6 +6,7 @@
 //! - By default only errors are logged; events with target [`DEGRADATION`] are logged whatever the level (contract A14).
 //! - Spans of our own crates at INFO and above are kept whatever the level, so that an error can name its request.
 
+use crate::events::Events;
 use crate::loki::{Loki, LokiTask};
 use crate::timestamp::rfc3339_ms;
 use protocol::{Clock, Error, ErrorKind, Result, SystemClock};
@@ -67,6 +68,8 @@ pub struct LogConfig {
     pub level: Level,
     /// Base URL of a Loki to push to as well.
     pub loki: Option<String>,
+    /// Where degradation is kept for those who watch it, if anyone can.
+    pub events: Option<Events>,
 }
 
 /// Starts logging, once per process. Where Loki is named, the caller runs the task returned until shutdown.
@@ -76,7 +79,10 @@ pub fn start(config: LogConfig) -> Result<Option<LokiTask>> {
         None => (None, None),
     };
     let lines = JsonLines { service: config.service, server_id: config.server_id };
-    let subscriber = tracing_subscriber::registry().with(loki).with(lines.with_filter(filter(config.level)));
+    let subscriber = tracing_subscriber::registry()
+        .with(loki)
+        .with(config.events.map(Events::layer))
+        .with(lines.with_filter(filter(config.level)));
     subscriber
         .try_init()
         .map_err(|error| Error::caused(ErrorKind::Conflict, format!("logging was started before: {error}"), error))?;
@@ -108,7 +114,7 @@ struct JsonLines {
 
 /// The fields of one span or event.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+pub(crate) struct Fields(Map<String, Value>);
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -126,18 +132,26 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(of_span) = span.extensions().get::<Fields>() {
-                fields.0.extend(of_span.0.iter().map(|(name, value)| (name.clone(), value.clone())));
-            }
-        }
-        fields.0.remove("message");
-        event.record(&mut fields);
-        let line = self.line(SystemClock.now_ms(), event.metadata(), fields.0);
+        let line = self.line(SystemClock.now_ms(), event.metadata(), fields_of(event, &context));
         // A closed stdout must not end a storage node; there is no place left to tell of it.
         std::io::stdout().lock().write_all(line.as_bytes()).ok();
     }
+}
+
+/// The fields of an event and of the spans around it; its message is one of them.
+pub(crate) fn fields_of<S>(event: &Event<'_>, context: &Context<'_, S>) -> Map<String, Value>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let mut fields = Fields::default();
+    for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
+        if let Some(of_span) = span.extensions().get::<Fields>() {
+            fields.0.extend(of_span.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+    }
+    fields.0.remove("message");
+    event.record(&mut fields);
+    fields.0
 }
 
 impl JsonLines {

@@ -26,7 +26,13 @@ async fn pretend_loki(listener: TcpListener, pushes: mpsc::UnboundedSender<Strin
 async fn lines_are_pushed_once_loki_is_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let config = LogConfig { service: "coordinator", server_id: "c1".into(), level: Level::Error, loki: Some(url) };
+    let config = LogConfig {
+        service: "coordinator",
+        server_id: "c1".into(),
+        level: Level::Error,
+        loki: Some(url),
+        events: None,
+    };
     let task = start(config).unwrap().expect("a task, as Loki is named");
     let (sender, mut pushes) = mpsc::unbounded_channel();
     let log_until_pushed = async {
@@ -48,7 +54,13 @@ async fn lines_are_pushed_once_loki_is_ready() {
 #[test]
 fn a_wrong_url_is_refused_by_name() {
     for url in ["nonsense", "https://loki:3100", "http://"] {
-        let config = LogConfig { service: "x", server_id: "c1".into(), level: Level::Error, loki: Some(url.into()) };
+        let config = LogConfig {
+            service: "x",
+            server_id: "c1".into(),
+            level: Level::Error,
+            loki: Some(url.into()),
+            events: None,
+        };
         let error = start(config).err().expect(url);
         assert!(error.message.contains("--loki") && error.message.contains(url), "{error}");
     }

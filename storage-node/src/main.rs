@@ -41,6 +41,7 @@ async fn run(config: Config) -> Result<()> {
         server_id: config.node_id.to_string(),
         level: config.loglevel,
         loki: config.loki.clone(),
+        events: None,
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;

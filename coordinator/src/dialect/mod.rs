@@ -8,6 +8,8 @@
 mod conditions;
 mod files;
 mod gateway;
+mod html;
+mod insight;
 mod intake;
 mod query;
 mod reply;
@@ -62,6 +64,8 @@ pub struct Door {
     pub settings: DoorSettings,
     /// The process's metrics.
     pub metrics: process::metrics::Metrics,
+    /// Events of degradation, for those who watch.
+    pub events: process::events::Events,
 }
 
 /// Serves the native doors on `listeners` until it is stopped.
@@ -74,6 +78,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .wrap(from_fn(watch::watch))
             .configure(files::routes)
             .configure(gateway::routes)
+            .configure(insight::routes)
             .configure(system::routes)
             .configure(workers::routes)
             .default_service(web::route().to(no_such_path))

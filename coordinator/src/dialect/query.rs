@@ -2,6 +2,7 @@
 //! names would become one (faults 0.7).
 
 use super::reply::Refusal;
+use crate::object::VersionSelector;
 use actix_web::web::Payload;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -55,6 +56,18 @@ impl Query {
     }
 }
 
+/// Which version `version=` asks for; without it, the latest.
+pub fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
+    let bad = || Refusal::bad_request("Invalid version number format");
+    match query.get("version") {
+        None => Ok(VersionSelector::Latest),
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map(VersionSelector::Number).map_err(|_| bad())
+        }
+        Some(_) => Err(bad()),
+    }
+}
+
 /// A prefix, or a name to go on after; 400 if it cannot be either.
 pub fn without_nul(text: &str) -> Result<String, Refusal> {
     match text.contains('\0') {
@@ -100,6 +113,17 @@ mod tests {
         assert_eq!(decode("e%CC%81").unwrap(), "e\u{301}");
         assert!(Query::parse("filename=%ff").is_err());
         assert!(decode("%c3").is_err());
+    }
+
+    #[test]
+    fn versions_are_plain_numbers() {
+        for bad in
+            ["version=", "version=-1", "version=%2B1", "version=1.0", "version=abc", "version=99999999999999999999"]
+        {
+            assert!(selector(&Query::parse(bad).unwrap()).is_err(), "{bad}");
+        }
+        assert_eq!(selector(&Query::parse("version=2").unwrap()).unwrap(), VersionSelector::Number(2));
+        assert_eq!(selector(&Query::parse("").unwrap()).unwrap(), VersionSelector::Latest);
     }
 
     #[test]

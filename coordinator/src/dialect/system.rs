@@ -6,7 +6,7 @@ use crate::names;
 use crate::nodes::NodeReport;
 use actix_web::{HttpResponse, web};
 use process::timestamp::rfc3339_ms;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -29,6 +29,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::head().to(system_nodes))
                 .default_service(only("GET, HEAD")),
         )
+        .service(web::resource("/node_status").route(web::get().to(node_status)).default_service(only("GET")))
+        .service(web::resource("/storage_usage").route(web::get().to(storage_usage)).default_service(only("GET")))
         .service(
             web::resource("/metrics")
                 .route(web::get().to(metrics_text))
@@ -80,6 +82,23 @@ fn line(report: NodeReport) -> Value {
     let mut line = serde_json::to_value(report).unwrap_or_default();
     line["last_seen"] = json!(last_seen);
     line
+}
+
+/// `GET /node_status`: each node's URL, and whether it is healthy (contract C13).
+async fn node_status(door: web::Data<Door>) -> HttpResponse {
+    let nodes = door.objects.nodes.status().into_iter();
+    let told = nodes.map(|node| (node.url, Value::from(if node.healthy { "healthy" } else { "unhealthy" })));
+    HttpResponse::Ok().json(told.collect::<Map<String, Value>>())
+}
+
+/// `GET /storage_usage`: bytes of live shards over all nodes, by their last probe; 0 once everything is deleted and reclaimed (C13).
+async fn storage_usage(door: web::Data<Door>) -> HttpResponse {
+    let nodes = door.objects.nodes.status();
+    HttpResponse::Ok().json(json!({
+        "total_system_size": nodes.iter().map(|node| node.live_bytes).sum::<u64>(),
+        "active_nodes_with_data": nodes.iter().filter(|node| node.live_bytes > 0).count(),
+        "total_nodes_queried": nodes.len(),
+    }))
 }
 
 /// `GET /metrics`: Prometheus text. Gauges of the nodes are brought up to date first.

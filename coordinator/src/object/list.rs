@@ -4,7 +4,7 @@
 use super::Objects;
 use super::name::{BucketName, ObjectName};
 use super::resolve::{Version, VersionSelector};
-use crate::metadata::records::{ChunkEntry, ChunkList, ChunkRecord, ObjectRecord, ObjectState, Record, VersionRecord};
+use crate::metadata::records::{ChunkEntry, ChunkRecord, ObjectRecord, ObjectState, Record, VersionRecord};
 use crate::metadata::{SCAN_ENTRIES_MAX, keys};
 use protocol::{NodeId, Result};
 use serde::Serialize;
@@ -98,17 +98,13 @@ impl Objects {
         Ok(page)
     }
 
-<<<<<<< HEAD
-    /// How many chunks are short of shards; counting stops at one scan's bound.
-=======
     /// Whether anything was ever put into this bucket; the file door's bucket is there from the start.
     pub async fn bucket_was_used(&self, bucket: &BucketName) -> Result<bool> {
         let range = keys::objects(bucket.as_str(), "");
         Ok(*bucket == BucketName::files() || !self.metadata.scan(&range.from, &range.to, 1).await?.is_empty())
     }
 
-    /// How many chunks wait for repair; counting stops at one scan's bound.
->>>>>>> bd58030 (gateway: objects by plain PUT, GET and DELETE at /s3/{bucket}/{key}; the kill test as a script)
+    /// How many chunks are short of shards; counting stops at one scan's bound.
     pub async fn repairs_waiting(&self) -> Result<usize> {
         let range = keys::shortages();
         Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
@@ -146,18 +142,12 @@ impl Objects {
     }
 
     async fn is_readable(&self, version: &VersionRecord, answering: &BTreeSet<NodeId>) -> Result<bool> {
-        if let ChunkList::Inline(entries) = &version.chunks {
-            return self.are_readable(entries, answering).await;
-        }
         let mut offset = 0;
-        while offset < version.size {
-            let Some(page) = self.page_after(version.id, offset).await? else {
-                return Ok(false);
-            };
-            if !self.are_readable(&page.entries, answering).await? {
+        while let Some(run) = self.chunks_from(version, offset).await? {
+            if !self.are_readable(&run.entries, answering).await? {
                 return Ok(false);
             }
-            offset = page.entries.last().map_or(version.size, |entry| entry.end);
+            offset = run.end();
         }
         Ok(true)
     }

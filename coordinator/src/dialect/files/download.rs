@@ -1,11 +1,11 @@
 //! `GET|HEAD /download?filename=&version=` and `/files/{filename}?version=`: any version, whole or a range, conditionally.
 
 use super::super::Door;
-use super::super::query::Query;
+use super::super::query::{Query, selector};
 use super::super::reply::Refusal;
 use super::super::representation::{self, Dress};
 use super::{file_in_path, query_and_file};
-use crate::object::{ObjectName, Version, VersionSelector};
+use crate::object::{ObjectName, Version};
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_DISPOSITION;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -66,20 +66,6 @@ async fn download(
     representation::answer(request, door, &version, dress).await
 }
 
-fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
-    match query.get("version") {
-        None => Ok(VersionSelector::Latest),
-        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map(VersionSelector::Number).map_err(|_| bad_version())
-        }
-        Some(_) => Err(bad_version()),
-    }
-}
-
-fn bad_version() -> Refusal {
-    Refusal::bad_request("Invalid version number format")
-}
-
 /// The contract's words (A9) for bytes that cannot be had now.
 fn unavailable(error: Error) -> Refusal {
     match error.kind {
@@ -107,15 +93,5 @@ mod tests {
         assert!(!text.contains('\r') && !text.contains('\n'));
         assert!(text.starts_with("attachment; filename=\"a%22b%0D%0ASet-Cookie: x%5C%C3%A9.txt\""), "{text}");
         assert!(text.ends_with("filename*=UTF-8''a%22b%0D%0ASet-Cookie%3A%20x%5C%C3%A9.txt"), "{text}");
-    }
-
-    #[test]
-    fn versions_are_plain_numbers() {
-        for bad in
-            ["version=", "version=-1", "version=%2B1", "version=1.0", "version=abc", "version=99999999999999999999"]
-        {
-            assert!(selector(&Query::parse(bad).unwrap()).is_err(), "{bad}");
-        }
-        assert_eq!(selector(&Query::parse("version=2").unwrap()).unwrap(), VersionSelector::Number(2));
     }
 }

@@ -1,0 +1,42 @@
+//! The doors for those who want to know: what became of a version (`/receipt`), why it lies where it does (`/admin/explain`),
+//! what breaks and is mended (`/admin/events`).
+
+mod events;
+mod explain;
+mod receipt;
+
+use super::Door;
+use super::query::{Query, selector};
+use super::reply::{Refusal, only};
+use crate::metadata::records::VersionRecord;
+use crate::object::{BucketName, ObjectName, Version};
+use actix_web::web;
+
+/// The routes of these doors.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/receipt").route(web::get().to(receipt::receipt)).default_service(only("GET")))
+        .service(web::resource("/admin/explain").route(web::get().to(explain::explain)).default_service(only("GET")))
+        .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")));
+}
+
+/// The object that a query names: by `bucket` and `key`, or by `filename` for one of the file door's.
+fn object_in_query(query: &Query) -> Result<ObjectName, Refusal> {
+    match (query.get("filename"), query.get("bucket"), query.get("key")) {
+        (Some(filename), None, None) => Ok(ObjectName::new(BucketName::files(), filename)?),
+        (None, Some(bucket), Some(key)) => Ok(ObjectName::new(BucketName::parse(bucket)?, key)?),
+        _ => Err(Refusal::bad_request("say which object: filename=, or bucket= and key=")),
+    }
+}
+
+/// The version that a query asks for.
+async fn version_in_query(door: &Door, query: &Query, name: &ObjectName) -> Result<Box<VersionRecord>, Refusal> {
+    match door.objects.resolve(name, selector(query)?).await? {
+        Version::Found(version) => Ok(version),
+        Version::NoObject => Err(Refusal::not_found(format!("'{name}' does not exist"))),
+        Version::NoVersion => {
+            let number = query.get("version").unwrap_or("latest");
+            Err(Refusal::not_found(format!("version {number} of '{name}' does not exist")))
+        }
+    }
+}
