@@ -28,6 +28,7 @@ use reply::Refusal;
 use std::future::Future;
 use std::net::TcpListener;
 use std::time::Duration;
+use tracing::{Instrument, Span};
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,8 +101,8 @@ async fn no_such_path() -> Result<(), Refusal> {
     Err(Refusal::not_found("no such path; see the README for what there is"))
 }
 
-/// Hands the id of the request being served on to work that goes on in another task.
+/// Hands the id of the request being served, and its span, on to work that goes on in another task.
 fn with_request_id<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let id = crate::nodes::request_id::current().unwrap_or_else(|| "none".into());
-    REQUEST_ID.scope(id, work)
+    REQUEST_ID.scope(id, work.instrument(Span::current()))
 }

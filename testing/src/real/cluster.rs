@@ -41,6 +41,12 @@ impl Plan {
         Plan::default()
     }
 
+    /// So many nodes.
+    pub fn nodes(mut self, nodes: usize) -> Plan {
+        self.nodes = nodes;
+        self
+    }
+
     /// Gives the coordinator a flag.
     pub fn coordinator_flag(mut self, name: &str, value: &str) -> Plan {
         self.coordinator_flags.push((name.to_owned(), value.to_owned()));
