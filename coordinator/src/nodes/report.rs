@@ -30,8 +30,6 @@ pub struct NodeReport {
     pub free_bytes: u64,
     /// Bytes it may use in all.
     pub capacity_bytes: u64,
-    /// Bytes of its live shards.
-    pub live_bytes: u64,
     /// Its live shards.
     pub shards: u64,
     /// Their bytes.
@@ -74,7 +72,6 @@ fn report(member: &Member, now: Instant, now_ms: u64) -> NodeReport {
         used_bytes: health.map_or(0, |health| health.used_bytes),
         free_bytes: health.map_or(0, |health| member.free_bytes(health)),
         capacity_bytes: health.map_or(0, |health| health.capacity_bytes),
-        live_bytes: health.map_or(0, |health| health.live_bytes),
         shards: health.map_or(0, |health| health.shards),
         live_bytes: health.map_or(0, |health| health.live_bytes),
         last_seen_ms: vitals.last_answer.map(seen_ms),
