@@ -6,10 +6,10 @@
 
 use coordinator::code::Code;
 use coordinator::metadata::records::{
-    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, CollectRecord, DigestRecord, Garbage, GarbageRecord,
-    IntentRecord, LeaseRecord, NodeRecord, NodeState, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Record,
-    RefRecord, RepairRecord, ShardPlace, TrashRecord, VersionId, VersionRecord, VersionState, WantedRecord,
-    WorkerRecord,
+    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, CollectRecord, DigestRecord, FindingKind,
+    FindingRecord, Garbage, GarbageRecord, IntentRecord, LeaseRecord, NodeRecord, NodeState, ObjectRecord, ObjectState,
+    PAGE_ENTRIES_MAX, PageRecord, Record, RefRecord, RepairRecord, ShardPlace, TrashRecord, VerifyCounts, VerifyRecord,
+    VersionId, VersionRecord, VersionState, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -103,6 +103,43 @@ fn progress() -> WorkerRecord {
     WorkerRecord { position: vec![0, 1, 0xff], started_ms: 8, finished_ms: 9, counts }
 }
 
+fn verification() -> VerifyRecord {
+    VerifyRecord {
+        bucket: Some("files".to_owned()),
+        prefix: "a/".to_owned(),
+        bytes_per_s: 1 << 20,
+        position: vec![1, 0, 2],
+        offset: 5,
+        object: vec![7],
+        requested_ms: 1,
+        finished_ms: 2,
+        counts: VerifyCounts {
+            objects: 1,
+            versions: 2,
+            chunks: 3,
+            copies: 9,
+            bytes: 300,
+            corrupt: 1,
+            ..VerifyCounts::default()
+        },
+        findings: 1,
+    }
+}
+
+fn finding() -> FindingRecord {
+    FindingRecord {
+        kind: FindingKind::Corrupt,
+        bucket: "files".to_owned(),
+        key: "a/b".to_owned(),
+        version: 2,
+        chunk: Some(chunk_id()),
+        offset: 5,
+        node: Some("n1".parse().unwrap()),
+        detail: "its CRC32 is wrong".to_owned(),
+        repair_queued: true,
+    }
+}
+
 fn intent() -> IntentRecord {
     IntentRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), started_ms: 1, heartbeat_ms: 2 }
 }
@@ -139,6 +176,8 @@ fn every_released_layout_reads_for_ever() {
     golden("trash.v1", &TrashRecord { since_ms: 6 });
     golden("lease.v1", &LeaseRecord { holder: "coordinator-8080".to_owned(), beats: 9 });
     golden("worker.v1", &progress());
+    golden("verify.v1", &verification());
+    golden("finding.v1", &finding());
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -220,7 +259,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_bytes_make_decoding_panic(kind in 0u8..18, version in 1u8..3, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_decoding_panic(kind in 0u8..32, version in 1u8..3, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         decode_as_everything(&[&[kind, version][..], &bytes].concat());
         decode_as_everything(&bytes);
     }
@@ -253,6 +292,8 @@ fn decode_as_everything(bytes: &[u8]) {
         LeaseRecord::decode(bytes).err(),
         WorkerRecord::decode(bytes).err(),
         WantedRecord::decode(bytes).err(),
+        VerifyRecord::decode(bytes).err(),
+        FindingRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

@@ -105,6 +105,12 @@ impl Events {
         self.shared.news.send_modify(|news| news.closed = true);
     }
 
+    /// Returns once the process is about to stop.
+    pub async fn closed(&self) {
+        // An error means that the sender is gone, which this holds.
+        drop(self.shared.news.subscribe().wait_for(|news| news.closed).await);
+    }
+
     fn push(&self, now_ms: u64, level: &str, message: &str, fields: Map<String, Value>) {
         let mut kept = self.shared.kept();
         let id = kept.next_id;

@@ -16,6 +16,8 @@
 //! lease/<name>, beat/<name>                    records::LeaseRecord     who does a kind of work, and that it still does
 //! worker/<name>                                records::WorkerRecord    how far a pass has come
 //! wanted/<worker>/<id 16>                      records::WantedRecord    passes that are wanted
+//! verify/<id 16>                               records::VerifyRecord    what is read and checked, and how far
+//! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -47,6 +49,8 @@ const LEASE: &[u8] = b"lease/";
 const BEAT: &[u8] = b"beat/";
 const WORKER: &[u8] = b"worker/";
 const WANTED: &[u8] = b"wanted/";
+const VERIFY: &[u8] = b"verify/";
+const FINDING: &[u8] = b"finding/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +95,11 @@ pub fn versions(bucket: &str, key: &str) -> KeyRange {
 /// All versions of all names.
 pub fn every_version() -> KeyRange {
     starting_with(Bytes::from_static(VERSION))
+}
+
+/// All versions of the names in `bucket` that start with `prefix`.
+pub fn versions_in(bucket: &str, prefix: &str) -> KeyRange {
+    starting_with(join(&[VERSION, name(bucket), b"\0", name(prefix)]))
 }
 
 /// Bucket, key and number of a [`version`] key.
@@ -280,6 +289,31 @@ pub fn wanted_of(worker: &str) -> KeyRange {
     starting_with(join(&[WANTED, name(worker), b"/"]))
 }
 
+/// A verification.
+pub fn verify(id: Uuid) -> Bytes {
+    join(&[VERIFY, id.as_bytes()])
+}
+
+/// All verifications, the oldest first.
+pub fn verifies() -> KeyRange {
+    starting_with(Bytes::from_static(VERIFY))
+}
+
+/// The id in a [`verify`] key.
+pub fn parse_verify(key: &[u8]) -> Result<Uuid> {
+    last_id(key, strip(key, VERIFY)?)
+}
+
+/// Finding `number` of a verification.
+pub fn finding(id: Uuid, number: u64) -> Bytes {
+    join(&[FINDING, id.as_bytes(), b"/", &number.to_be_bytes()])
+}
+
+/// The findings of a verification from `number` on.
+pub fn findings_from(id: Uuid, number: u64) -> KeyRange {
+    KeyRange { from: finding(id, number), to: starting_with(join(&[FINDING, id.as_bytes(), b"/"])).to }
+}
+
 /// A storage node.
 pub fn node(node: &NodeId) -> Bytes {
     join(&[NODE, node.as_str().as_bytes()])
@@ -367,6 +401,7 @@ mod tests {
         assert_eq!(parse_repair(&repair(0, id)).unwrap(), (0, id));
         assert_eq!(parse_garbage(&garbage(version_id(2))).unwrap(), version_id(2));
         assert_eq!(parse_collect(&collect(id)).unwrap(), id);
+        assert_eq!(parse_verify(&verify(Uuid::from_u128(9))).unwrap(), Uuid::from_u128(9));
         let (node, shard) = ("n1".parse().unwrap(), ShardId { chunk: id, index: 0 });
         assert_eq!(parse_trash(&trash(&node, shard)).unwrap(), (node, shard));
     }
@@ -389,6 +424,11 @@ mod tests {
         let range = versions("b", "k");
         assert!(range.from <= version("b", "k", 0) && version("b", "k", u64::MAX) < range.to);
         assert!(!(range.from..range.to).contains(&version("b", "k2", 1)), "k2 is another name");
+        let range = versions_in("b", "k");
+        assert!((&range.from..&range.to).contains(&&version("b", "k2", 1)), "k2 starts with k");
+        assert!(!(&range.from..&range.to).contains(&&version("b", "j", 1)));
+        let range = findings_from(Uuid::from_u128(9), 3);
+        assert!(finding(Uuid::from_u128(9), 2) < range.from && finding(Uuid::from_u128(9), u64::MAX) < range.to);
         let range = objects("b", "");
         assert!((range.from.clone()..range.to.clone()).contains(&object("b", "\u{10ffff}")));
         assert!(!(range.from..range.to).contains(&object("b2", "k")), "b2 is another bucket");

@@ -8,28 +8,29 @@ use crate::metadata::records::{ChunkEntry, ChunkList, VersionRecord};
 use protocol::{Error, Result};
 
 /// Chunks of a version that follow one another.
-pub(super) struct Run {
+#[derive(Clone, Debug)]
+pub struct ManifestRun {
     /// Where the first of them starts in the object.
-    pub(super) start: u64,
+    pub start: u64,
     /// The chunks; never none.
-    pub(super) entries: Vec<ChunkEntry>,
+    pub entries: Vec<ChunkEntry>,
 }
 
-impl Run {
+impl ManifestRun {
     /// The offset one past the last byte of the last chunk.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.entries.last().map_or(self.start, |entry| entry.end)
     }
 
     /// Each chunk with the offset of its first byte.
-    pub(super) fn with_starts(&self) -> impl Iterator<Item = (u64, &ChunkEntry)> {
+    pub fn with_starts(&self) -> impl Iterator<Item = (u64, &ChunkEntry)> {
         with_starts(self.start, &self.entries)
     }
 }
 
 impl Objects {
     /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
-    pub(super) async fn chunks_from(&self, version: &VersionRecord, offset: u64) -> Result<Option<Run>> {
+    pub async fn chunks_from(&self, version: &VersionRecord, offset: u64) -> Result<Option<ManifestRun>> {
         if offset >= version.size {
             return Ok(None);
         }
@@ -46,6 +47,6 @@ impl Objects {
         if entries.is_empty() {
             return Err(Error::corrupt(format!("version {} has no chunk for offset {offset}", version.id)));
         }
-        Ok(Some(Run { start, entries }))
+        Ok(Some(ManifestRun { start, entries }))
     }
 }

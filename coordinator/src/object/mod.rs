@@ -48,6 +48,7 @@ pub use explain::{EXPLAIN_LIMIT_MAX, ExplainPage, ExplainedChunk, ExplainedCopy,
 pub use failures::{Failures, WriteOutlook};
 pub use get::ObjectReader;
 pub use list::{Availability, ListPage, ListRequest, ListedObject};
+pub use manifest::ManifestRun;
 pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
 pub use publish::{PutDone, PutTarget};
 pub use put::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};

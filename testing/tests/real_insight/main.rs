@@ -4,3 +4,4 @@ mod events;
 mod explain;
 mod receipt;
 mod usage;
+mod verify;

@@ -1,9 +1,11 @@
 //! The doors for those who want to know: what became of a version (`/receipt`), why it lies where it does (`/admin/explain`),
-//! what breaks and is mended (`/admin/events`).
+//! what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`).
 
 mod events;
 mod explain;
 mod receipt;
+mod report;
+mod verify;
 
 use super::Door;
 use super::query::{Query, selector};
@@ -17,7 +19,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/receipt").route(web::get().to(receipt::receipt)).default_service(only("GET")))
         .service(web::resource("/admin/explain").route(web::get().to(explain::explain)).default_service(only("GET")))
-        .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")));
+        .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")))
+        .service(
+            web::resource("/admin/verify")
+                .route(web::post().to(verify::begin))
+                .route(web::get().to(verify::list))
+                .default_service(only("GET, POST")),
+        )
+        .service(web::resource("/admin/verify/{id}").route(web::get().to(verify::report)).default_service(only("GET")));
 }
 
 /// The object that a query names: by `bucket` and `key`, or by `filename` for one of the file door's.
