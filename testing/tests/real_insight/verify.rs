@@ -194,7 +194,7 @@ async fn it_keeps_to_its_rate_and_goes_on_after_a_kill() {
 async fn orders_and_ids_that_are_none_are_refused() {
     let cluster = Cluster::start().await;
     let client = cluster.client();
-    for bad in ["{", "[]", r#"{"bucket":"No"}"#, r#"{"prefix":"x"}"#, r#"{"rate":1}"#, r#"{"bytes_per_s":-1}"#] {
+    for bad in ["{", r#"{"bucket":"No"}"#, r#"{"prefix":"x"}"#, r#"{"rate":1}"#, r#"{"bytes_per_s":-1}"#] {
         let reply = client.send(client.request(Method::POST, "/admin/verify").body(bad)).await;
         assert_eq!(reply.status, 400, "{bad}: {reply}");
     }
