@@ -39,16 +39,37 @@ impl Objects {
         object: &ObjectRecord,
         id: VersionId,
     ) -> Result<Option<VersionRecord>> {
+        self.newest(name, object, object.last_number, |version| version.id == id).await
+    }
+
+    /// The newest version or marker with a lower number than `number`.
+    pub(super) async fn newest_below(
+        &self,
+        name: &ObjectName,
+        object: &ObjectRecord,
+        number: u64,
+    ) -> Result<Option<VersionRecord>> {
+        self.newest(name, object, number - 1, |_| true).await
+    }
+
+    /// The newest version or marker that is `wanted`, with no higher number than `through`.
+    async fn newest(
+        &self,
+        name: &ObjectName,
+        object: &ObjectRecord,
+        through: u64,
+        wanted: impl Fn(&VersionRecord) -> bool,
+    ) -> Result<Option<VersionRecord>> {
         let (bucket, key) = (name.bucket().as_str(), name.key());
         let oldest = object.purged_through + 1;
-        let mut beyond = object.last_number + 1;
+        let mut beyond = through + 1;
         let mut window = WINDOW_FIRST;
         while beyond > oldest {
             let first = beyond.saturating_sub(window).max(oldest);
             let (from, to) = (keys::version(bucket, key, first), keys::version(bucket, key, beyond));
             for (_, entry) in self.metadata.scan(&from, &to, window as usize).await?.iter().rev() {
                 let version = VersionRecord::decode(&entry.value)?;
-                if version.id == id {
+                if wanted(&version) {
                     return Ok(Some(version));
                 }
             }

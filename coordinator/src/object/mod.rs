@@ -31,6 +31,7 @@ mod pack;
 mod publish;
 mod put;
 mod receipt;
+mod remove;
 mod resolve;
 mod settle;
 mod standing;

@@ -80,3 +80,63 @@ async fn ids_that_are_none_or_another_object_s_find_nothing() {
     client.send(put_by_id).await.expect_error(400, "Bad Request");
     assert_eq!(client.get(PATH).await.expect(200).body, "one");
 }
+
+async fn numbers(client: &Client) -> Vec<u64> {
+    let history = client.get(&format!("{PATH}?versions")).await.expect(200).json();
+    let versions = history["versions"].as_array().expect("versions are listed");
+    versions.iter().map(|line| line["version"].as_u64().expect("a number")).collect()
+}
+
+async fn remove(client: &Client, id: &str) -> Reply {
+    delete(client, &format!("{PATH}?versionId={id}")).await
+}
+
+#[tokio::test]
+async fn one_version_is_removed_for_good_and_its_number_stays_used() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let mut ids = Vec::new();
+    for n in 1..=4 {
+        ids.push(id_of(&put(&client, PATH, format!("state {n}").as_bytes()).await));
+    }
+    remove(&client, &ids[1]).await.expect(200);
+    remove(&client, &ids[1]).await.expect_error(404, "Not Found");
+    version(&client, &ids[1]).await.expect_error(404, "Not Found");
+    assert_eq!(client.get(PATH).await.expect(200).body, "state 4");
+    assert_eq!(numbers(&client).await, [1, 3, 4]);
+    // The newest goes: the one before it is the newest again, in every view.
+    remove(&client, &ids[3]).await.expect(200);
+    let latest = client.get(PATH).await.expect(200);
+    assert_eq!((&latest.body[..], latest.header("x-holdfast-version-id")), (&b"state 3"[..], ids[2].as_str()));
+    assert_eq!(latest.header("etag"), etag(b"state 3"));
+    let listed = client.get("/s3/versioned").await.expect(200).json();
+    assert_eq!((&listed["objects"][0]["version"], &listed["objects"][0]["size"]), (&3.into(), &7.into()));
+    // A condition means what is there now.
+    let stale = client.request(reqwest::Method::PUT, PATH).header("if-match", etag(b"state 4")).body("x");
+    client.send(stale).await.expect(412);
+    let fresh = client.request(reqwest::Method::PUT, PATH).header("if-match", etag(b"state 3")).body("state 5");
+    assert_eq!(client.send(fresh).await.expect(200).json()["version"], 5, "no number is used twice");
+    assert_eq!(numbers(&client).await, [1, 3, 5]);
+    for bad in ["", "x", "%ff"] {
+        remove(&client, bad).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_is_removed_gives_back_what_it_hid_and_the_last_version_leaves_nothing() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let id = id_of(&put(&client, PATH, b"hidden").await);
+    delete(&client, PATH).await.expect(200);
+    client.get(PATH).await.expect(404);
+    let history = client.get(&format!("{PATH}?versions")).await.expect(200).json();
+    let marker = history["versions"][1]["versionId"].as_str().expect("a marker has an id").to_owned();
+    remove(&client, &marker).await.expect(200);
+    assert_eq!(client.get(PATH).await.expect(200).body, "hidden");
+    remove(&client, &id).await.expect(200);
+    client.get(PATH).await.expect_error(404, "Not Found");
+    client.get(&format!("{PATH}?versions")).await.expect_error(404, "Not Found");
+    assert_eq!(client.get("/s3/versioned").await.expect(200).json()["count"], 0);
+    assert_eq!(put(&client, PATH, b"anew").await.json()["version"], 3);
+    assert_eq!(numbers(&client).await, [3]);
+}

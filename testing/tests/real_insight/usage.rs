@@ -36,3 +36,23 @@ async fn storage_usage_counts_live_bytes_on_all_nodes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn usage_falls_to_zero_once_everything_is_deleted_and_reclaimed() {
+    let plan = Plan::new().coordinator_flag("--probe-interval-s", "1").coordinator_flag("--trash-window-s", "0");
+    let cluster = plan.start().await;
+    let client = cluster.client();
+    client.upload("u.bin", &random_bytes(1, 1 << 20)).await;
+    client.upload("u.bin", &random_bytes(2, 1 << 20)).await;
+    let put = client.request(reqwest::Method::PUT, "/s3/other/v").body(random_bytes(3, 3 << 20));
+    let id = client.send(put).await.expect(200).json()["versionId"].as_str().expect("an id").to_owned();
+    client.send(client.delete_request("u.bin", true)).await.expect(200);
+    let remove = client.request(reqwest::Method::DELETE, &format!("/s3/other/v?versionId={id}"));
+    client.send(remove).await.expect(200);
+    eventually("no live byte is left", Duration::from_secs(60), || async {
+        let usage = client.get("/storage_usage").await.expect(200).json();
+        let zero = usage["total_system_size"] == 0 && usage["active_nodes_with_data"] == 0;
+        if zero { Ok(()) } else { Err(usage.to_string()) }
+    })
+    .await;
+}

@@ -9,8 +9,8 @@ use super::{etag, listing, not_found, object_in_path, refusal, unreadable, versi
 use crate::metadata::records::VersionId;
 use crate::names;
 use crate::object::{
-    BodyMessage, ContentTag, DeleteMode, Deleted, ObjectName, PutDone, PutTarget, Receipt, Version, VersionSelector,
-    body_channel, joined,
+    BodyMessage, ContentTag, DeleteMode, Deleted, PutDone, PutTarget, Receipt, Version, VersionSelector, body_channel,
+    joined,
 };
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, X_CONTENT_TYPE_OPTIONS};
@@ -185,14 +185,15 @@ pub(super) async fn get(request: HttpRequest, door: web::Data<Door>) -> Result<H
     representation::answer(&request, &door, &version, dress).await
 }
 
-/// `DELETE /s3/{bucket}/{key}`: a marker, older versions stay.
+/// `DELETE /s3/{bucket}/{key}`: a marker, older versions stay; with `?versionId=` the end of that one version or marker.
 pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
     let name = object_in_path(&request)?;
-    delete_current(&door, &name).await
-}
-
-async fn delete_current(door: &Door, name: &ObjectName) -> Result<HttpResponse, Refusal> {
-    match door.objects.delete(name, DeleteMode::Mark).await.map_err(refusal)? {
+    let query = Query::parse(request.query_string())?;
+    let deleted = match query.get("versionId") {
+        None => door.objects.delete(&name, DeleteMode::Mark).await,
+        Some(id) => door.objects.remove_version(&name, version_id(id)?).await,
+    };
+    match deleted.map_err(refusal)? {
         Deleted::Nothing => Err(not_found()),
         Deleted::Done => {
             metrics::counter!(names::FILE_DELETIONS_TOTAL).increment(1);
