@@ -15,6 +15,7 @@ mod config;
 mod disk;
 pub mod durable;
 mod group;
+mod inspect;
 mod log;
 mod mutation;
 pub mod names;
@@ -34,6 +35,7 @@ pub use catalog::SegmentInfo;
 pub use config::LogConfig;
 pub use disk::{Access, BLOCK_BYTES, Disk, DiskFile, Source};
 pub use group::{GroupCommit, GroupLimits};
+pub use inspect::{Inspection, inspect};
 pub use log::SegmentLog;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;

@@ -33,16 +33,24 @@ impl RealDisk {
     pub fn open(path: impl AsRef<Path>) -> Result<RealDisk> {
         let path = path.as_ref().to_owned();
         durable::create_dir_all(&path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("open {}", path.display()), error))?;
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(RealDisk { path, directory }),
+        let disk = RealDisk::unlocked(&path)?;
+        match rustix::fs::flock(&disk.directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(disk),
             Err(error) if error == Errno::WOULDBLOCK => {
                 Err(Error::conflict(format!("{} is in use by another process", path.display())))
             }
             Err(error) => Err(Error::caused(ErrorKind::Unavailable, format!("lock {}", path.display()), error)),
         }
+    }
+
+    /// A directory that is there, without its lock: for those who only look.
+    pub(crate) fn unlocked(path: &Path) -> Result<RealDisk> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| {
+            let kind = if error == Errno::NOENT { ErrorKind::NotFound } else { ErrorKind::Unavailable };
+            Error::caused(kind, format!("open {}: {error}", path.display()), error)
+        })?;
+        Ok(RealDisk { path: path.to_owned(), directory })
     }
 
     /// The directory.

@@ -1,0 +1,354 @@
+//! The catalog's side: what its records say there should be, and how that compares with what is there.
+//!
+//! The log of the directory is copied and opened as the coordinator would after losing its index: it replays what is durable and
+//! believes nothing else. The directory itself is only read.
+
+use super::census;
+use super::node::{Copy, NodeReport, Plain};
+use super::report::{Listed, list, present};
+use bytes::Bytes;
+use coordinator::metadata::records::{
+    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ObjectRecord, PageRecord, Record, VersionRecord, VersionState,
+};
+use coordinator::metadata::sled::{SledMetadata, SledSettings};
+use coordinator::metadata::{Metadata, keys};
+use coordinator::object::unpack;
+use protocol::{ChunkId, ClusterId, Error, ErrorKind, Result, ShardId, SystemClock};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::fmt::{self, Display, Formatter};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// Entries read at once.
+const SCAN_ENTRIES: usize = 1024;
+
+/// What the comparison found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CatalogReport {
+    /// Versions with bytes that can be read.
+    pub versions: u64,
+    /// Versions with bytes that were purged and wait for the collector.
+    pub versions_purged: u64,
+    /// Live chunk records.
+    pub chunks: u64,
+    /// Condemned ones: about to be collected, not judged.
+    pub chunks_condemned: u64,
+    /// Live chunks of which no good copy, or too few shards to read it, is left.
+    pub lost: Listed<ChunkId>,
+    /// Live chunks on fewer distinct nodes than their code asks for, or than there are.
+    pub short: Listed<ChunkId>,
+    /// Copies that a record names and that are not there, or have another CRC32: chunk and node.
+    pub missing: Listed<String>,
+    /// Good copies of live chunks that no record names: shard and node.
+    pub unnamed: Listed<String>,
+    /// Shards of chunks that have no record at all: shard and node.
+    pub orphans: Listed<String>,
+    /// Copies whose SHA-256 was compared.
+    pub hashed: u64,
+    /// Those that were not what was uploaded: shard and node.
+    pub wrong_bytes: Listed<String>,
+    /// Readable versions that name a chunk which is not there, or lack pages: bucket, key and number.
+    pub broken_versions: Listed<String>,
+    /// Chunks of versions that the version does not hold a reference to: the collector might take them.
+    pub unreferenced: Listed<String>,
+    /// References of versions that do not exist.
+    pub stray_references: u64,
+    /// Uploads under way.
+    pub intents: u64,
+    /// Repair work that waits.
+    pub repairs: u64,
+    /// Versions that wait for the collector.
+    pub garbage: u64,
+}
+
+/// Whether a chunk can be read from what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Readable,
+    Lost,
+}
+
+/// An opened copy of a catalog.
+pub(super) struct Catalog {
+    metadata: SledMetadata,
+    runtime: Runtime,
+    _copy: TempDir,
+}
+
+impl Catalog {
+    /// Copies and opens the catalog in `path`.
+    pub(super) fn open(path: &Path, cluster: ClusterId) -> Result<Catalog> {
+        let failed = |error: std::io::Error| {
+            Error::caused(ErrorKind::Unavailable, format!("copy the catalog {}: {error}", path.display()), error)
+        };
+        let copy = tempfile::Builder::new().prefix("holdfast-fsck-").tempdir().map_err(failed)?;
+        std::fs::create_dir(copy.path().join("log")).map_err(failed)?;
+        std::fs::copy(path.join("identity"), copy.path().join("identity")).map_err(failed)?;
+        for entry in std::fs::read_dir(path.join("log")).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            std::fs::copy(entry.path(), copy.path().join("log").join(entry.file_name())).map_err(failed)?;
+        }
+        let metadata = SledMetadata::open(copy.path(), cluster, Arc::new(SystemClock), SledSettings::default())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+        Ok(Catalog { metadata, runtime, _copy: copy })
+    }
+
+    fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
+        let found = self.runtime.block_on(self.metadata.get(key))?;
+        found.map(|entry| R::decode(&entry.value)).transpose()
+    }
+
+    fn for_each(&self, range: keys::KeyRange, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let mut from = range.from;
+        loop {
+            let entries = self.runtime.block_on(self.metadata.scan(&from, &range.to, SCAN_ENTRIES))?;
+            for (key, entry) in &entries {
+                visit(key, &entry.value)?;
+            }
+            match entries.last() {
+                Some((last, _)) if entries.len() == SCAN_ENTRIES => from = keys::after(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn count(&self, range: keys::KeyRange) -> Result<u64> {
+        let mut count = 0;
+        self.for_each(range, &mut |_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Whether `data`, the bytes of a shard, are those of its chunk. One of several data shards says nothing by itself.
+    pub(super) fn plain(&self, shard: ShardId, data: &[u8]) -> Result<Plain> {
+        let Some(record) = self.get::<ChunkRecord>(&keys::chunk(shard.chunk))? else { return Ok(Plain::Unchecked) };
+        if record.code.data != 1 {
+            return Ok(Plain::Unchecked);
+        }
+        let stored = Bytes::copy_from_slice(data);
+        match unpack(stored, record.compressed, record.length as usize, &record.sha256) {
+            Ok(_) => Ok(Plain::Good),
+            Err(_) => Ok(Plain::Bad),
+        }
+    }
+
+    /// Compares records and copies, both ways.
+    pub(super) fn compare(&self, nodes: &[NodeReport], copies: &[Copy]) -> Result<CatalogReport> {
+        let mut report = CatalogReport {
+            intents: self.count(keys::intents())?,
+            repairs: self.count(keys::repairs())?,
+            garbage: self.count(keys::garbages())?,
+            ..CatalogReport::default()
+        };
+        let mut lost = HashSet::new();
+        let mut groups = census::chunks(copies).peekable();
+        self.for_each(keys::chunks(), &mut |key, value| {
+            let chunk = keys::parse_chunk(key)?;
+            while let Some((_, group)) = groups.next_if(|(found, _)| *found < chunk) {
+                report.orphaned(nodes, group);
+            }
+            let group = groups.next_if(|(found, _)| *found == chunk).map_or(&[][..], |(_, group)| group);
+            if report.chunk(nodes, chunk, &ChunkRecord::decode(value)?, group) == Health::Lost {
+                lost.insert(chunk);
+            }
+            Ok(())
+        })?;
+        groups.for_each(|(_, group)| report.orphaned(nodes, group));
+        self.compare_versions(&lost, &mut report)?;
+        Ok(report)
+    }
+
+    fn compare_versions(&self, lost: &HashSet<ChunkId>, report: &mut CatalogReport) -> Result<()> {
+        let mut owners: HashSet<Uuid> = HashSet::new();
+        let mut purged: (Option<(String, String)>, u64) = (None, 0);
+        self.for_each(keys::every_version(), &mut |key, value| {
+            let (bucket, name, number) = keys::parse_version(key)?;
+            let version = VersionRecord::decode(value)?;
+            owners.insert(version.id.0);
+            if version.state == VersionState::Marker {
+                return Ok(());
+            }
+            if purged.0.as_ref().is_none_or(|(seen_bucket, seen)| (&**seen_bucket, &**seen) != (bucket, name)) {
+                let object: Option<ObjectRecord> = self.get(&keys::object(bucket, name))?;
+                purged = (Some((bucket.to_owned(), name.to_owned())), object.map_or(0, |object| object.purged_through));
+            }
+            if number <= purged.1 {
+                report.versions_purged += 1;
+                return Ok(());
+            }
+            report.versions += 1;
+            let label = || format!("{bucket}/{name} version {number}");
+            match self.entries(&version)? {
+                Some(entries) => self.version(&version, &entries, lost, &label(), report),
+                None => {
+                    report.broken_versions.add(format!("{}: pages are missing", label()));
+                    Ok(())
+                }
+            }
+        })?;
+        self.for_each(keys::intents(), &mut |key, _| {
+            owners.insert(keys::parse_intent(key)?.0);
+            Ok(())
+        })?;
+        self.for_each(keys::every_reference(), &mut |key, _| {
+            let (_, version) = keys::parse_reference(key)?;
+            report.stray_references += u64::from(!owners.contains(&version.0));
+            Ok(())
+        })
+    }
+
+    /// All chunks of a version; `None` if they do not add up to its size.
+    fn entries(&self, version: &VersionRecord) -> Result<Option<Vec<ChunkEntry>>> {
+        let entries = match &version.chunks {
+            ChunkList::Inline(entries) => entries.clone(),
+            ChunkList::Paged { .. } => {
+                let mut entries = Vec::new();
+                self.for_each(keys::pages_from(version.id, 0), &mut |_, value| {
+                    entries.extend(PageRecord::decode(value)?.entries);
+                    Ok(())
+                })?;
+                entries
+            }
+        };
+        let whole =
+            entries.last().map_or(0, |entry| entry.end) == version.size && entries.len() as u64 == version.chunk_count;
+        Ok(whole.then_some(entries))
+    }
+
+    fn version(
+        &self,
+        version: &VersionRecord,
+        entries: &[ChunkEntry],
+        lost: &HashSet<ChunkId>,
+        label: &str,
+        report: &mut CatalogReport,
+    ) -> Result<()> {
+        let (mut broken, mut unreferenced) = (None, None);
+        for entry in entries {
+            let record: Option<ChunkRecord> = self.get(&keys::chunk(entry.chunk))?;
+            let sound = record.is_some_and(|record| record.sha256 == entry.sha256) && !lost.contains(&entry.chunk);
+            if !sound {
+                broken = Some(entry.chunk);
+            }
+            if self.runtime.block_on(self.metadata.get(&keys::reference(entry.chunk, version.id)))?.is_none() {
+                unreferenced = Some(entry.chunk);
+            }
+        }
+        if let Some(chunk) = broken {
+            report.broken_versions.add(format!("{label}: chunk {chunk}"));
+        }
+        if let Some(chunk) = unreferenced {
+            report.unreferenced.add(format!("{label}: chunk {chunk}"));
+        }
+        Ok(())
+    }
+}
+
+impl CatalogReport {
+    fn orphaned(&mut self, nodes: &[NodeReport], group: &[Copy]) {
+        group.iter().for_each(|copy| self.orphans.add(label(nodes, copy)));
+    }
+
+    fn chunk(&mut self, nodes: &[NodeReport], chunk: ChunkId, record: &ChunkRecord, group: &[Copy]) -> Health {
+        for copy in group.iter().filter(|copy| copy.plain != Plain::Unchecked) {
+            self.hashed += 1;
+            if copy.plain == Plain::Bad {
+                self.wrong_bytes.add(label(nodes, copy));
+            }
+        }
+        if record.state == ChunkState::Condemned {
+            self.chunks_condemned += 1;
+            return Health::Readable;
+        }
+        self.chunks += 1;
+        let crc_of = |index: u8| {
+            let named = record.shards.iter().find(|place| place.index == index);
+            // Replicas are all alike, so any of them says what an unnamed one must be.
+            let alike = || record.shards.first().filter(|_| record.code.data == 1);
+            named.or_else(alike).map(|place| place.crc)
+        };
+        let is_good =
+            |copy: &&Copy| copy.plain != Plain::Bad && crc_of(ShardId::from_bytes(copy.shard).index) == Some(copy.crc);
+        let good: Vec<&Copy> = group.iter().filter(is_good).collect();
+        let name = |copy: &Copy| &nodes[usize::from(copy.node)].node;
+        for place in &record.shards {
+            let held = good.iter().any(|copy| *name(copy) == place.node && copy.shard[16] == place.index);
+            if !held {
+                self.missing.add(format!("{chunk} on {}", place.node));
+            }
+        }
+        for copy in &good {
+            let named = record.shards.iter().any(|place| place.node == *name(copy) && place.index == copy.shard[16]);
+            if !named {
+                self.unnamed.add(label(nodes, copy));
+            }
+        }
+        let distinct = distinct(&good, record.code.data == 1);
+        if distinct < record.code.read_quorum() {
+            self.lost.add(chunk);
+            return Health::Lost;
+        }
+        if distinct < record.code.shards().min(nodes.len()) {
+            self.short.add(chunk);
+        }
+        Health::Readable
+    }
+
+    pub(super) fn findings(&self) -> Vec<String> {
+        let counts = [
+            (self.lost.count, "chunks have no good copy left"),
+            (self.short.count, "chunks are on too few nodes"),
+            (self.missing.count, "copies are named by records and not there"),
+            (self.unnamed.count, "copies are named by no record of their chunk"),
+            (self.orphans.count, "shards belong to no chunk"),
+            (self.wrong_bytes.count, "copies are not the bytes that were uploaded"),
+            (self.broken_versions.count, "versions cannot be read whole"),
+            (self.unreferenced.count, "versions lack a reference to a chunk of theirs"),
+            (self.stray_references, "references are of versions that do not exist"),
+        ];
+        present(counts).map(|(count, what)| format!("catalog: {count} {what}")).collect()
+    }
+}
+
+/// Distinct nodes with a good copy; of a code with several data shards, distinct shards on distinct nodes.
+fn distinct(good: &[&Copy], replicated: bool) -> usize {
+    let nodes: HashSet<u16> = good.iter().map(|copy| copy.node).collect();
+    let shards: HashSet<u8> = good.iter().map(|copy| copy.shard[16]).collect();
+    if replicated { nodes.len() } else { nodes.len().min(shards.len()) }
+}
+
+fn label(nodes: &[NodeReport], copy: &Copy) -> String {
+    format!("{} on {}", ShardId::from_bytes(copy.shard), nodes[usize::from(copy.node)].node)
+}
+
+impl Display for CatalogReport {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "catalog  {} versions ({} more purged), {} chunks ({} more condemned), {} copies hashed; waiting: {} repairs, {} \
+             garbage, {} uploads under way",
+            self.versions,
+            self.versions_purged,
+            self.chunks,
+            self.chunks_condemned,
+            self.hashed,
+            self.repairs,
+            self.garbage,
+            self.intents
+        )?;
+        list(f, "lost", &self.lost)?;
+        list(f, "too few copies", &self.short)?;
+        list(f, "named and not there", &self.missing)?;
+        list(f, "named by no record", &self.unnamed)?;
+        list(f, "of no chunk", &self.orphans)?;
+        list(f, "wrong bytes", &self.wrong_bytes)?;
+        list(f, "broken version", &self.broken_versions)?;
+        list(f, "without reference", &self.unreferenced)
+    }
+}
