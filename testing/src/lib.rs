@@ -8,6 +8,7 @@
 //! - No check is weaker for being run in a simulation: what is acknowledged is checked at the acknowledgement, in the nodes'
 //!   own durable state, and again by reading it back.
 
+pub mod chaos;
 pub mod fsck;
 pub mod planted;
 pub mod real;

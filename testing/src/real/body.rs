@@ -52,7 +52,7 @@ pub fn random_bytes(seed: u64, count: usize) -> Vec<u8> {
 }
 
 /// One step of SplitMix64 (Vigna's public-domain `splitmix64.c`).
-pub(super) fn mix(state: u64) -> u64 {
+pub fn mix(state: u64) -> u64 {
     finish(state.wrapping_add(GOLDEN))
 }
 

@@ -51,6 +51,12 @@ impl Reply {
         body["error"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The page of a listing: 200, with an array of this name.
+    fn listed(&self, name: &str) -> Result<Value, String> {
+        let page: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        if self.status == 200 && page[name].is_array() { Ok(page) } else { Err(self.to_string()) }
+    }
+
     /// Panics unless the status is this one.
     #[track_caller]
     pub fn expect(self, status: u16) -> Reply {
@@ -163,31 +169,46 @@ impl Client {
 
     /// All of GET /versions, page by page.
     pub async fn versions(&self, name: &str) -> Vec<Value> {
+        self.try_versions(name).await.unwrap_or_else(|why| panic!("versions of {name}: {why}"))
+    }
+
+    /// The same; a failure is a value. A name without versions has none.
+    pub async fn try_versions(&self, name: &str) -> Result<Vec<Value>, String> {
         let mut after = 0;
         let mut all = Vec::new();
         loop {
-            let page = self.get(&format!("/versions?filename={}&after={after}", encode(name.as_bytes()))).await;
-            let page = page.expect(200).json();
-            all.extend(page["versions"].as_array().expect("versions are listed").clone());
+            let path = format!("/versions?filename={}&after={after}", encode(name.as_bytes()));
+            let reply = self.try_send(self.request(Method::GET, &path)).await.map_err(|failure| failure.reason)?;
+            if reply.status == 404 && all.is_empty() {
+                return Ok(all);
+            }
+            let page = reply.listed("versions")?;
+            all.extend(page["versions"].as_array().cloned().unwrap_or_default());
             match page["next"].as_u64() {
                 Some(next) => after = next,
-                None => return all,
+                None => return Ok(all),
             }
         }
     }
 
     /// All names of GET /files with this prefix, page by page.
     pub async fn names(&self, prefix: &str) -> Vec<String> {
+        self.try_names(prefix).await.unwrap_or_else(|why| panic!("names with {prefix}: {why}"))
+    }
+
+    /// The same; a failure is a value.
+    pub async fn try_names(&self, prefix: &str) -> Result<Vec<String>, String> {
         let mut after = String::new();
         let mut all: Vec<String> = Vec::new();
         loop {
-            let page =
-                self.get(&format!("/files?prefix={}{after}", encode(prefix.as_bytes()))).await.expect(200).json();
-            let files = page["files"].as_array().expect("files are listed");
-            all.extend(files.iter().map(|file| file["filename"].as_str().expect("a file has a name").to_owned()));
+            let path = format!("/files?prefix={}{after}", encode(prefix.as_bytes()));
+            let reply = self.try_send(self.request(Method::GET, &path)).await.map_err(|failure| failure.reason)?;
+            let page = reply.listed("files")?;
+            let files = page["files"].as_array().cloned().unwrap_or_default();
+            all.extend(files.iter().map(|file| file["filename"].as_str().unwrap_or_default().to_owned()));
             match page["next"].as_str() {
                 Some(next) => after = format!("&after={}", encode(next.as_bytes())),
-                None => return all,
+                None => return Ok(all),
             }
         }
     }

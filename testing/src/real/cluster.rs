@@ -6,6 +6,7 @@
 use super::client::Client;
 use super::ports::Ports;
 use super::programs::program;
+use super::proxy::Proxy;
 use super::server::Server;
 use super::small_disk::SmallDisk;
 use super::{eventually, skipped};
@@ -27,11 +28,20 @@ pub struct Plan {
     coordinator_flags: Vec<(String, String)>,
     node_flags: Vec<(Option<usize>, String, String)>,
     small_disks: BTreeMap<usize, u64>,
+    proxied: bool,
+    below: Option<PathBuf>,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { nodes: 4, coordinator_flags: Vec::new(), node_flags: Vec::new(), small_disks: BTreeMap::new() }
+        Plan {
+            nodes: 4,
+            coordinator_flags: Vec::new(),
+            node_flags: Vec::new(),
+            small_disks: BTreeMap::new(),
+            proxied: false,
+            below: None,
+        }
     }
 }
 
@@ -44,6 +54,18 @@ impl Plan {
     /// So many nodes.
     pub fn nodes(mut self, nodes: usize) -> Plan {
         self.nodes = nodes;
+        self
+    }
+
+    /// Puts a proxy before each node, which everyone else goes through.
+    pub fn proxied(mut self) -> Plan {
+        self.proxied = true;
+        self
+    }
+
+    /// Puts its directory below this one, not among the temporary files.
+    pub fn below(mut self, directory: &Path) -> Plan {
+        self.below = Some(directory.to_owned());
         self
     }
 
@@ -73,7 +95,7 @@ impl Plan {
 
     /// Starts it and waits until it is healthy.
     pub async fn start(self) -> Cluster {
-        let mut cluster = Cluster::lay_out(self);
+        let mut cluster = Cluster::lay_out(self).await;
         cluster.start_all().await;
         cluster
     }
@@ -97,6 +119,8 @@ pub struct Cluster {
     pub coordinator: Server,
     /// The nodes; `nodes[0]` is n1.
     pub nodes: Vec<Server>,
+    /// What stands before the nodes, where the plan says so; `proxies[0]` is n1's.
+    pub proxies: Vec<Proxy>,
     /// Small disks, by node.
     pub disks: BTreeMap<usize, SmallDisk>,
     dir: TempDir,
@@ -109,9 +133,11 @@ impl Cluster {
         Plan::new().start().await
     }
 
-    fn lay_out(plan: Plan) -> Cluster {
-        let dir =
-            tempfile::Builder::new().prefix("holdfast-real-").tempdir().expect("a temporary directory can be made");
+    async fn lay_out(plan: Plan) -> Cluster {
+        let below = plan.below.clone().unwrap_or_else(std::env::temp_dir);
+        std::fs::create_dir_all(&below).expect("a directory can be made");
+        let dir = tempfile::Builder::new().prefix("holdfast-real-").tempdir_in(below);
+        let dir = dir.expect("a temporary directory can be made");
         for name in ["data", "logs", "cwd"] {
             std::fs::create_dir(dir.path().join(name)).expect("a directory can be made");
         }
@@ -127,9 +153,15 @@ impl Cluster {
             server
         };
         let mut coordinator = server("coordinator", "coordinator", ports.coordinator());
-        let mut nodes = Vec::new();
+        let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
         for number in 1..=plan.nodes {
-            coordinator.flag("--node", format!("http://127.0.0.1:{}", ports.node(number)));
+            let mut port = ports.node(number);
+            if plan.proxied {
+                let proxy = Proxy::to(port).await;
+                port = proxy.port();
+                proxies.push(proxy);
+            }
+            coordinator.flag("--node", format!("http://127.0.0.1:{port}"));
             let name = format!("n{number}");
             let mut node = server(&name, "storage-node", ports.node(number));
             node.flag("--node-id", &name);
@@ -147,7 +179,7 @@ impl Cluster {
             (*node, SmallDisk::mount(&at, *size_bytes).unwrap_or_else(|why| panic!("{why}")))
         };
         let disks = plan.small_disks.iter().map(mount).collect();
-        Cluster { coordinator, nodes, disks, dir, _ports: ports }
+        Cluster { coordinator, nodes, proxies, disks, dir, _ports: ports }
     }
 
     /// A client of the coordinator.
@@ -173,6 +205,16 @@ impl Cluster {
     /// The directory of everything.
     pub fn root(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// From now on its directory stays when it is dropped, so that a failure can be looked into.
+    pub fn keep_directory(&mut self) {
+        self.dir.disable_cleanup(true);
+    }
+
+    /// From now on its directory goes when it is dropped.
+    pub fn discard_directory(&mut self) {
+        self.dir.disable_cleanup(false);
     }
 
     /// The file that says which cluster it is.

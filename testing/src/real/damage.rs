@@ -8,16 +8,17 @@ use walkdir::WalkDir;
 
 /// Flips `count` random bits, chosen by `seed`, in the parts of the files below `dir` that hold anything. Gives how many.
 pub fn flip_bits(dir: &Path, seed: u64, count: usize) -> usize {
+    flip_bits_in(&files_of(dir), seed, count)
+}
+
+/// The same in these files.
+pub fn flip_bits_in(files: &[PathBuf], seed: u64, count: usize) -> usize {
     let mut chance = seed;
-    let files: Vec<(PathBuf, Vec<u64>)> = files_of(dir)
-        .into_iter()
-        .map(|path| (written_blocks(&path), path))
-        .filter(|(blocks, _)| !blocks.is_empty())
-        .map(|(blocks, path)| (path, blocks))
-        .collect();
+    let files: Vec<(&PathBuf, Vec<u64>)> =
+        files.iter().map(|path| (path, written_blocks(path))).filter(|(_, blocks)| !blocks.is_empty()).collect();
     let blocks: Vec<(&PathBuf, u64)> =
-        files.iter().flat_map(|(path, blocks)| blocks.iter().map(move |block| (path, *block))).collect();
-    assert!(!blocks.is_empty(), "{} holds nothing to damage", dir.display());
+        files.iter().flat_map(|(path, blocks)| blocks.iter().map(move |block| (*path, *block))).collect();
+    assert!(!blocks.is_empty(), "there is nothing to damage");
     for _ in 0..count {
         chance = mix(chance);
         let (path, block) = blocks[(chance % blocks.len() as u64) as usize];

@@ -37,10 +37,12 @@ pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")
 }
 
-/// The test is `target/<profile>/deps/<test>`.
+/// A test is `target/<profile>/deps/<test>`, a program of this crate `target/<profile>/<program>`.
 fn beside_the_test() -> PathBuf {
     let test = std::env::current_exe().expect("a process knows its program");
-    let dir = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps").to_path_buf();
+    let dir = test.parent().expect("a program lies in a directory");
+    let dir =
+        if dir.ends_with("deps") { dir.parent().expect("deps lies in target/<profile>") } else { dir }.to_path_buf();
     if !is_current(&dir) {
         build(dir.ends_with("release"));
     }

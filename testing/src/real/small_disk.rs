@@ -42,6 +42,12 @@ impl SmallDisk {
         }
     }
 
+    /// Makes it as small as what it holds, so that nothing more fits; [`SmallDisk::resize`] gives room again.
+    pub fn squeeze(&self) {
+        let stat = rustix::fs::statvfs(&self.at).expect("a filesystem tells its size");
+        self.resize((stat.f_blocks - stat.f_bfree) * stat.f_frsize);
+    }
+
     /// Gives it another size.
     pub fn resize(&self, size_bytes: u64) {
         let done = Command::new("mount").args(["-o", &format!("remount,size={size_bytes}")]).arg(&self.at).status();
