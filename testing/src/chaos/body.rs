@@ -15,9 +15,9 @@ const CHUNK_LONGEST: usize = 256 << 10;
 const SIZES: [(u64, &[usize]); 5] = [
     (30, &[0, 1, 700, 4_096]),
     (30, &[CHUNK - 1, CHUNK, CHUNK + 1, CHUNK_LONGEST - 1, CHUNK_LONGEST, CHUNK_LONGEST + 1]),
-    (30, &[12_345, 200_000, 30_000]),
-    (8, &[MIB]),
-    (2, &[9 * MIB]),
+    (35, &[12_345, 200_000, 30_000]),
+    (4, &[MIB]),
+    (1, &[9 * MIB]),
 ];
 
 /// What upload `n` of `key` sends.

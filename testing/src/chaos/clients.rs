@@ -6,6 +6,7 @@
 use super::body::{body, origin, sha256};
 use super::history::{Answer, History, Request, VersionLine, What};
 use crate::real::{Client, Failure, Reply, mix};
+use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -17,10 +18,13 @@ use tokio::task::JoinSet;
 pub const PREFIX: &str = "chaos/";
 /// Keys that all writers write to.
 const CONTENDED_KEYS: u64 = 8;
-/// Longest pause between two requests of a client, in milliseconds: a run is bounded by what its disks hold.
-const PAUSE_MS_MAX: u64 = 120;
+/// Longest pause between two requests of a client, in milliseconds. About 30 requests and 2 MB a second in all: faults need
+/// variety, not load, and ten minutes of a run must fit a small disk.
+const PAUSE_MS_MAX: u64 = 600;
 /// Pause of a client that was not served, so that a cluster that is down is not hammered.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// Keys that are read back at the same time.
+const READ_AT_ONCE: usize = 4;
 /// Uploads of a fresh key.
 const FRESH_VERSIONS_MAX: u64 = 3;
 
@@ -151,7 +155,7 @@ impl Agent {
 
     /// Markers on contended keys, purges of fresh ones; seldom, or there is nothing to read.
     async fn delete(&mut self) -> bool {
-        tokio::time::sleep(Duration::from_millis(3 * PAUSE_MS_MAX)).await;
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS_MAX)).await;
         let purge = self.draw(2) == 0;
         let prefix = if purge { format!("{PREFIX}fresh/") } else { format!("{PREFIX}contended/") };
         let draw = self.draw(u64::MAX);
@@ -265,13 +269,14 @@ impl Asker {
             keys.iter().map(|(key, (_, versions))| (key.clone(), versions.keys().copied().collect())).collect()
         };
         self.list(PREFIX).await;
-        for (key, versions) in keys {
+        let reads = keys.into_iter().map(|(key, versions)| async move {
             self.versions(&key).await;
             self.get(&key, None).await;
             for version in versions {
                 self.get(&key, Some(version)).await;
             }
-        }
+        });
+        stream::iter(reads).buffer_unordered(READ_AT_ONCE).collect::<()>().await;
     }
 
     fn end(&self, op: u64, what: What) -> bool {

@@ -18,7 +18,7 @@ pub mod verdict;
 mod whole;
 
 use crate::fsck;
-use crate::real::{Client, Cluster, Plan, SmallDisk, mix, program, skipped};
+use crate::real::{Cluster, Plan, SmallDisk, mix, program, skipped};
 use checker::FINAL;
 use clients::Clients;
 use history::History;
@@ -30,7 +30,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use verdict::Verdict;
-use whole::{Healing, look_again, wait_whole};
+use whole::{Healing, Until, look_again};
 
 /// How long the cluster may take to be whole when all faults are over.
 const QUIET_WAIT: Duration = Duration::from_secs(180);
@@ -137,9 +137,7 @@ impl Run {
         let begun = Instant::now();
         cluster.kill_all();
         cluster.start_all().await;
-        let client: Client = cluster.client();
-        wait_whole(&client, healing, QUIET_WAIT).await?;
-        look_again(&client, healing, QUIET_WAIT).await?;
+        look_again(Until::Quiet, &cluster.client(), healing, QUIET_WAIT).await?;
         println!("whole {:.1?} after the last fault", begun.elapsed());
         Ok(())
     }

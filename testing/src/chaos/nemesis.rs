@@ -4,7 +4,7 @@
 //! time); and when [`Nemesis::run`] returns, every process runs and no fault is left.
 
 use super::schedule::{Kind, Step, Target};
-use super::whole::{Healing, wait_whole};
+use super::whole::{Healing, Until, look_again, wait_until};
 use crate::real::{Cluster, Server, Toxic, flip_bits_in, mix};
 use segments::durable;
 use std::collections::BTreeMap;
@@ -42,8 +42,8 @@ impl<'a> Nemesis<'a> {
             tokio::time::sleep(Duration::from_millis(step.pause_ms)).await;
             if step.kind.is_permanent() {
                 self.calm().await;
-                wait_whole(&self.cluster.client(), self.healing, MEND_WAIT).await.map_err(|why| {
-                    format!("step {number}, {:?}: the loss before it is not mended: {why}", step.kind)
+                self.mended().await.map_err(|why| {
+                    format!("step {number}, {:?}: what was lost before is not mended: {why}", step.kind)
                 })?;
             }
             println!("{:8.1?} step {number}: {}", self.begun.elapsed(), serde_json::json!(step));
@@ -53,6 +53,15 @@ impl<'a> Nemesis<'a> {
         }
         self.calm().await;
         Ok(self.fired)
+    }
+
+    /// Waits until one more thing may be lost. What has rotted is only known to whoever looks for it.
+    async fn mended(&self) -> Result<(), String> {
+        let client = self.cluster.client();
+        match self.fired.keys().any(|kind| kind.is_permanent()) {
+            true => look_again(Until::Mended, &client, self.healing, MEND_WAIT).await,
+            false => wait_until(Until::Mended, &client, self.healing, MEND_WAIT).await.map(drop),
+        }
     }
 
     /// Waits until no connection is troubled any more.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 /// Acknowledged writes a minute below which a run has tested nothing.
-const ACKNOWLEDGED_PER_MINUTE_MIN: f64 = 60.0;
+const ACKNOWLEDGED_PER_MINUTE_MIN: f64 = 40.0;
 /// Of a hundred requests, writes of unknown outcome above which a run has tested nothing.
 const UNKNOWN_PERCENT_MAX: u64 = 20;
 /// Violations that are printed.

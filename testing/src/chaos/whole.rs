@@ -1,4 +1,4 @@
-//! Whether a cluster says that it is whole: every node healthy, nothing waits for repair, no worker has anything queued.
+//! Whether a cluster says that it is whole: every node healthy, nothing waits for repair, and no worker has anything queued.
 
 use crate::real::Client;
 use reqwest::Method;
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// Workers that are asked to look at everything once more, in this order, before a cluster is believed.
-const LOOKERS: [&str; 4] = ["scrub", "census", "repair", "collect"];
+/// Workers that look at everything when they are asked to, in the order in which one finds work for the next.
+const LOOKERS: [&str; 2] = ["scrub", "census"];
+/// A worker that was idle so often in a row is done: between two passes it is idle for a moment, too.
+const IDLE_TIMES: usize = 8;
 
 /// Whether the cluster under test mends itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -27,40 +29,70 @@ impl Healing {
     }
 }
 
-/// Waits until the cluster says that it is whole; the error says what was missing last.
-pub async fn wait_whole(client: &Client, healing: Healing, within: Duration) -> Result<Duration, String> {
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Nothing waits for repair: one more thing may be lost.
+    Mended,
+    /// No worker has anything to do. With clients at work that does not last.
+    Quiet,
+}
+
+/// Waits until the cluster says so; the error says what was missing last.
+pub async fn wait_until(until: Until, client: &Client, healing: Healing, within: Duration) -> Result<Duration, String> {
     let begun = Instant::now();
     loop {
-        match lacking(client, healing).await {
+        match lacking(until, client, healing).await {
             Ok(()) => return Ok(begun.elapsed()),
-            Err(why) if begun.elapsed() > within => return Err(format!("not whole within {within:?}: {why}")),
+            Err(why) if begun.elapsed() > within => return Err(format!("not {until:?} within {within:?}: {why}")),
             Err(_) => tokio::time::sleep(ASK_EVERY).await,
         }
     }
 }
 
-/// Asks every worker to look at everything again, one after the other, and waits until nothing is left to do.
-pub async fn look_again(client: &Client, healing: Healing, within: Duration) -> Result<(), String> {
+/// Has the workers look at everything again, one after the other, and waits until what they found is done.
+pub async fn look_again(until: Until, client: &Client, healing: Healing, within: Duration) -> Result<(), String> {
     let deadline = Instant::now() + within;
     let left = || deadline.saturating_duration_since(Instant::now());
-    if healing == Healing::None {
-        return wait_whole(client, healing, left()).await.map(drop);
-    }
-    for worker in LOOKERS {
-        let request = client
-            .request(Method::POST, &format!("/admin/workers/{worker}"))
-            .header("content-type", "application/json")
-            .body(r#"{"run":true}"#);
-        let reply = client.try_send(request).await.map_err(|failure| failure.reason)?;
-        if reply.status >= 300 {
-            return Err(format!("worker {worker} cannot be asked to run: {reply}"));
+    wait_until(until, client, healing, left()).await?;
+    if healing == Healing::Workers {
+        for worker in LOOKERS {
+            pass_of(client, worker, deadline).await?;
+            wait_until(until, client, healing, left()).await?;
         }
-        wait_whole(client, healing, left()).await?;
     }
     Ok(())
 }
 
-async fn lacking(client: &Client, healing: Healing) -> Result<(), String> {
+/// Has a worker make a whole pass from now on.
+async fn pass_of(client: &Client, worker: &str, deadline: Instant) -> Result<(), String> {
+    let before = line(client, worker).await?["items"].as_u64();
+    let request = client.request(Method::POST, &format!("/admin/workers/{worker}"));
+    let request = request.header("content-type", "application/json").body(r#"{"run":true,"bytes_per_s":0}"#);
+    let reply = client.try_send(request).await.map_err(|failure| failure.reason)?;
+    if reply.status >= 300 {
+        return Err(format!("worker {worker} cannot be asked to run: {reply}"));
+    }
+    let mut idle = 0;
+    while idle < IDLE_TIMES {
+        let line = line(client, worker).await?;
+        idle = if line["state"] == "idle" && line["items"].as_u64() > before { idle + 1 } else { 0 };
+        if Instant::now() > deadline {
+            return Err(format!("worker {worker} is not done: {line}"));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn line(client: &Client, worker: &str) -> Result<Value, String> {
+    let workers = json(client, "/admin/workers").await?;
+    let listed = workers["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let line = listed.iter().find(|line| line["name"] == worker);
+    line.cloned().ok_or_else(|| format!("no worker {worker} in {workers}"))
+}
+
+async fn lacking(until: Until, client: &Client, healing: Healing) -> Result<(), String> {
     let health = json(client, "/system/health").await?;
     if health["status"] != "healthy" {
         return Err(format!("health: {health}"));
@@ -75,16 +107,17 @@ async fn lacking(client: &Client, healing: Healing) -> Result<(), String> {
         return Err(format!("replication_lag: {lag:?}"));
     }
     let workers = json(client, "/admin/workers").await?;
-    busy(&workers).map_or(Ok(()), Err)
+    busy(until, &workers).map_or(Ok(()), Err)
 }
 
 /// The first worker with something to do.
-fn busy(workers: &Value) -> Option<String> {
-    if workers["safe_mode"] == true {
-        return Some("safe mode".to_owned());
+fn busy(until: Until, workers: &Value) -> Option<String> {
+    if workers["safe_mode"]["on"] != false || workers["has_lease"] != true {
+        return Some(format!("no lease, or safe mode: {}", workers["safe_mode"]));
     }
     let listed = workers["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let queued = |worker: &&Value| worker["queued"].as_u64() > Some(0);
+    let counts = |worker: &Value| until == Until::Quiet || worker["name"] == "repair";
+    let queued = |worker: &&Value| counts(worker) && worker["queued"].as_u64() > Some(0);
     listed.iter().find(queued).map(Value::to_string)
 }
 

@@ -37,15 +37,17 @@ pub struct CatalogReport {
     pub chunks: u64,
     /// Condemned ones: about to be collected, not judged.
     pub chunks_condemned: u64,
+    /// Fences, which keep a writer that sleeps from naming a chunk that was given up.
+    pub fences: u64,
     /// Live chunks of which no good copy, or too few shards to read it, is left.
     pub lost: Listed<ChunkId>,
     /// Live chunks on fewer distinct nodes than their code asks for, or than there are.
     pub short: Listed<ChunkId>,
     /// Copies that a record names and that are not there, or have another CRC32: chunk and node.
     pub missing: Listed<String>,
-    /// Good copies of live chunks that no record names: shard and node.
+    /// Good copies of live chunks that neither their record nor the trash names: shard and node.
     pub unnamed: Listed<String>,
-    /// Shards of chunks that have no record at all: shard and node.
+    /// Shards of chunks that have no record, or only a fence, and that are not in the trash: shard and node.
     pub orphans: Listed<String>,
     /// Copies whose SHA-256 was compared.
     pub hashed: u64,
@@ -63,6 +65,10 @@ pub struct CatalogReport {
     pub repairs: u64,
     /// Versions that wait for the collector.
     pub garbage: u64,
+    /// Chunks that wait for it.
+    pub collects: u64,
+    /// Shards on nodes that wait to be deleted.
+    pub trash: u64,
 }
 
 /// Whether a chunk can be read from what is there.
@@ -144,10 +150,12 @@ impl Catalog {
             intents: self.count(keys::intents())?,
             repairs: self.count(keys::repairs())?,
             garbage: self.count(keys::garbages())?,
+            collects: self.count(keys::collects())?,
             ..CatalogReport::default()
         };
+        let kept = self.without_trash(nodes, copies, &mut report)?;
         let mut lost = HashSet::new();
-        let mut groups = census::chunks(copies).peekable();
+        let mut groups = census::chunks(&kept).peekable();
         self.for_each(keys::chunks(), &mut |key, value| {
             let chunk = keys::parse_chunk(key)?;
             while let Some((_, group)) = groups.next_if(|(found, _)| *found < chunk) {
@@ -162,6 +170,22 @@ impl Catalog {
         groups.for_each(|(_, group)| report.orphaned(nodes, group));
         self.compare_versions(&lost, &mut report)?;
         Ok(report)
+    }
+
+    /// The copies that are not to be deleted anyway.
+    fn without_trash(&self, nodes: &[NodeReport], copies: &[Copy], report: &mut CatalogReport) -> Result<Vec<Copy>> {
+        let mut trash: HashSet<(u16, [u8; ShardId::BYTES])> = HashSet::new();
+        self.for_each(keys::all_trash(), &mut |key, _| {
+            let (node, shard) = keys::parse_trash(key)?;
+            if let Some(number) = nodes.iter().position(|report| report.node == node) {
+                trash.insert((number as u16, shard.to_bytes()));
+            }
+            Ok(())
+        })?;
+        let (gone, kept): (Vec<Copy>, Vec<Copy>) =
+            copies.iter().partition(|copy| trash.contains(&(copy.node, copy.shard)));
+        report.trash = gone.len() as u64;
+        Ok(kept)
     }
 
     fn compare_versions(&self, lost: &HashSet<ChunkId>, report: &mut CatalogReport) -> Result<()> {
@@ -194,6 +218,11 @@ impl Catalog {
         })?;
         self.for_each(keys::intents(), &mut |key, _| {
             owners.insert(keys::parse_intent(key)?.0);
+            Ok(())
+        })?;
+        // What a version was made of may outlive its record until it is collected.
+        self.for_each(keys::garbages(), &mut |key, _| {
+            owners.insert(keys::parse_garbage(key)?.0);
             Ok(())
         })?;
         self.for_each(keys::every_reference(), &mut |key, _| {
@@ -261,6 +290,11 @@ impl CatalogReport {
             if copy.plain == Plain::Bad {
                 self.wrong_bytes.add(label(nodes, copy));
             }
+        }
+        if record.state == ChunkState::Condemned && record.shards.is_empty() {
+            self.fences += 1;
+            self.orphaned(nodes, group);
+            return Health::Readable;
         }
         if record.state == ChunkState::Condemned {
             self.chunks_condemned += 1;
@@ -331,15 +365,18 @@ impl Display for CatalogReport {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "catalog  {} versions ({} more purged), {} chunks ({} more condemned), {} copies hashed; waiting: {} repairs, {} \
-             garbage, {} uploads under way",
+            "catalog  {} versions ({} more purged), {} chunks ({} more condemned, {} fences), {} copies hashed; waiting: {} repairs, \
+             {} versions and {} chunks to collect, {} shards to delete, {} uploads under way",
             self.versions,
             self.versions_purged,
             self.chunks,
             self.chunks_condemned,
+            self.fences,
             self.hashed,
             self.repairs,
             self.garbage,
+            self.collects,
+            self.trash,
             self.intents
         )?;
         list(f, "lost", &self.lost)?;

@@ -4,6 +4,7 @@
 //! if the test panics, the ends of all logs are shown first.
 
 use super::client::Client;
+use super::loop_disk::LoopDisk;
 use super::ports::Ports;
 use super::programs::program;
 use super::proxy::Proxy;
@@ -28,6 +29,8 @@ pub struct Plan {
     coordinator_flags: Vec<(String, String)>,
     node_flags: Vec<(Option<usize>, String, String)>,
     small_disks: BTreeMap<usize, u64>,
+    loop_disks_bytes: Option<u64>,
+    few_files: Option<(usize, u64)>,
     proxied: bool,
     below: Option<PathBuf>,
 }
@@ -39,6 +42,8 @@ impl Default for Plan {
             coordinator_flags: Vec::new(),
             node_flags: Vec::new(),
             small_disks: BTreeMap::new(),
+            loop_disks_bytes: None,
+            few_files: None,
             proxied: false,
             below: None,
         }
@@ -87,9 +92,21 @@ impl Plan {
         self
     }
 
-    /// Puts the data of one node on a disk of its own of this size.
+    /// Puts the data of one node, or of the coordinator as number 0, on a disk of its own of this size.
     pub fn small_disk(mut self, node: usize, size_bytes: u64) -> Plan {
         self.small_disks.insert(node, size_bytes);
+        self
+    }
+
+    /// Puts the data of one node on a disk with room for so many files.
+    pub fn few_files(mut self, node: usize, files: u64) -> Plan {
+        self.few_files = Some((node, files));
+        self
+    }
+
+    /// Puts the data of every process on a disk of its own whose power can be cut.
+    pub fn loop_disks(mut self, size_bytes: u64) -> Plan {
+        self.loop_disks_bytes = Some(size_bytes);
         self
     }
 
@@ -102,13 +119,37 @@ impl Plan {
 
     /// Starts it, or says that `test` is skipped where its disks cannot be mounted.
     pub async fn start_or_skip(self, test: &str) -> Option<Cluster> {
-        if !self.small_disks.is_empty()
-            && let Err(why) = SmallDisk::probe()
-        {
+        let needs_small = !self.small_disks.is_empty() || self.few_files.is_some();
+        let small = if needs_small { SmallDisk::probe() } else { Ok(()) };
+        let loops = if self.loop_disks_bytes.is_some() { LoopDisk::probe() } else { Ok(()) };
+        if let Err(why) = small.and(loops) {
             skipped(test, &why);
             return None;
         }
         Some(self.start().await)
+    }
+}
+
+impl Plan {
+    /// Mounts the disks it asks for: small ones by node, those whose power can be cut for every process.
+    fn mount(&self, dir: &Path) -> (BTreeMap<usize, SmallDisk>, Vec<LoopDisk>) {
+        let data = |number: usize| match number {
+            0 => dir.join("data/coordinator"),
+            node => dir.join(format!("data/n{node}")),
+        };
+        let must = |mounted: Result<SmallDisk, String>| mounted.unwrap_or_else(|why| panic!("{why}"));
+        let small =
+            self.small_disks.iter().map(|(number, size)| (*number, must(SmallDisk::mount(&data(*number), *size))));
+        let few =
+            self.few_files.iter().map(|(node, files)| (*node, must(SmallDisk::mount_few_files(&data(*node), *files))));
+        let disks = small.chain(few).collect();
+        let numbers =
+            self.loop_disks_bytes.into_iter().flat_map(|size| (0..=self.nodes).map(move |number| (number, size)));
+        let loops = numbers.map(|(number, size)| {
+            let image = dir.join(format!("disk-{number}.img"));
+            LoopDisk::mount(&data(number), &image, size).unwrap_or_else(|why| panic!("{why}"))
+        });
+        (disks, loops.collect())
     }
 }
 
@@ -121,8 +162,10 @@ pub struct Cluster {
     pub nodes: Vec<Server>,
     /// What stands before the nodes, where the plan says so; `proxies[0]` is n1's.
     pub proxies: Vec<Proxy>,
-    /// Small disks, by node.
+    /// Small disks, by node; 0 is the coordinator's.
     pub disks: BTreeMap<usize, SmallDisk>,
+    /// Disks whose power can be cut, where the plan says so: the coordinator's, then the nodes'.
+    pub loops: Vec<LoopDisk>,
     dir: TempDir,
     _ports: Ports,
 }
@@ -174,12 +217,8 @@ impl Cluster {
         plan.coordinator_flags.iter().for_each(|(flag, value)| {
             coordinator.flag(flag, value);
         });
-        let mount = |(node, size_bytes): (&usize, &u64)| {
-            let at = dir.path().join(format!("data/n{node}"));
-            (*node, SmallDisk::mount(&at, *size_bytes).unwrap_or_else(|why| panic!("{why}")))
-        };
-        let disks = plan.small_disks.iter().map(mount).collect();
-        Cluster { coordinator, nodes, proxies, disks, dir, _ports: ports }
+        let (disks, loops) = plan.mount(dir.path());
+        Cluster { coordinator, nodes, proxies, disks, loops, dir, _ports: ports }
     }
 
     /// A client of the coordinator.
@@ -307,6 +346,7 @@ impl Drop for Cluster {
             server.kill();
         }
         self.disks.clear();
+        self.loops.clear();
     }
 }
 

@@ -1,4 +1,4 @@
-//! System calls of a running process that fail, by strace's injection, where strace is installed and may attach.
+//! System calls of a running process that fail or are slow, by strace's injection, where strace is installed and may attach.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Command, Stdio};
@@ -16,9 +16,18 @@ pub struct FailingCalls {
 impl FailingCalls {
     /// Makes `calls`, comma-separated, of process `pid` fail with `errno`. The error says why this machine cannot.
     pub fn attach(pid: u32, calls: &str, errno: &str) -> Result<FailingCalls, String> {
+        FailingCalls::inject(pid, calls, &format!("error={errno}"))
+    }
+
+    /// Makes them wait before they are done.
+    pub fn delay(pid: u32, calls: &str, wait: Duration) -> Result<FailingCalls, String> {
+        FailingCalls::inject(pid, calls, &format!("delay_enter={}", wait.as_micros()))
+    }
+
+    fn inject(pid: u32, calls: &str, what: &str) -> Result<FailingCalls, String> {
         let strace = Command::new("strace")
             .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")])
-            .args(["-e", &format!("inject={calls}:error={errno}"), "-p", &pid.to_string()])
+            .args(["-e", &format!("inject={calls}:{what}"), "-p", &pid.to_string()])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

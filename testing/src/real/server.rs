@@ -20,6 +20,7 @@ pub struct Server {
     pub name: String,
     /// The port it listens on.
     pub port: u16,
+    wrapper: Vec<String>,
     program: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
@@ -31,7 +32,7 @@ impl Server {
     /// A process to be; `directory` is where it runs, and `log` takes what it prints.
     pub fn new(name: &str, port: u16, program: PathBuf, directory: &Path, log: PathBuf) -> Server {
         let (name, directory) = (name.to_owned(), directory.to_path_buf());
-        Server { name, port, program, arguments: Vec::new(), directory, log, child: None }
+        Server { name, port, wrapper: Vec::new(), program, arguments: Vec::new(), directory, log, child: None }
     }
 
     /// Adds a flag with its value, for starts from now on.
@@ -58,13 +59,26 @@ impl Server {
         self.arguments[at + 1] = value.to_string();
     }
 
+    /// Starts it by another program, such as `prlimit`, that becomes it.
+    pub fn by(&mut self, wrapper: &[&str]) -> &mut Server {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Starts it. Returns at once; [`super::Cluster`] waits until it is ready.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log can be opened");
         let errors = log.try_clone().expect("a log has two ends");
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(&self.directory).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut words = self.wrapper.iter().map(std::ffi::OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command
+            .args(words)
+            .args(&self.arguments)
+            .current_dir(&self.directory)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
         // What the developer's shell has set is not for these.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HOLDFAST_") {

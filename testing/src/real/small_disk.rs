@@ -14,9 +14,18 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// Mounts an empty filesystem of `size_bytes` at `at`, which is made. The error says why this machine cannot.
     pub fn mount(at: &Path, size_bytes: u64) -> Result<SmallDisk, String> {
+        SmallDisk::mount_with(at, &format!("size={size_bytes}"))
+    }
+
+    /// Mounts one with room for so many files and directories, itself included.
+    pub fn mount_few_files(at: &Path, files: u64) -> Result<SmallDisk, String> {
+        SmallDisk::mount_with(at, &format!("size=2g,nr_inodes={files}"))
+    }
+
+    fn mount_with(at: &Path, options: &str) -> Result<SmallDisk, String> {
         std::fs::create_dir_all(at).map_err(|error| format!("cannot make {}: {error}", at.display()))?;
         let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size_bytes},mode=0700"), "holdfast-test"])
+            .args(["-t", "tmpfs", "-o", &format!("{options},mode=0700"), "holdfast-test"])
             .arg(at)
             .output()
             .map_err(|error| format!("cannot run mount: {error}"))?;
