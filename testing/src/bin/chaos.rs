@@ -8,6 +8,10 @@ use std::process::ExitCode;
 use testing::chaos::schedule::{Kind, letters_of};
 use testing::chaos::{Run, checker, history, seeds};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a shell calls an end by Ctrl-C.
+const INTERRUPTED: i32 = 130;
 
 /// Kills, freezes, cuts off, fills, wipes and rots a cluster of real processes under load, and checks what clients were told.
 ///
@@ -40,6 +44,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     seeds: Option<PathBuf>,
 
+    /// Only add to them
+    #[arg(long, requires = "seeds")]
+    no_replay: bool,
+
     /// Only judge a history that was recorded
     #[arg(long, value_name = "FILE")]
     check: Option<PathBuf>,
@@ -57,7 +65,8 @@ fn main() -> ExitCode {
     let kinds = Kind::parse(&arguments.scenario).expect("the letters were checked");
     let data = arguments.data.clone();
     let run = Run { seed: arguments.seed, minutes: arguments.minutes, nodes: arguments.nodes as usize, kinds, data };
-    let kept = match arguments.seeds.as_deref().map_or(Ok(Vec::new()), seeds::read) {
+    let replayed = arguments.seeds.as_deref().filter(|_| !arguments.no_replay);
+    let kept = match replayed.map_or(Ok(Vec::new()), seeds::read) {
         Ok(kept) => kept,
         Err(why) => {
             eprintln!("chaos: {why}");
@@ -87,18 +96,38 @@ fn main() -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Whether a run held; a panic of the harness or a process that does not start is a failure like any other.
+/// Whether a run held; a panic of the harness or a process that does not start is a failure like any other. Interrupted, it takes its
+/// cluster down before it ends.
 fn holds(runtime: &Runtime, run: &Run) -> bool {
-    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run.run())));
+    let whole = async {
+        tokio::select! {
+            verdict = run.run() => Some(verdict),
+            () = interrupted() => None,
+        }
+    };
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(whole)));
     match verdict {
-        Ok(verdict) => {
+        Ok(Some(verdict)) => {
             println!("seed {}: {verdict}", run.seed);
             verdict.is_good()
+        }
+        Ok(None) => {
+            println!("seed {}: interrupted", run.seed);
+            std::process::exit(INTERRUPTED);
         }
         Err(_) => {
             println!("seed {}: the run broke off", run.seed);
             false
         }
+    }
+}
+
+async fn interrupted() {
+    let mut terminated = signal(SignalKind::terminate()).expect("signals can be listened for");
+    let mut interrupted = signal(SignalKind::interrupt()).expect("signals can be listened for");
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
     }
 }
 

@@ -37,10 +37,11 @@ const QUIET_WAIT: Duration = Duration::from_secs(180);
 /// Short segments, so that some are sealed soon.
 const SEGMENT_BYTES: &str = "16MiB";
 /// Short times, so that a run sees what an operator sees in days. A coordinator that lacks a flag runs without it.
-const SHORT_TIMES: [(&str, &str); 6] = [
+const SHORT_TIMES: [(&str, &str); 7] = [
     ("--probe-interval-s", "1"),
     ("--trash-window-s", "2"),
     ("--orphan-grace-s", "5"),
+    ("--upload-expires-s", "15"),
     ("--node-lost-after-s", "8"),
     ("--scrub-interval-s", "20"),
     ("--census-interval-s", "10"),

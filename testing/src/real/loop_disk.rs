@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// `EXT4_IOC_SHUTDOWN`, `_IOR('X', 125, u32)`, with `EXT4_GOING_FLAGS_NOLOGFLUSH`: nothing more reaches the device, the journal neither.
 /// By perl, which every Debian has: there is no safe call for it.
-const SHUTDOWN: &str = "sysopen(D, $ARGV[0], 0) or die $!; ioctl(D, 0x8004587D, pack('L', 2)) or die $!";
+const SHUTDOWN: &str =
+    "sysopen(D, $ARGV[0], 0) or die $!; my $how = pack('L', 2); ioctl(D, 0x8004587D, $how) or die $!";
 /// How long a filesystem may be busy after its last process was killed.
 const UNMOUNT_WAIT: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
-//! `kill -9` of each process under load (laws 1, 3, 7; faults I1, I3, I6).
+//! `kill -9` of each process under load (laws 1, 3, 7; faults I1, I3, I6). `HOLDFAST_KILLS=200` kills more often.
 
-use super::{PROGRESS_WAIT, all_is_there};
+use super::{PROGRESS_WAIT, all_is_there, number_from_environment};
 use std::time::Duration;
 use testing::real::{Cluster, LoadPlan, Plan};
 
@@ -79,4 +79,35 @@ async fn a_node_killed_again_and_again_keeps_what_it_fsynced() {
     cluster.node(3).kill();
     cluster.node(4).kill();
     all_is_there(&cluster, &ledger, 50).await;
+}
+
+/// Whoever comes next in turn is killed at another moment each time, and two are away at once now and then (B5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_without_end_lose_nothing_acknowledged() {
+    let mut cluster = Cluster::start().await;
+    let load = LoadPlan::new(1919).begin(&cluster.client());
+    for round in 0..number_from_environment("HOLDFAST_KILLS").unwrap_or(10) {
+        load.more(3 + round % 7, PROGRESS_WAIT).await;
+        match round % 5 {
+            0 => {
+                cluster.coordinator.kill();
+                cluster.start_coordinator().await;
+            }
+            node => {
+                cluster.node(node).kill();
+                if round % 3 == 0 {
+                    cluster.coordinator.kill();
+                    cluster.start_coordinator().await;
+                }
+                cluster.start_node(node).await;
+            }
+        }
+    }
+    cluster.wait_healthy().await;
+    load.more(10, PROGRESS_WAIT).await;
+    let ledger = load.end().await;
+    all_is_there(&cluster, &ledger, 30).await;
+    cluster.kill_all();
+    cluster.start_all().await;
+    all_is_there(&cluster, &ledger, 30).await;
 }

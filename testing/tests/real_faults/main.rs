@@ -3,12 +3,17 @@
 #![expect(clippy::disallowed_methods, reason = "removes data behind the backs of processes it started")]
 
 mod damage;
+mod disks;
 mod fsync;
 mod full;
 mod harness;
 mod identity;
 mod kills;
+mod limits;
+mod losses;
+mod network;
 mod outages;
+mod power;
 mod shutdown;
 
 use std::time::Duration;
@@ -26,4 +31,9 @@ async fn all_is_there(cluster: &Cluster, ledger: &Ledger, versions_min: usize) {
         "only {} versions were acknowledged: the test has tested nothing",
         read.versions
     );
+}
+
+/// How often a test is to do what it does, where a longer run asks for more.
+fn number_from_environment(name: &str) -> Option<usize> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
