@@ -55,6 +55,11 @@ async fn a_node_whose_device_cannot_be_read_is_passed_over() {
     for (name, seed) in &files {
         assert!(client.download(name, None).await.expect(200).body == random_bytes(*seed, 400_000), "{name}");
     }
+    let metrics = cluster.node_client(1).get("/metrics").await;
+    let errors = String::from_utf8_lossy(&metrics.body)
+        .lines()
+        .find_map(|line| line.strip_prefix("storage_errors ")?.parse::<f64>().ok());
+    assert!(errors > Some(0.0), "no read failed: nothing was tested: {errors:?}");
     for n in 0..10 {
         client.upload(&format!("afterwards/{n}"), &random_bytes(n, 50_000)).await;
     }
