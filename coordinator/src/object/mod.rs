@@ -51,7 +51,6 @@ pub use get::ObjectReader;
 pub use list::{Availability, ListPage, ListRequest, ListedObject};
 pub use manifest::ManifestRun;
 pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
-pub use pack::unpack;
 pub use publish::{PutDone, PutTarget};
 pub use put::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
 pub use receipt::Receipt;

@@ -12,8 +12,7 @@ use coordinator::metadata::records::{
 };
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::metadata::{Metadata, keys};
-use coordinator::object::unpack;
-use protocol::{ChunkId, ClusterId, Error, ErrorKind, Result, ShardId, SystemClock};
+use protocol::{ChunkId, ClusterId, Content, Error, ErrorKind, Result, ShardId, SystemClock};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fmt::{self, Display, Formatter};
@@ -137,8 +136,8 @@ impl Catalog {
         if record.code.data != 1 {
             return Ok(Plain::Unchecked);
         }
-        let stored = Bytes::copy_from_slice(data);
-        match unpack(stored, record.compressed, record.length as usize, &record.sha256) {
+        let content = Content { sha256: record.sha256, length: record.length, compressed: record.compressed };
+        match content.unpack(Bytes::copy_from_slice(data)) {
             Ok(_) => Ok(Plain::Good),
             Err(_) => Ok(Plain::Bad),
         }
