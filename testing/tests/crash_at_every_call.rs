@@ -2,6 +2,7 @@
 //! answer is lost, or the node called dies. Then the state is the old or the new one, whole (law 3), and the verb can be sent
 //! again. A new verb adds a scenario.
 
+use coordinator::metadata::records::VersionId;
 use coordinator::object::{Condition, DeleteMode, Deleted, VersionSelector};
 use protocol::ErrorKind;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ struct Body {
 enum Verb {
     Put(Body, When),
     Delete(DeleteMode),
+    /// The version with this number, by itself.
+    Remove(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +62,7 @@ const LARGE_PUT: Scenario =
 const LARGE_DEDUP: Scenario =
     Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) };
 
-const SMALL_SCENARIOS: [Scenario; 9] = [
+const SMALL_SCENARIOS: [Scenario; 12] = [
     Scenario { name: "small put", before: &[], shared: false, verb: Verb::Put(SMALL, When::Always) },
     Scenario {
         name: "empty put",
@@ -73,6 +76,9 @@ const SMALL_SCENARIOS: [Scenario; 9] = [
     Scenario { name: "put if present", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Present) },
     Scenario { name: "delete", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
     Scenario { name: "purge", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Purge) },
+    Scenario { name: "remove the newest", before: &[SMALL, OTHER], shared: false, verb: Verb::Remove(2) },
+    Scenario { name: "remove an older one", before: &[SMALL, OTHER], shared: false, verb: Verb::Remove(1) },
+    Scenario { name: "remove the only one", before: &[SMALL], shared: false, verb: Verb::Remove(1) },
     Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
 ];
 
@@ -119,14 +125,15 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     let cluster = Cluster::new(7, NODES, Plants::default());
     let coordinator = Arc::new(cluster.coordinator().await);
     let client = Client::new(cluster.oracle().clone(), coordinator.clone());
+    let mut ids = Vec::new();
     for body in scenario.before {
-        must(put(&client, KEY, *body, When::Always).await);
+        ids.push(must(put(&client, KEY, *body, When::Always).await).version);
     }
     if let (true, Verb::Put(body, _)) = (scenario.shared, scenario.verb) {
         must(put(&client, "elsewhere", body, When::Always).await);
     }
     coordinator.calls.arm(&plan);
-    let succeeded = act(&client, scenario).await;
+    let succeeded = act(&client, scenario, &ids).await;
     sleep(REST).await;
     let targets = coordinator.calls.disarm();
     let client = match coordinator.calls.is_dead() {
@@ -138,7 +145,7 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
         cluster.nodes()[place].start();
     }
     check_state(&cluster, &client, scenario, "after it").await;
-    let again = act(&client, scenario).await;
+    let again = act(&client, scenario, &ids).await;
     // What was under a condition may have happened the first time.
     let may_conflict = matches!(scenario.verb, Verb::Put(_, When::Absent));
     if !again && !may_conflict {
@@ -165,16 +172,23 @@ async fn put(client: &Client, key: &str, body: Body, when: When) -> Ended<coordi
     client.put(key, &TestBody::new(body.tag, body.bytes), condition, Sending::Whole).await
 }
 
-fn must<T: std::fmt::Debug>(ended: Ended<T>) {
-    assert!(matches!(ended, Ended::Answered(Ok(_))), "without faults nothing fails: {ended:?}");
+fn must<T: std::fmt::Debug>(ended: Ended<T>) -> T {
+    match ended {
+        Ended::Answered(Ok(done)) => done,
+        _ => panic!("without faults nothing fails: {ended:?}"),
+    }
 }
 
 /// Sends the verb; true if it was acknowledged.
-async fn act(client: &Client, scenario: Scenario) -> bool {
+async fn act(client: &Client, scenario: Scenario, ids: &[VersionId]) -> bool {
     match scenario.verb {
         Verb::Put(body, when) => matches!(put(client, KEY, body, when).await, Ended::Answered(Ok(_))),
         Verb::Delete(mode) => {
             matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
+        }
+        Verb::Remove(number) => {
+            let ended = client.remove(KEY, number, ids[number as usize - 1]).await;
+            matches!(ended, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
     }
 }

@@ -9,7 +9,7 @@ const SEEDS_MAX: u64 = 400;
 
 /// The first seed whose storm catches the bug, and what it says.
 fn caught(bug: Bug) -> Option<(u64, String)> {
-    let weather = Weather { plants: bug.plants(), calm: false };
+    let weather = Weather { plants: bug.plants(), ..Weather::default() };
     (0..SEEDS_MAX).find_map(|seed| storm(seed, weather).violations.first().map(|violation| (seed, violation.clone())))
 }
 

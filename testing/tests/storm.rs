@@ -11,6 +11,8 @@ use testing::sim::storm::{Report, Weather, storm};
 
 /// About a minute of two cores in a debug build.
 const SEEDS_DEFAULT: u64 = 800;
+/// Storms in which versions are removed, too.
+const REMOVING_SEEDS: u64 = 200;
 /// Failing seeds are printed up to this number.
 const FAILED_MAX: usize = 10;
 const SEEDS_FOR_EVER: &str = include_str!("../seeds.txt");
@@ -93,6 +95,17 @@ fn require_eventful(reports: &[Report]) {
     for fault in FAULTS {
         assert!(struck.contains_key(&fault), "{fault:?} never struck in {storms} storms");
     }
+}
+
+/// The same while clients also remove single versions, markers and the newest among them.
+#[test]
+fn no_storm_breaks_a_law_while_versions_are_removed() {
+    let seeds: Vec<u64> = (0..REMOVING_SEEDS).collect();
+    let reports = storms(&seeds, Weather { removes: true, ..Weather::default() });
+    require_clean(&reports);
+    let removals: u64 = reports.iter().map(|report| report.counts.removals_done).sum();
+    println!("{removals} removals");
+    assert!(removals > REMOVING_SEEDS, "{removals} removals in {REMOVING_SEEDS} storms");
 }
 
 #[test]

@@ -29,9 +29,38 @@ pub struct HistoryEntry {
     pub newest: bool,
 }
 
+/// How often a history is read anew when its newest version is gone by the time it is read.
+const HISTORY_ATTEMPTS_MAX: u32 = 4;
+
+impl HistoryPage {
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().map(|entry| entry.version.number)
+    }
+}
+
 impl Objects {
     /// Versions with numbers above `after`; `None` if the name has none.
     pub async fn versions(&self, name: &ObjectName, after: u64, limit: usize) -> Result<Option<HistoryPage>> {
+        for attempt in 1..=HISTORY_ATTEMPTS_MAX {
+            let Some((object, page)) = self.history(name, after, limit).await? else {
+                return Ok(None);
+            };
+            let due = after < object.number && (!page.more || page.numbers().last() > Some(object.number));
+            // Removed between the two reads: what is the newest now is not what the object's record said.
+            let is_missing = due && !page.numbers().any(|number| number == object.number);
+            if !is_missing || attempt == HISTORY_ATTEMPTS_MAX {
+                return Ok(Some(page));
+            }
+        }
+        unreachable!("the last attempt answers")
+    }
+
+    async fn history(
+        &self,
+        name: &ObjectName,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<(ObjectRecord, HistoryPage)>> {
         let (bucket, key) = (name.bucket().as_str(), name.key());
         let Some(entry) = self.metadata.get(&keys::object(bucket, key)).await? else {
             return Ok(None);
@@ -51,6 +80,6 @@ impl Objects {
             let newest = version.number == object.number;
             entries.push(HistoryEntry { version, current, newest });
         }
-        Ok(Some(HistoryPage { entries, more: found.len() > limit }))
+        Ok(Some((object, HistoryPage { entries, more: found.len() > limit })))
     }
 }

@@ -5,6 +5,7 @@ use super::check::{Ended, Got, OPERATION, Oracle};
 use super::cluster::Coordinator;
 use super::world::pass;
 use bytes::Bytes;
+use coordinator::metadata::records::VersionId;
 use coordinator::object::{
     BodyMessage, BucketName, Condition, DeleteMode, Deleted, HistoryPage, ListPage, ListRequest, ObjectName, PutDone,
     PutTarget, Version, VersionSelector, body_channel,
@@ -77,6 +78,15 @@ impl Client {
         let name = name(key);
         let ended = self.until_end(self.coordinator.objects.delete(&name, mode)).await;
         self.oracle.delete_ends(op, &ended);
+        ended
+    }
+
+    /// Removes one version or marker of `key`.
+    pub async fn remove(&self, key: &str, number: u64, id: VersionId) -> Ended<Deleted> {
+        let op = self.oracle.remove_begins(key, number);
+        let name = name(key);
+        let ended = self.until_end(self.coordinator.objects.remove_version(&name, id)).await;
+        self.oracle.remove_ends(op, &ended);
         ended
     }
 

@@ -57,6 +57,8 @@ pub struct Weather {
     pub plants: Plants,
     /// No fault strikes.
     pub calm: bool,
+    /// Clients remove single versions, too.
+    pub removes: bool,
 }
 
 /// Runs the storm of `seed` to its end.
@@ -73,7 +75,7 @@ async fn run(seed: u64, weather: Weather) -> Report {
     let faults: Vec<Fault> =
         if weather.calm { Vec::new() } else { FAULTS.into_iter().filter(|_| rng.chance(400)).collect() };
     cluster.world().tell(|| format!("storm {seed}: {nodes} nodes, {faults:?}"));
-    let work = Work::draw(&mut rng);
+    let work = Work { removes_per_mille: if weather.removes { 100 } else { 0 }, ..Work::draw(&mut rng) };
     let seats = Seats::fill(cluster.clone(), work.coordinators, work.collects, START_TIME).await;
     let mut nemesis = Nemesis::new(cluster.clone(), seats.clone(), faults);
     cluster.world().set_rates(Rates { metadata_late: work.metadata_late_per_mille, ..Rates::default() });
@@ -133,6 +135,8 @@ struct Work {
     /// Bodies that are put again and again, so that chunks are shared.
     bodies: u64,
     purges_percent: u64,
+    /// Turns in which a client removes a single version.
+    removes_per_mille: u64,
     /// Turns in which a client purges its own key and puts the same bytes again.
     replaces_percent: u64,
     shared_per_mille: u64,
@@ -156,6 +160,7 @@ impl Work {
             keys: rng.between(1, 4),
             bodies: 5,
             purges_percent: *rng.pick(&[1, 3, 10]),
+            removes_per_mille: 0,
             replaces_percent: *rng.pick(&[0, 2, 5]),
             shared_per_mille: *rng.pick(&[100, 350, 800]),
             mixed_percent: *rng.pick(&[0, 10]),
@@ -251,6 +256,9 @@ impl Player {
         if self.rng.below(100) < self.work.replaces_percent {
             return self.replace(client).await;
         }
+        if self.work.removes_per_mille > 0 && self.rng.chance(self.work.removes_per_mille) {
+            return self.remove(client, &key).await;
+        }
         if self.rng.below(100) < self.work.purges_percent {
             return drop(client.delete(&key, DeleteMode::Purge).await);
         }
@@ -264,6 +272,16 @@ impl Player {
             }
             93..96 => drop(client.history(&key).await),
             _ => drop(client.list().await),
+        }
+    }
+
+    /// Removes a version or a marker, whichever there is.
+    async fn remove(&mut self, client: &Client, key: &str) {
+        if let Ended::Answered(Ok(Some(page))) = client.history(key).await
+            && !page.entries.is_empty()
+        {
+            let version = &self.rng.pick(&page.entries).version;
+            drop(client.remove(key, version.number, version.id).await);
         }
     }
 

@@ -94,6 +94,9 @@ impl Oracle {
             let (_, name) = keys::parse_object(&key).expect("a key of that range");
             let object = ObjectRecord::decode(&entry.value).expect("the product wrote it");
             for number in object.purged_through + 1..=object.last_number {
+                if self.state().removed.contains_key(&(name.to_owned(), number)) {
+                    continue;
+                }
                 let Some(version) = self.view.version(name, number) else {
                     self.violated(format!("law 7: number {number} of {name} is gone: {object:?}"));
                     continue;

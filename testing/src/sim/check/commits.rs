@@ -64,6 +64,7 @@ impl Oracle {
     }
 
     fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
+        let removed = removed_versions(key, batch);
         let mut state = self.state();
         let before = state.moment(key);
         state.sequence += 1;
@@ -75,14 +76,22 @@ impl Oracle {
             purged: record.state == ObjectState::Purged,
         };
         self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
-        if moment.last_number <= before.last_number || record.purged_through < before.purged_through {
+        let grows =
+            moment.last_number > before.last_number || !removed.is_empty() && moment.last_number == before.last_number;
+        if !grows || record.purged_through < before.purged_through {
             let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
             state.violated(&self.world, what);
         }
         state.keys.entry(key.to_owned()).or_default().push(moment);
-        if moment.live.is_some() {
-            drop(state);
-            self.version_published(key, record, batch, before);
+        for number in &removed {
+            state.removed.insert((key.to_owned(), *number), moment.since);
+        }
+        drop(state);
+        match moment.live {
+            None => {}
+            Some(_) if removed.is_empty() => self.version_published(key, record, batch, before),
+            Some(number) if self.view.version(key, number).is_some_and(|version| version.id == record.current) => {}
+            Some(number) => self.violated(format!("law 3: number {number} of {key} is current and has no version")),
         }
     }
 
@@ -120,6 +129,13 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+/// The numbers whose versions a commit of the key removes by themselves.
+fn removed_versions(key: &str, batch: &Batch) -> Vec<u64> {
+    let range = keys::versions(FILES_BUCKET, key);
+    let removed = batch.deletes.iter().filter(|key| (&range.from..&range.to).contains(key));
+    removed.map(|key| keys::parse_version(key).expect("a key of that range").2).collect()
 }
 
 impl State {
@@ -162,7 +178,7 @@ impl State {
         let published = self.published.get(&(key.to_owned(), number))?;
         match &self.operations[published.op].asked {
             Asked::Put { body, .. } => Some(body.sha256),
-            Asked::Delete { .. } => None,
+            Asked::Delete { .. } | Asked::Remove { .. } => None,
         }
     }
 }

@@ -52,6 +52,8 @@ struct State {
     operations: Vec<Operation>,
     published: BTreeMap<(String, u64), Published>,
     acknowledged: BTreeMap<(String, u64), OpId>,
+    /// Versions removed by themselves, and the sequence number of the commit that did it.
+    removed: BTreeMap<(String, u64), u64>,
     violations: Vec<String>,
     counts: Counts,
 }
@@ -77,6 +79,7 @@ struct Published {
 enum Asked {
     Put { body: TestBody, condition: Condition },
     Delete { mode: DeleteMode },
+    Remove { number: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +104,8 @@ pub struct Counts {
     pub puts_unknown: u64,
     /// Deletes acknowledged.
     pub deletes_done: u64,
+    /// Removals of single versions acknowledged.
+    pub removals_done: u64,
     /// Reads that gave the right bytes.
     pub reads_done: u64,
     /// Reads and listings that were told to come again.
@@ -119,6 +124,7 @@ impl Counts {
             puts_refused: self.puts_refused + other.puts_refused,
             puts_unknown: self.puts_unknown + other.puts_unknown,
             deletes_done: self.deletes_done + other.deletes_done,
+            removals_done: self.removals_done + other.removals_done,
             reads_done: self.reads_done + other.reads_done,
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,
@@ -157,7 +163,9 @@ impl Oracle {
     /// Every version that was published and not purged: key and number.
     pub fn readable(&self) -> Vec<(String, u64)> {
         let state = self.state();
-        let kept = |(key, number): &&(String, u64)| state.moment(key).purged_through < *number;
+        let kept = |(key, number): &&(String, u64)| {
+            state.moment(key).purged_through < *number && !state.removed.contains_key(&(key.clone(), *number))
+        };
         state.published.keys().filter(kept).cloned().collect()
     }
 
@@ -178,6 +186,11 @@ impl State {
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(format!("at {} ms: {what}", world.elapsed().as_millis()));
         }
+    }
+
+    /// Whether the version was removed by itself by then.
+    fn is_removed(&self, key: &str, number: u64, moment: &Moment) -> bool {
+        self.removed.get(&(key.to_owned(), number)).is_some_and(|since| *since <= moment.since)
     }
 
     fn moment(&self, key: &str) -> Moment {

@@ -40,6 +40,11 @@ impl Oracle {
         self.begins(key, Asked::Delete { mode })
     }
 
+    /// A removal of one version is about to be sent.
+    pub fn remove_begins(&self, key: &str, number: u64) -> OpId {
+        self.begins(key, Asked::Remove { number })
+    }
+
     fn begins(&self, key: &str, asked: Asked) -> OpId {
         let mut state = self.state();
         let acknowledged = state.acknowledged.range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX));
@@ -102,9 +107,10 @@ impl Oracle {
         }
         state.counts.chunks_reused += u64::from(done.stored_bytes == 0 && done.size > 0);
         state.acknowledged.insert((operation.key.clone(), done.number), op);
-        let purged = state.moment(&operation.key).purged_through >= done.number;
+        let moment = state.moment(&operation.key);
+        let gone = moment.purged_through >= done.number || state.is_removed(&operation.key, done.number, &moment);
         drop(state);
-        if !purged {
+        if !gone {
             self.durable_at_acknowledgement(&operation.key, done);
         }
     }
@@ -160,6 +166,32 @@ impl Oracle {
     }
 }
 
+impl Oracle {
+    /// A removal of one version ended.
+    pub fn remove_ends(&self, op: OpId, ended: &Ended<Deleted>) {
+        self.world.tell(|| format!("op {op} remove {}", told(ended, |deleted| format!("{deleted:?}"))));
+        let mut state = self.state();
+        let operation = state.operations[op].clone();
+        let Asked::Remove { number } = operation.asked else { unreachable!("a removal ended") };
+        let window = state.moments_since(&operation.key, operation.began);
+        let gone =
+            |moment: &Moment| moment.purged_through >= number || state.is_removed(&operation.key, number, moment);
+        let fits = match ended {
+            Ended::Answered(Ok(Deleted::Done)) => window.iter().skip(1).any(gone),
+            Ended::Answered(Ok(Deleted::Nothing)) => window.iter().any(gone),
+            Ended::Answered(Err(error)) => {
+                matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Unknown)
+            }
+            Ended::Died => true,
+        };
+        state.counts.removals_done += u64::from(matches!(ended, Ended::Answered(Ok(Deleted::Done))));
+        if !fits {
+            let what = format!("law 7: removal {op} of {} {number} ended {ended:?}, {window:?}", operation.key);
+            state.violated(&self.world, what);
+        }
+    }
+}
+
 pub(super) fn told<T>(ended: &Ended<T>, done: impl FnOnce(&T) -> String) -> String {
     match ended {
         Ended::Answered(Ok(answer)) => done(answer),
@@ -172,7 +204,8 @@ impl State {
     /// A delete takes effect once at most.
     fn check_deletes(&self, key: &str) -> Option<String> {
         let asked = |operation: &&Operation| {
-            operation.key == key && !operation.refused && matches!(operation.asked, Asked::Delete { .. })
+            let takes_away = matches!(operation.asked, Asked::Delete { .. } | Asked::Remove { .. });
+            operation.key == key && !operation.refused && takes_away
         };
         let asked = self.operations.iter().filter(asked).count();
         let moments = self.keys.get(key)?;

@@ -109,7 +109,8 @@ impl State {
         let fits = |moment: &Moment| match selector {
             VersionSelector::Latest => moment.live == Some(number),
             VersionSelector::Number(wanted) => {
-                wanted == number && moment.last_number >= number && moment.purged_through < number
+                let there = moment.last_number >= number && moment.purged_through < number;
+                wanted == number && there && !self.is_removed(key, number, moment)
             }
         };
         match window.iter().any(fits) {
@@ -123,7 +124,8 @@ impl State {
             VersionSelector::Latest => moment.live.is_none(),
             VersionSelector::Number(number) => {
                 let published = self.published.contains_key(&(key.to_owned(), number));
-                !published || moment.purged || moment.purged_through >= number || moment.last_number < number
+                let gone = moment.purged_through >= number || self.is_removed(key, number, moment);
+                !published || moment.purged || gone || moment.last_number < number
             }
         };
         match window.iter().any(fits) {
@@ -148,7 +150,7 @@ impl State {
         }
     }
 
-    /// Every number since the last purge, in order; versions that came while it was read may be in it, too.
+    /// Every number since the last purge but those removed, in order; versions that came while it was read may be in it, too.
     fn check_history(&self, key: &str, page: Option<&HistoryPage>, window: &[Moment]) -> Verdict {
         let Some(page) = page else {
             return match window.iter().any(|moment| moment.purged) {
@@ -169,7 +171,8 @@ impl State {
             page.entries.iter().filter(|entry| entry.current).map(|entry| entry.version.number).collect();
         let fits = |moment: &Moment| {
             let last = numbers.last().copied().unwrap_or(0).max(moment.last_number);
-            let whole = numbers.iter().copied().eq(moment.purged_through + 1..=last);
+            let kept = (moment.purged_through + 1..=last).filter(|number| !self.is_removed(key, *number, moment));
+            let whole = numbers.iter().copied().eq(kept);
             !moment.purged && whole && current == Vec::from_iter(moment.live)
         };
         match window.iter().any(fits) {
