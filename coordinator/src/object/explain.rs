@@ -6,7 +6,9 @@
 use super::Objects;
 use super::failures::{Failures, WriteOutlook};
 use crate::metadata::keys;
-use crate::metadata::records::{ChunkEntry, ChunkRecord, Record, RepairRecord, VersionId, VersionRecord};
+use crate::metadata::records::{
+    ChunkEntry, ChunkRecord, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE, VersionId, VersionRecord,
+};
 use crate::nodes::NodeReport;
 use crate::placement::{self, Candidate, Circuit, Health, Ranked};
 use protocol::{ChunkId, NodeId, Result};
@@ -97,7 +99,7 @@ pub struct Sharing {
 /// A repair on record.
 #[derive(Clone, Debug, Serialize)]
 pub struct PendingRepair {
-    /// How many more shards the chunk may lose.
+    /// How many more shards the chunk may lose; beyond all shards it is whole, and only to be moved.
     pub severity: u8,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
@@ -192,9 +194,9 @@ impl Objects {
         Ok(sharing)
     }
 
-    /// The most urgent repair of the chunk for want of shards.
+    /// The most urgent work on the chunk: for want of shards, or to move one elsewhere.
     async fn pending_repair(&self, chunk: ChunkId, parity: u8) -> Result<Option<PendingRepair>> {
-        for severity in 0..=parity {
+        for severity in (0..=parity).chain([SEVERITY_DRAIN, SEVERITY_REBALANCE]) {
             if let Some(found) = self.metadata.get(&keys::repair(severity, chunk)).await? {
                 let RepairRecord { since_ms, reason, .. } = RepairRecord::decode(&found.value)?;
                 return Ok(Some(PendingRepair { severity, since_ms, reason }));
