@@ -44,33 +44,41 @@ const ROLES: [(Role, usize); 5] =
 /// What all clients know: which uploads of which keys there were.
 #[derive(Debug, Default)]
 struct Board {
-    /// Next upload number, and acknowledged versions with their upload.
-    keys: Mutex<BTreeMap<String, (u64, BTreeMap<u64, u64>)>>,
+    keys: Mutex<BTreeMap<String, Uploads>>,
+}
+
+/// The uploads of a key.
+#[derive(Debug, Default)]
+struct Uploads {
+    /// The number of the next one.
+    next: u64,
+    /// Versions that were acknowledged, with their upload.
+    stored: BTreeMap<u64, u64>,
 }
 
 impl Board {
     fn next(&self, key: &str) -> u64 {
         let mut keys = self.keys.lock().expect("no one panics with the lock held");
-        let (next, _) = keys.entry(key.to_owned()).or_default();
-        *next += 1;
-        *next - 1
+        let uploads = keys.entry(key.to_owned()).or_default();
+        uploads.next += 1;
+        uploads.next - 1
     }
 
     fn stored(&self, key: &str, version: u64, n: u64) {
         let mut keys = self.keys.lock().expect("no one panics with the lock held");
-        keys.entry(key.to_owned()).or_default().1.insert(version, n);
+        keys.entry(key.to_owned()).or_default().stored.insert(version, n);
     }
 
     fn upload_of(&self, key: &str, version: u64) -> Option<u64> {
-        self.keys.lock().expect("no one panics with the lock held").get(key)?.1.get(&version).copied()
+        self.keys.lock().expect("no one panics with the lock held").get(key)?.stored.get(&version).copied()
     }
 
     /// A key, and one of its acknowledged versions if there are any.
     fn pick(&self, draw: u64, prefix: &str) -> Option<(String, Option<u64>)> {
         let keys = self.keys.lock().expect("no one panics with the lock held");
         let fitting: Vec<_> = keys.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-        let (key, (_, versions)) = fitting.get((draw % fitting.len().max(1) as u64) as usize)?;
-        let version = versions.keys().nth((mix(draw) % versions.len().max(1) as u64) as usize);
+        let (key, uploads) = fitting.get((draw % fitting.len().max(1) as u64) as usize)?;
+        let version = uploads.stored.keys().nth((mix(draw) % uploads.stored.len().max(1) as u64) as usize);
         Some(((*key).clone(), version.copied()))
     }
 }
@@ -149,7 +157,7 @@ impl Agent {
         let prefix = if self.draw(2) == 0 { format!("{PREFIX}contended/") } else { PREFIX.to_owned() };
         let draw = self.draw(u64::MAX);
         let Some((key, version)) = self.asker.board.pick(draw, &prefix) else { return false };
-        let version = version.filter(|_| draw % 3 > 0);
+        let version = version.filter(|_| !draw.is_multiple_of(3));
         self.asker.get(&key, version).await
     }
 
@@ -266,7 +274,7 @@ impl Asker {
     pub async fn read_everything(&self) {
         let keys: Vec<(String, Vec<u64>)> = {
             let keys = self.board.keys.lock().expect("no one panics with the lock held");
-            keys.iter().map(|(key, (_, versions))| (key.clone(), versions.keys().copied().collect())).collect()
+            keys.iter().map(|(key, uploads)| (key.clone(), uploads.stored.keys().copied().collect())).collect()
         };
         self.list(PREFIX).await;
         let reads = keys.into_iter().map(|(key, versions)| async move {

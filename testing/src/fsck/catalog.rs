@@ -77,6 +77,9 @@ enum Health {
     Lost,
 }
 
+/// Shown each key with its value.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// An opened copy of a catalog.
 pub(super) struct Catalog {
     metadata: SledMetadata,
@@ -107,7 +110,7 @@ impl Catalog {
         found.map(|entry| R::decode(&entry.value)).transpose()
     }
 
-    fn for_each(&self, range: keys::KeyRange, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn for_each(&self, range: keys::KeyRange, visit: Visit<'_>) -> Result<()> {
         let mut from = range.from;
         loop {
             let entries = self.runtime.block_on(self.metadata.scan(&from, &range.to, SCAN_ENTRIES))?;
