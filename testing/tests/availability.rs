@@ -13,6 +13,7 @@ use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Plants};
 use testing::sim::node::{Held, Mode, SimNode};
 use testing::sim::runtime::simulate;
+use testing::sim::workers::Habits;
 use testing::sim::world::Rates;
 use tokio::time::{Instant, sleep};
 
@@ -349,6 +350,33 @@ fn a_cluster_of_one_node_takes_no_writes() {
         let refused = stage.put("key").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Unavailable);
         assert!(refused.message.contains("needs 2 storage nodes and 1"), "{}", refused.message);
+        stage
+    });
+}
+
+/// An upload whose client sends a little now and then shows life, however long a batch takes to fill; one that is abandoned does not.
+#[test]
+fn an_upload_that_trickles_is_not_given_up() {
+    on_stage(NODES, async |stage| {
+        let habits = Habits { upload_expires: Duration::from_secs(40), rest_ms_max: 200, ..Habits::EAGER };
+        let worker = stage.cluster.worker_process(0, &habits);
+        let body = TestBody::new(1, 3 * BLOCK_BYTES + 77);
+        let trickles = Sending::Slow(Duration::from_secs(14));
+        answer(stage.client.put("slow", &body, Condition::None, trickles).await).unwrap();
+        let other = TestBody::new(2, 3 * BLOCK_BYTES + 77);
+        let (dead, stalls) = (Arc::new(stage.cluster.coordinator().await), Sending::Slow(Duration::from_secs(30)));
+        let client = Client::new(stage.cluster.oracle().clone(), dead.clone());
+        let abandoned = client.put("abandoned", &other, Condition::None, stalls);
+        let dies = async {
+            sleep(Duration::from_secs(330)).await;
+            dead.crash();
+        };
+        futures_util::future::join(abandoned, dies).await;
+        let view = stage.cluster.oracle().view();
+        assert_eq!(view.scan(&keys::intents()).len(), 1, "it had begun to be stored");
+        sleep(Duration::from_secs(60)).await;
+        assert!(view.scan(&keys::intents()).is_empty(), "nobody cares for it any more");
+        worker.crash();
         stage
     });
 }

@@ -82,32 +82,6 @@ const SMALL_SCENARIOS: [Scenario; 12] = [
     Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
 ];
 
-const FATES: [Fate; 9] = [
-    Fate::CrashBefore,
-    Fate::CrashAfter,
-    Fate::FailBefore(ErrorKind::Unavailable),
-    Fate::FailBefore(ErrorKind::Unknown),
-    Fate::FailBefore(ErrorKind::Full),
-    Fate::FailBefore(ErrorKind::Denied),
-    Fate::FailAfter(ErrorKind::Unavailable),
-    Fate::FailAfter(ErrorKind::Unknown),
-    Fate::NodeDies,
-];
-
-/// Whether that can become of this call. A commit that happened is never answered as one that did not, and a read of the metadata
-/// is never unknown: no engine may do so, by the contract of `Metadata`.
-fn possible(target: Target, fate: Fate) -> bool {
-    match (target, fate) {
-        (Target::Node(_), _) => true,
-        (_, Fate::NodeDies | Fate::FailBefore(ErrorKind::Denied)) => false,
-        (Target::MetadataCommit, Fate::FailAfter(kind)) => kind == ErrorKind::Unknown,
-        (Target::MetadataCommit, _) => true,
-        (Target::MetadataRead, Fate::FailAfter(_)) => false,
-        (Target::MetadataRead, Fate::FailBefore(kind)) => kind == ErrorKind::Unavailable,
-        (Target::MetadataRead, Fate::CrashBefore | Fate::CrashAfter) => true,
-    }
-}
-
 /// What became of one run.
 struct Run {
     targets: Vec<Target>,
@@ -248,7 +222,7 @@ fn fail_every_call(scenarios: &[Scenario]) {
         let healthy = tally.run(scenario, &[]);
         assert!(healthy.succeeded && !healthy.targets.is_empty(), "{} does something", scenario.name);
         for at in 0..healthy.targets.len() {
-            for fate in FATES.into_iter().filter(|fate| possible(healthy.targets[at], *fate)) {
+            for fate in Fate::ALL.into_iter().filter(|fate| fate.is_possible(healthy.targets[at])) {
                 tally.run(scenario, &[Planned { at: at as u64, fate }]);
             }
         }
@@ -261,13 +235,13 @@ fn fail_every_call_after_a_failure(scenario: Scenario, first: &[Fate]) {
     let mut tally = Tally::default();
     let healthy = tally.run(scenario, &[]);
     for at in 0..healthy.targets.len() {
-        for fate in first.iter().copied().filter(|fate| possible(healthy.targets[at], *fate)) {
+        for fate in first.iter().copied().filter(|fate| fate.is_possible(healthy.targets[at])) {
             let first = Planned { at: at as u64, fate };
             let targets = tally.run(scenario, &[first]).targets;
             for (then, target) in targets.iter().enumerate().skip(at + 1) {
                 // Two of four nodes down is another test's.
-                let second = |fate: &Fate| *fate != Fate::NodeDies && possible(*target, *fate);
-                for fate in FATES.into_iter().filter(second) {
+                let second = |fate: &Fate| *fate != Fate::NodeDies && fate.is_possible(*target);
+                for fate in Fate::ALL.into_iter().filter(second) {
                     tally.run(scenario, &[first, Planned { at: then as u64, fate }]);
                 }
             }

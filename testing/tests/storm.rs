@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 use testing::sim::check::Counts;
 use testing::sim::nemesis::{FAULTS, Fault};
 use testing::sim::storm::{Report, Weather, storm};
 
 /// About a minute of two cores in a debug build.
-const SEEDS_DEFAULT: u64 = 800;
-/// Storms in which versions are removed, too.
-const REMOVING_SEEDS: u64 = 200;
+const SEEDS_DEFAULT: u64 = 1_200;
 /// Failing seeds are printed up to this number.
 const FAILED_MAX: usize = 10;
 const SEEDS_FOR_EVER: &str = include_str!("../seeds.txt");
@@ -47,9 +46,6 @@ fn storms(seeds: &[u64], weather: Weather) -> Vec<Report> {
 fn require_clean(reports: &[Report]) {
     let failed: Vec<&Report> = reports.iter().filter(|report| !report.violations.is_empty()).collect();
     for report in failed.iter().take(FAILED_MAX) {
-        for event in &report.trace {
-            println!("{event}");
-        }
         println!("SEED={} {:#?}", report.seed, report.violations);
     }
     let seeds: Vec<u64> = failed.iter().map(|report| report.seed).collect();
@@ -61,17 +57,22 @@ fn require_clean(reports: &[Report]) {
     );
 }
 
-/// Laws 1 to 7 and 10 in storms: whatever strikes, what was acknowledged is durable, whole and right.
+/// Laws 1 to 10 in storms: whatever strikes, what was acknowledged is durable, whole and right; and when nothing strikes any more
+/// the cluster comes to be clean by itself.
 #[test]
 fn no_storm_breaks_a_law() {
     if let Some(seed) = number_from_environment("SEED") {
         let report = storm(seed, Weather::default());
-        println!("{:?} {:?} {:?}", report.counts, report.census, report.struck);
+        let Report { counts, census, struck, history, trace, .. } = &report;
+        trace.iter().for_each(|event| println!("{event}"));
+        println!("{counts:?} {census:?} {struck:?} {} events", history.1);
         return require_clean(&[report]);
     }
     require_clean(&storms(&seeds_for_ever(), Weather::default()));
     let seeds: Vec<u64> = (0..number_from_environment("HOLDFAST_STORM_SEEDS").unwrap_or(SEEDS_DEFAULT)).collect();
+    let began = Instant::now();
     let reports = storms(&seeds, Weather::default());
+    println!("{:.1} storms a second", seeds.len() as f64 / began.elapsed().as_secs_f64());
     require_clean(&reports);
     require_eventful(&reports);
 }
@@ -92,20 +93,13 @@ fn require_eventful(reports: &[Report]) {
     }
     assert!(counts.puts_done > 5 * storms && counts.reads_done > 10 * storms, "{counts:?}");
     assert!(counts.chunks_reused > storms && counts.puts_unknown * 5 < counts.puts_done, "{counts:?}");
+    assert!(counts.chunks_mended > storms && counts.chunks_collected > storms, "{counts:?}");
+    assert!(counts.shards_deleted > storms && counts.uploads_given_up > storms / 10, "{counts:?}");
+    assert!(counts.leases_taken > storms && counts.stale_commits > storms / 20, "{counts:?}");
+    assert!(counts.removals_done > storms / 10, "{counts:?}");
     for fault in FAULTS {
         assert!(struck.contains_key(&fault), "{fault:?} never struck in {storms} storms");
     }
-}
-
-/// The same while clients also remove single versions, markers and the newest among them.
-#[test]
-fn no_storm_breaks_a_law_while_versions_are_removed() {
-    let seeds: Vec<u64> = (0..REMOVING_SEEDS).collect();
-    let reports = storms(&seeds, Weather { removes: true, ..Weather::default() });
-    require_clean(&reports);
-    let removals: u64 = reports.iter().map(|report| report.counts.removals_done).sum();
-    println!("{removals} removals");
-    assert!(removals > REMOVING_SEEDS, "{removals} removals in {REMOVING_SEEDS} storms");
 }
 
 #[test]
@@ -128,6 +122,6 @@ fn in_calm_weather_nothing_fails() {
     require_clean(&reports);
     for report in reports {
         assert_eq!((report.counts.puts_unknown, report.counts.reads_refused), (0, 0), "seed {}", report.seed);
-        assert_eq!((report.census.short, report.census.unnamed), (0, 0), "seed {}", report.seed);
+        assert!(report.census.is_clean(), "seed {}: {:?}", report.seed, report.census);
     }
 }

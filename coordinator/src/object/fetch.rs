@@ -36,13 +36,25 @@ impl Objects {
         if let Some(data) = self.cache.get(chunk) {
             return Ok(data);
         }
-        let Some(entry) = self.metadata.get(&keys::chunk(chunk)).await? else {
-            return Err(Error::corrupt(format!("a manifest names chunk {chunk}, which has no record")));
-        };
-        let record = Arc::new(ChunkRecord::decode(&entry.value)?);
-        let data = self.fetch_any(chunk, &record).await?;
-        self.cache.insert(chunk, &data);
-        Ok(data)
+        let mut tried: Option<(u64, Error)> = None;
+        loop {
+            let Some(entry) = self.metadata.get(&keys::chunk(chunk)).await? else {
+                return Err(Error::corrupt(format!("a manifest names chunk {chunk}, which has no record")));
+            };
+            // What cannot be read where it was may have been moved; if not, it cannot be read.
+            match tried.take() {
+                Some((revision, error)) if revision == entry.revision => return Err(error),
+                _ => {}
+            }
+            let record = Arc::new(ChunkRecord::decode(&entry.value)?);
+            match self.fetch_any(chunk, &record).await {
+                Ok(data) => {
+                    self.cache.insert(chunk, &data);
+                    return Ok(data);
+                }
+                Err(error) => tried = Some((entry.revision, error)),
+            }
+        }
     }
 
     async fn fetch_any(&self, chunk: ChunkId, record: &Arc<ChunkRecord>) -> Result<Bytes> {

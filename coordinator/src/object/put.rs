@@ -22,8 +22,11 @@ use crate::metadata::{Batch, Expect, keys};
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// Bytes taken from the client at a time.
 const STAGE_BYTES: usize = 256 << 10;
@@ -39,8 +42,8 @@ const BATCHES_UNDER_WAY_MAX: usize = 2;
 const BATCH_SHARE: usize = BATCHES_UNDER_WAY_MAX + 1;
 /// A page commit that meets conflicts this often gives up; each conflict means that another writer or repair got ahead.
 const PAGE_ATTEMPTS_MAX: u32 = 16;
-/// An intent's heartbeat is renewed by the first page commit after this time, in milliseconds.
-const HEARTBEAT_MS: u64 = 30_000;
+/// An intent's heartbeat is renewed after this time: by the next page commit, or while the client is waited for.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Pieces that may wait between client and put.
 pub const BODY_QUEUE_PIECES: usize = 4;
@@ -116,7 +119,8 @@ struct Upload<'a> {
     filling_bytes: usize,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     has_intent: bool,
-    heartbeat_ms: u64,
+    /// When the intent showed life last.
+    beaten: Instant,
     pages: u64,
     next_page_start: u64,
     chunks: u64,
@@ -145,7 +149,7 @@ impl<'a> Upload<'a> {
             filling_bytes: 0,
             under_way: VecDeque::new(),
             has_intent: false,
-            heartbeat_ms: started_ms,
+            beaten: Instant::now(),
             pages: 0,
             next_page_start: 0,
             chunks: 0,
@@ -158,11 +162,35 @@ impl<'a> Upload<'a> {
     async fn run(mut self, mut body: Body) -> Result<PutDone> {
         let _served = self.objects.clients.serve();
         loop {
-            let (pieces, target) = read_stage(&mut body).await?;
+            let (pieces, target) = self.next_stage(&mut body).await?;
             match target {
                 Some(target) => return self.finish(pieces, &target).await,
                 None => self.take(pieces).await?,
             }
+        }
+    }
+
+    /// The next stage. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
+    async fn next_stage(&mut self, body: &mut Body) -> Result<(Vec<Bytes>, Option<Box<PutTarget>>)> {
+        let mut stage = pin!(read_stage(body));
+        loop {
+            tokio::select! {
+                biased;
+                stage = &mut stage => return stage,
+                () = sleep_until(self.beaten + HEARTBEAT), if self.has_intent => self.beat().await?,
+            }
+        }
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        self.beaten = Instant::now();
+        let key = keys::intent(self.id);
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Present).put(key, self.intent(self.objects.clock.now_ms()).encode());
+        match self.objects.metadata.commit(commit).await {
+            Err(error) if error.kind == ErrorKind::Conflict => Err(given_up()),
+            // Whatever became of it, it is tried again long before the upload is given up.
+            _ => Ok(()),
         }
     }
 
@@ -240,12 +268,11 @@ impl<'a> Upload<'a> {
     }
 
     fn due_heartbeat(&mut self) -> Option<IntentRecord> {
-        let now_ms = self.objects.clock.now_ms();
-        if now_ms < self.heartbeat_ms + HEARTBEAT_MS {
+        if self.beaten.elapsed() < HEARTBEAT {
             return None;
         }
-        self.heartbeat_ms = now_ms;
-        Some(self.intent(now_ms))
+        self.beaten = Instant::now();
+        Some(self.intent(self.objects.clock.now_ms()))
     }
 
     async fn join_oldest(&mut self) -> Result<()> {
@@ -354,7 +381,7 @@ impl Objects {
                 return Ok(self.page_named(stored));
             }
             if self.metadata.get(&keys::intent(version)).await?.is_none() {
-                return Err(Error::unavailable("the upload took too long and was given up; send it again"));
+                return Err(given_up());
             }
             self.refresh_batch(&mut stored).await?;
         }
@@ -378,6 +405,10 @@ impl Objects {
         let found = self.metadata.scan(&pages.from, &pages.to, 1).await?;
         found.first().map(|(_, entry)| PageRecord::decode(&entry.value)).transpose()
     }
+}
+
+fn given_up() -> Error {
+    Error::unavailable("the upload took too long and was given up; send it again")
 }
 
 /// The length of each entry, from the end of the one before.

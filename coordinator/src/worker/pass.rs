@@ -28,9 +28,10 @@ impl Pass {
         self.record.started_ms > 0
     }
 
-    /// Whether a pass should begin: someone wants one, or the last is older than `interval`.
+    /// Whether a pass should begin: someone wants one, or the last is older than `interval`; one that a wrong clock ended in the
+    /// future is no reason to wait for that future.
     pub async fn is_due(&self, work: &Work, interval: Duration) -> Result<bool> {
-        let age_ms = work.objects.clock.now_ms().saturating_sub(self.record.finished_ms);
+        let age_ms = work.objects.clock.now_ms().abs_diff(self.record.finished_ms);
         if u128::from(age_ms) >= interval.as_millis() {
             return Ok(true);
         }

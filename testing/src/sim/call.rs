@@ -37,6 +37,35 @@ pub enum Fate {
     NodeDies,
 }
 
+impl Fate {
+    /// Every fate.
+    pub const ALL: [Fate; 9] = [
+        Fate::CrashBefore,
+        Fate::CrashAfter,
+        Fate::FailBefore(ErrorKind::Unavailable),
+        Fate::FailBefore(ErrorKind::Unknown),
+        Fate::FailBefore(ErrorKind::Full),
+        Fate::FailBefore(ErrorKind::Denied),
+        Fate::FailAfter(ErrorKind::Unavailable),
+        Fate::FailAfter(ErrorKind::Unknown),
+        Fate::NodeDies,
+    ];
+
+    /// Whether that can become of this call. A commit that happened is never answered as one that did not, and a read of the
+    /// metadata is never unknown: no engine may do so, by the contract of `Metadata`.
+    pub fn is_possible(self, target: Target) -> bool {
+        match (target, self) {
+            (Target::Node(_), _) => true,
+            (_, Fate::NodeDies | Fate::FailBefore(ErrorKind::Denied)) => false,
+            (Target::MetadataCommit, Fate::FailAfter(kind)) => kind == ErrorKind::Unknown,
+            (Target::MetadataCommit, _) => true,
+            (Target::MetadataRead, Fate::FailAfter(_)) => false,
+            (Target::MetadataRead, Fate::FailBefore(kind)) => kind == ErrorKind::Unavailable,
+            (Target::MetadataRead, Fate::CrashBefore | Fate::CrashAfter) => true,
+        }
+    }
+}
+
 /// What is to happen at which call, counted from [`Calls::arm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {

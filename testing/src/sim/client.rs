@@ -10,6 +10,7 @@ use coordinator::object::{
     BodyMessage, BucketName, Condition, DeleteMode, Deleted, HistoryPage, ListPage, ListRequest, ObjectName, PutDone,
     PutTarget, Version, VersionSelector, body_channel,
 };
+use coordinator::worker::verify::job::{self, VerifyRequest};
 use protocol::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +89,12 @@ impl Client {
         let ended = self.until_end(self.coordinator.objects.remove_version(&name, id)).await;
         self.oracle.remove_ends(op, &ended);
         ended
+    }
+
+    /// Has everything verified; whether it comes to be is nobody's promise.
+    pub async fn order_verification(&self) {
+        let request = VerifyRequest { bucket: None, prefix: String::new(), bytes_per_s: 0, after: None };
+        drop(self.until_end(job::begin(&self.coordinator.objects, &request)).await);
     }
 
     /// Reads a version whole.

@@ -10,11 +10,13 @@ use super::ledger::Ledger;
 use super::link::{NodeLink, url};
 use super::metadata::FaultyMetadata;
 use super::node::SimNode;
+use super::workers::{Habits, employ};
 use super::world::World;
 use crate::planted::Bug;
 use coordinator::code::Code;
-use coordinator::metadata::Metadata;
 use coordinator::metadata::memory::MemoryMetadata;
+use coordinator::metadata::records::{Record, WantedRecord};
+use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
@@ -36,12 +38,12 @@ const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// bytes.
 const BUDGET_BYTES_LEFT: usize = 4 << 20;
 
-/// What is wrong with the cluster's coordinators; nothing by default.
+/// What is wrong with the cluster's processes; nothing by default.
 #[derive(Clone, Copy)]
 pub struct Plants {
     /// A bug to be caught.
     pub bug: Option<Bug>,
-    /// The code that coordinators use; the oracle goes by [`Code::REPLICATION`] all the same.
+    /// The code that coordinators write with; the oracle goes by [`Code::REPLICATION`] all the same.
     pub code: Code,
 }
 
@@ -94,7 +96,12 @@ impl Cluster {
 
     /// A coordinator that has not probed its nodes yet and does not watch them: every call it makes is one that is asked of it.
     pub fn quiet_coordinator(&self) -> Coordinator {
-        self.incarnate(self.plants.bug)
+        self.incarnate(self.plants.bug.filter(|bug| !bug.is_workers()))
+    }
+
+    /// The same for a process that does the workers' work; bugs of verbs are not planted there.
+    pub fn quiet_worker(&self) -> Coordinator {
+        self.incarnate(self.plants.bug.filter(|bug| bug.is_workers()))
     }
 
     fn incarnate(&self, bug: Option<Bug>) -> Coordinator {
@@ -103,11 +110,15 @@ impl Cluster {
         let clock = SimClock::new(self.born, self.world.seed(), incarnation, 0);
         let mut metadata: Arc<dyn Metadata> =
             Arc::new(FaultyMetadata::new(self.world.clone(), calls.clone(), self.metadata.clone()));
+        let mut links: Vec<Arc<dyn Node>> = (0..self.nodes.len()).map(|place| self.link(place, &calls)).collect();
         if let Some(bug) = bug {
-            metadata = bug.in_metadata(self.world.clone(), metadata);
+            (metadata, links) = bug.planted(&self.world, &self.nodes, metadata, links);
         }
         let registry = Arc::new(Registry::new(metadata.clone(), clock.clone() as Arc<dyn Clock>));
-        let members = (0..self.nodes.len()).map(|place| self.member(place, &calls, bug)).collect();
+        let members = self.nodes.iter().zip(links);
+        let members =
+            members.map(|(node, link)| (MemberConfig { url: url(node), id: None, weight_percent: 100 }, link));
+        let members = members.collect();
         let nodes = Arc::new(Nodes::new(members, self.id, registry, clock.clone()));
         let budget = Budget::new(BUDGET_BYTES_MIN);
         let held = BUDGET_BYTES_MIN - BUDGET_BYTES_LEFT;
@@ -125,7 +136,7 @@ impl Cluster {
             code: self.plants.code,
         };
         self.world.tell(|| format!("coordinator {incarnation} starts"));
-        Coordinator { objects, calls, clock, incarnation, watching: None, _scarcity: scarcity }
+        Coordinator { objects, calls, clock, incarnation, tasks: Vec::new(), _scarcity: scarcity }
     }
 
     /// A coordinator that has probed its nodes once.
@@ -140,9 +151,27 @@ impl Cluster {
         self.watching(self.quiet_coordinator(), clock_offset_ms)
     }
 
-    /// The same for the collector's process, in which no bug is planted.
-    pub fn collector_process(&self, clock_offset_ms: i64) -> Coordinator {
-        self.watching(self.incarnate(None), clock_offset_ms)
+    /// A process that does the workers' work, or waits for the lease. Needs a `LocalSet`.
+    pub fn worker_process(&self, clock_offset_ms: i64, habits: &Habits) -> Coordinator {
+        let mut process = self.watching(self.quiet_worker(), clock_offset_ms);
+        let employed = employ(&self.world, &process, habits);
+        process.tasks.extend(employed);
+        process
+    }
+
+    /// The operator has `worker` make a pass.
+    pub async fn want(&self, worker: &str) {
+        let id = self.world.draw(|rng| Uuid::from_u64_pair(rng.next_u64(), rng.next_u64()));
+        let wanted = WantedRecord { since_ms: 1, reason: "the operator wants it".to_owned() };
+        let mut commit = Batch::new();
+        commit.put(keys::wanted(worker, id), wanted.encode());
+        self.operate(commit).await;
+    }
+
+    /// The operator changes records, by a way that does not fail.
+    pub async fn operate(&self, commit: Batch) {
+        // A conflict means that someone got ahead, as it may be with any operator.
+        drop(self.metadata.commit(commit).await);
     }
 
     fn watching(&self, mut coordinator: Coordinator, clock_offset_ms: i64) -> Coordinator {
@@ -152,18 +181,13 @@ impl Cluster {
             nodes.probe_all().await;
             nodes.watch(PROBE_EVERY).await;
         });
-        coordinator.watching = Some(watch.abort_handle());
+        coordinator.tasks.push(watch.abort_handle());
         coordinator
     }
 
-    fn member(&self, place: usize, calls: &Arc<Calls>, bug: Option<Bug>) -> (MemberConfig, Arc<dyn Node>) {
-        let link = NodeLink::new(self.world.clone(), calls.clone(), place, self.nodes.clone());
-        let mut node: Arc<dyn Node> = Arc::new(link);
-        if let Some(bug) = bug {
-            node = bug.in_node(self.world.clone(), node);
-        }
-        let config = MemberConfig { url: url(&self.nodes[place]), id: None, weight_percent: 100 };
-        (config, node)
+    fn link(&self, place: usize, calls: &Arc<Calls>) -> Arc<dyn Node> {
+        let (world, calls) = (self.world.clone(), calls.clone());
+        Arc::new(NodeLink::new(world, calls, place, self.nodes.clone(), self.oracle.clone()))
     }
 }
 
@@ -177,7 +201,7 @@ pub struct Coordinator {
     pub clock: Arc<SimClock>,
     /// Which life it is.
     pub incarnation: u64,
-    watching: Option<AbortHandle>,
+    tasks: Vec<AbortHandle>,
     _scarcity: Allowance,
 }
 
@@ -185,8 +209,6 @@ impl Coordinator {
     /// `kill -9`.
     pub fn crash(&self) {
         self.calls.crash();
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }

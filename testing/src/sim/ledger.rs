@@ -33,8 +33,13 @@ impl Metadata for Ledger {
 
     async fn commit(&self, batch: Batch) -> Result<()> {
         let told = batch.clone();
-        self.memory.commit(batch).await?;
-        self.oracle.committed(&told);
-        Ok(())
+        // Memory never waits: nothing happens between these.
+        let before = self.oracle.before(&told);
+        let outcome = self.memory.commit(batch).await;
+        match &outcome {
+            Ok(()) => self.oracle.committed(&told, &before),
+            Err(_) => self.oracle.commit_refused(&told),
+        }
+        outcome
     }
 }

@@ -4,6 +4,7 @@
 //! within [`DEADLINE`], as the contract of [`Node`] demands.
 
 use super::call::{Calls, Target};
+use super::check::Oracle;
 use super::node::{Mode, SimNode};
 use super::world::{World, pass};
 use async_trait::async_trait;
@@ -27,13 +28,20 @@ pub struct NodeLink {
     place: usize,
     node: Arc<SimNode>,
     peers: Vec<Arc<SimNode>>,
+    oracle: Arc<Oracle>,
 }
 
 impl NodeLink {
-    /// The link to the node at `place` among `peers`.
-    pub fn new(world: Arc<World>, calls: Arc<Calls>, place: usize, peers: Vec<Arc<SimNode>>) -> NodeLink {
+    /// The link to the node at `place` among `peers`; `oracle` sees what is deleted there.
+    pub fn new(
+        world: Arc<World>,
+        calls: Arc<Calls>,
+        place: usize,
+        peers: Vec<Arc<SimNode>>,
+        oracle: Arc<Oracle>,
+    ) -> NodeLink {
         let node = peers[place].clone();
-        NodeLink { world, calls, place, node, peers }
+        NodeLink { world, calls, place, node, peers, oracle }
     }
 
     /// `serve` runs at the node, `again` too if the request arrives twice.
@@ -116,9 +124,19 @@ impl Node for NodeLink {
     }
 
     async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
-        let (node, other, copy) = (self.node.clone(), self.node.clone(), ids.clone());
-        let again = async move { drop(other.delete(copy).await) };
-        self.ask(async move { node.delete(ids).await }, Some(again)).await
+        let delete = |ids: Vec<ShardId>| {
+            let (node, oracle) = (self.node.clone(), self.oracle.clone());
+            async move {
+                let outcomes = node.delete(ids.clone()).await;
+                if let Some(Ok(outcomes)) = &outcomes {
+                    let gone = ids.iter().zip(outcomes).filter(|(_, outcome)| outcome.is_ok());
+                    gone.for_each(|(id, _)| oracle.shard_deleted(node.id(), *id));
+                }
+                outcomes
+            }
+        };
+        let (first, again) = (delete(ids.clone()), delete(ids));
+        self.ask(first, Some(async move { drop(again.await) })).await
     }
 
     async fn list(&self, after: Option<ShardId>, limit: usize) -> Result<ShardPage> {

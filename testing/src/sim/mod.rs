@@ -5,6 +5,7 @@
 //!        │ client: put get delete list, each told to the oracle before and after
 //!        ▼
 //!   coordinator = Objects over Nodes        one incarnation; a restart is a new one
+//!   workers = the same, and who steps them  under a lease
 //!        │ calls: counted, failed, or the end of the incarnation
 //!        ▼
 //!   links: delayed, refused, lost, answered twice or not at all
@@ -21,14 +22,16 @@ pub mod check;
 pub mod client;
 pub mod clock;
 pub mod cluster;
-pub mod collector;
 pub mod ledger;
 pub mod link;
 pub mod metadata;
 pub mod nemesis;
 pub mod node;
 pub mod panics;
+pub mod reckoning;
 pub mod rng;
 pub mod runtime;
+pub mod seats;
 pub mod storm;
+pub mod workers;
 pub mod world;

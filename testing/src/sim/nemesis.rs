@@ -1,15 +1,18 @@
 //! Breaks things and mends them, by chance from the seed, within the fault model: any number of crashes, pauses and lost
-//! messages, and one loss of a disk or damage to at most one copy of each chunk.
+//! messages, and one of: the loss of a disk, damage to at most one copy of each chunk, a node that gives out wrong bytes. And there is
+//! an operator, who has a node emptied.
 
 use super::cluster::{Cluster, Coordinator};
 use super::node::{Held, SimNode};
 use super::rng::Rng;
+use super::seats::Seats;
 use super::world::Rates;
-use coordinator::metadata::keys;
-use coordinator::metadata::records::{ChunkRecord, Record};
+use coordinator::metadata::records::{ChunkRecord, NodeRecord, NodeState, Record};
+use coordinator::metadata::{Batch, Expect, keys};
+use coordinator::worker::lease::LEASE;
 use protocol::ShardId;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -30,10 +33,18 @@ pub enum Fault {
     Rot,
     /// One node loses its disk; once.
     DiskLoss,
+    /// A node gives out wrong bytes as if they were right, for a while.
+    NodeLies,
+    /// A node is away for so long that it counts as lost, and comes back.
+    NodeLost,
+    /// The operator has a node emptied; mostly they think better of it.
+    NodeDrained,
     /// A coordinator dies, and another takes its place.
     CoordinatorCrash,
     /// A coordinator is stopped and goes on.
     CoordinatorPause,
+    /// Who does the workers' work is stopped for longer than a lease lasts, and goes on.
+    WorkerPause,
     /// A coordinator's clock jumps.
     ClockJump,
     /// Messages and answers are lost, late, or come twice.
@@ -43,7 +54,7 @@ pub enum Fault {
 }
 
 /// Every kind.
-pub const FAULTS: [Fault; 12] = [
+pub const FAULTS: [Fault; 16] = [
     Fault::NodeCrash,
     Fault::NodeStop,
     Fault::NodeSlow,
@@ -51,8 +62,12 @@ pub const FAULTS: [Fault; 12] = [
     Fault::PowerCut,
     Fault::Rot,
     Fault::DiskLoss,
+    Fault::NodeLies,
+    Fault::NodeLost,
+    Fault::NodeDrained,
     Fault::CoordinatorCrash,
     Fault::CoordinatorPause,
+    Fault::WorkerPause,
     Fault::ClockJump,
     Fault::BadLinks,
     Fault::BadMetadata,
@@ -63,53 +78,6 @@ const RATE_MAX: u64 = 300;
 /// The same, for what is bad for the whole storm.
 const BASE_RATE_MAX: u64 = 80;
 
-/// The processes in their places: first the coordinators, then the collector, where there is one.
-pub struct Seats {
-    cluster: Arc<Cluster>,
-    seats: Vec<Mutex<Arc<Coordinator>>>,
-    coordinators: usize,
-}
-
-impl Seats {
-    /// Starts one process after the other, `apart` from each other.
-    pub async fn fill(cluster: Arc<Cluster>, coordinators: usize, collects: bool, apart: Duration) -> Arc<Seats> {
-        let mut seats = Seats { cluster, seats: Vec::new(), coordinators };
-        for seat in 0..coordinators + usize::from(collects) {
-            let process = seats.process(seat, 0);
-            seats.seats.push(Mutex::new(process));
-            sleep(apart).await;
-        }
-        Arc::new(seats)
-    }
-
-    /// Who sits there now.
-    pub fn at(&self, seat: usize) -> Arc<Coordinator> {
-        self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How many seats are coordinators'.
-    pub fn coordinators(&self) -> usize {
-        self.coordinators
-    }
-
-    /// Who collects now, if anyone does.
-    pub fn collector(&self) -> Option<Arc<Coordinator>> {
-        (self.seats.len() > self.coordinators).then(|| self.at(self.coordinators))
-    }
-
-    fn reseat(&self, seat: usize, clock_offset_ms: i64) {
-        let successor = self.process(seat, clock_offset_ms);
-        *self.seats[seat].lock().unwrap_or_else(PoisonError::into_inner) = successor;
-    }
-
-    fn process(&self, seat: usize, clock_offset_ms: i64) -> Arc<Coordinator> {
-        Arc::new(match seat < self.coordinators {
-            true => self.cluster.watching_coordinator(clock_offset_ms),
-            false => self.cluster.collector_process(clock_offset_ms),
-        })
-    }
-}
-
 /// The one who breaks things.
 pub struct Nemesis {
     cluster: Arc<Cluster>,
@@ -117,6 +85,7 @@ pub struct Nemesis {
     rng: Rng,
     faults: Vec<Fault>,
     disk_lost: bool,
+    drained: Option<Arc<SimNode>>,
     struck: BTreeMap<Fault, u64>,
 }
 
@@ -124,11 +93,14 @@ impl Nemesis {
     /// One that knows `faults`.
     pub fn new(cluster: Arc<Cluster>, seats: Arc<Seats>, mut faults: Vec<Fault>) -> Nemesis {
         let rng = Rng::new(cluster.world().seed(), 3);
-        // One permanent loss at a time is tolerated, not two.
-        if faults.contains(&Fault::DiskLoss) {
-            faults.retain(|fault| *fault != Fault::Rot);
+        // One permanent loss at a time is tolerated, not two; a node that lies is as bad while it does.
+        let losses = [Fault::DiskLoss, Fault::Rot, Fault::NodeLies];
+        let first = losses.into_iter().find(|loss| faults.contains(loss));
+        faults.retain(|fault| !losses.contains(fault) || Some(*fault) == first);
+        if seats.workers() == 0 {
+            faults.retain(|fault| *fault != Fault::WorkerPause);
         }
-        Nemesis { cluster, seats, rng, faults, disk_lost: false, struck: BTreeMap::new() }
+        Nemesis { cluster, seats, rng, faults, disk_lost: false, drained: None, struck: BTreeMap::new() }
     }
 
     /// How often each fault struck.
@@ -154,14 +126,15 @@ impl Nemesis {
 
     /// Mends everything.
     pub fn relent(&self) {
-        self.cluster.world().set_rates(Rates::default());
+        self.cluster.world().calm_down();
         for node in self.cluster.nodes() {
             node.resume();
             node.start();
             node.set_full(false);
             node.set_slow(Duration::ZERO);
+            node.set_lying(false);
         }
-        for seat in 0..self.seats.seats.len() {
+        for seat in 0..self.seats.len() {
             if self.seats.at(seat).calls.is_dead() {
                 self.seats.reseat(seat, 0);
             }
@@ -184,11 +157,23 @@ impl Nemesis {
             Fault::PowerCut => self.cut_power().await,
             Fault::Rot => self.rot(),
             Fault::DiskLoss => self.lose_disk(),
+            Fault::NodeLies => self.with_node(|node| node.set_lying(true), |node| node.set_lying(false)).await,
+            Fault::NodeLost => self.lose_node().await,
+            Fault::NodeDrained => self.drain().await,
             Fault::CoordinatorCrash => self.crash_coordinator().await,
             Fault::CoordinatorPause => {
                 let pause = Duration::from_millis(self.rng.between(20, 3_000));
                 self.coordinator().calls.pause(pause);
                 sleep(pause).await;
+                true
+            }
+            Fault::WorkerPause => {
+                let pause_ms = LEASE.as_millis() as u64 + self.rng.between(500, 8_000);
+                let worker = self.seats.coordinators() + self.rng.below(self.seats.workers() as u64) as usize;
+                self.seats.at(worker).calls.pause(Duration::from_millis(pause_ms));
+                // Others strike meanwhile.
+                let rest_ms = self.rng.below(pause_ms);
+                sleep(Duration::from_millis(rest_ms)).await;
                 true
             }
             Fault::ClockJump => {
@@ -205,7 +190,7 @@ impl Nemesis {
     }
 
     fn seat(&mut self) -> usize {
-        self.rng.below(self.seats.seats.len() as u64) as usize
+        self.rng.below(self.seats.len() as u64) as usize
     }
 
     fn coordinator(&mut self) -> Arc<Coordinator> {
@@ -273,6 +258,43 @@ impl Nemesis {
         let node = self.node();
         node.wipe();
         node.start();
+        true
+    }
+
+    /// So long that every drawn patience with silent nodes but the longest is over.
+    async fn lose_node(&mut self) -> bool {
+        let node = self.node();
+        node.crash();
+        let away_ms = self.rng.between(2_000, 9_000);
+        sleep(Duration::from_millis(away_ms)).await;
+        node.start();
+        true
+    }
+
+    /// One node at a time, and only where four others are left.
+    async fn drain(&mut self) -> bool {
+        if let Some(node) = self.drained.take() {
+            return self.set_state(&node, NodeState::Active).await;
+        }
+        let node = self.node();
+        if self.cluster.nodes().len() < 5 || !self.set_state(&node, NodeState::Draining).await {
+            return false;
+        }
+        self.drained = Some(node);
+        true
+    }
+
+    async fn set_state(&mut self, node: &SimNode, state: NodeState) -> bool {
+        let key = keys::node(node.id());
+        let Some(entry) = self.cluster.oracle().view().get(&key) else { return false };
+        let record = NodeRecord::decode(&entry.value).expect("the product wrote it");
+        if record.state == NodeState::Lost {
+            return false;
+        }
+        let record = NodeRecord { state, ..record };
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Revision(entry.revision)).put(key, record.encode());
+        self.cluster.operate(commit).await;
         true
     }
 

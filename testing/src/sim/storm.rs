@@ -4,13 +4,15 @@ use super::body::{BLOCK_BYTES, ONE_CHUNK_BYTES, TestBody};
 use super::check::{Census, Counts, Ended, Got};
 use super::client::{Client, Sending};
 use super::cluster::{Cluster, Plants};
-use super::collector::Collector;
-use super::nemesis::{FAULTS, Fault, Nemesis, Seats};
+use super::nemesis::{FAULTS, Fault, Nemesis};
+use super::reckoning::reckon;
 use super::rng::Rng;
 use super::runtime::simulate;
+use super::seats::Seats;
+use super::workers::Habits;
 use super::world::Rates;
 use coordinator::object::{Condition, ContentTag, DeleteMode, VersionSelector};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -18,14 +20,8 @@ use tokio::time::{sleep, timeout};
 
 /// Longer than any storm of simulated time: who is not done by then is stuck.
 const STORM_PATIENCE: Duration = Duration::from_secs(86_400);
-/// Breakers close, stragglers end, intents rest: after this nothing moves any more.
-const CALM: Duration = Duration::from_secs(90);
 /// A coordinator has probed its nodes by then.
 const START_TIME: Duration = Duration::from_millis(40);
-/// How many of the intents that a collector meets it expires, in a thousand: most uploads come through.
-const EXPIRED_PER_MILLE: u64 = 300;
-/// Rounds after which a collector has nothing left to do.
-const LAST_ROUNDS: usize = 3;
 /// Tags of bodies that one client puts again and again begin here.
 const OWN_TAG: u64 = 50;
 /// Tags of bodies that are put once begin here.
@@ -57,8 +53,6 @@ pub struct Weather {
     pub plants: Plants,
     /// No fault strikes.
     pub calm: bool,
-    /// Clients remove single versions, too.
-    pub removes: bool,
 }
 
 /// Runs the storm of `seed` to its end.
@@ -72,11 +66,16 @@ async fn run(seed: u64, weather: Weather) -> Report {
     let mut rng = Rng::new(seed, 2);
     let nodes = rng.between(4, 6) as usize;
     let cluster = Cluster::new(seed, nodes, weather.plants);
-    let faults: Vec<Fault> =
+    let mut faults: Vec<Fault> =
         if weather.calm { Vec::new() } else { FAULTS.into_iter().filter(|_| rng.chance(400)).collect() };
-    cluster.world().tell(|| format!("storm {seed}: {nodes} nodes, {faults:?}"));
-    let work = Work { removes_per_mille: if weather.removes { 100 } else { 0 }, ..Work::draw(&mut rng) };
-    let seats = Seats::fill(cluster.clone(), work.coordinators, work.collects, START_TIME).await;
+    let work = Work::draw(&mut rng, &mut faults);
+    if rng.chance(300) {
+        let zones = rng.between(2, 3) as usize;
+        let zoned = cluster.nodes().iter().enumerate();
+        zoned.for_each(|(place, node)| node.set_zone(&format!("z{}", place % zones)));
+    }
+    cluster.world().tell(|| format!("storm {seed}: {nodes} nodes, {faults:?}, {work:?}"));
+    let seats = Seats::fill(cluster.clone(), work.coordinators, work.workers, work.habits, START_TIME).await;
     let mut nemesis = Nemesis::new(cluster.clone(), seats.clone(), faults);
     cluster.world().set_rates(Rates { metadata_late: work.metadata_late_per_mille, ..Rates::default() });
     nemesis.set_the_scene();
@@ -86,7 +85,6 @@ async fn run(seed: u64, weather: Weather) -> Report {
             biased;
             () = play => {}
             () = nemesis.rage() => {}
-            () = collect(&cluster, &seats, work) => {}
         }
     };
     if timeout(STORM_PATIENCE, played).await.is_err() {
@@ -105,29 +103,13 @@ async fn run(seed: u64, weather: Weather) -> Report {
     }
 }
 
-/// Collects, as long as the storm lasts.
-async fn collect(cluster: &Arc<Cluster>, seats: &Seats, work: Work) {
-    let mut rng = Rng::new(cluster.world().seed(), 4);
-    loop {
-        let rest_ms = rng.between(1, work.collector_rest_ms_max);
-        sleep(Duration::from_millis(rest_ms)).await;
-        let Some(process) = seats.collector() else { return std::future::pending().await };
-        let collector = Collector::new(cluster.world().clone(), process.clone());
-        tokio::select! {
-            biased;
-            // The next round goes on from what this one left.
-            round = collector.round(EXPIRED_PER_MILLE) => drop(round),
-            () = process.calls.died() => {}
-        }
-    }
-}
-
 /// What clients do; each seed draws its own.
 #[derive(Clone, Copy, Debug)]
 struct Work {
     coordinators: usize,
-    collects: bool,
-    collector_rest_ms_max: u64,
+    /// Processes that compete for the workers' lease.
+    workers: usize,
+    habits: Habits,
     clients: u64,
     turns: u64,
     think_ms_max: u64,
@@ -148,19 +130,24 @@ struct Work {
 }
 
 impl Work {
-    /// Some of everything, or, one time in five each, what races with the collector.
-    fn draw(rng: &mut Rng) -> Work {
+    /// Some of everything, or, one time in six each, what races with a kind of work.
+    fn draw(rng: &mut Rng, faults: &mut Vec<Fault>) -> Work {
+        let mut habits = Habits::draw(rng);
+        if faults.contains(&Fault::ClockJump) {
+            // It is a clock's time, and as wrong as that.
+            habits.trash_window = Duration::ZERO;
+        }
         let any = Work {
             coordinators: rng.between(1, 2) as usize,
-            collects: rng.chance(500),
-            collector_rest_ms_max: 300,
+            workers: *rng.pick(&[0, 1, 1, 2]),
+            habits,
             clients: rng.between(2, 4),
             turns: rng.between(6, 24),
             think_ms_max: 250,
             keys: rng.between(1, 4),
             bodies: 5,
             purges_percent: *rng.pick(&[1, 3, 10]),
-            removes_per_mille: 0,
+            removes_per_mille: *rng.pick(&[0, 0, 60]),
             replaces_percent: *rng.pick(&[0, 2, 5]),
             shared_per_mille: *rng.pick(&[100, 350, 800]),
             mixed_percent: *rng.pick(&[0, 10]),
@@ -168,18 +155,26 @@ impl Work {
             slow_percent: 5,
             metadata_late_per_mille: 0,
         };
-        match rng.below(5) {
+        match rng.below(6) {
             0 => Work::reuse_of_what_goes(any),
             1 => Work::uploads_that_expire(any),
+            2 => any.slowly(&[Fault::WorkerPause], faults, 2),
+            3 => any.slowly(&[*rng.pick(&[Fault::DiskLoss, Fault::Rot]), Fault::NodeLost], faults, 1),
             _ => any,
         }
+    }
+
+    /// So slowly that leases are taken over, and nodes lost.
+    fn slowly(self, with: &[Fault], faults: &mut Vec<Fault>, workers: usize) -> Work {
+        faults.extend(with.iter().filter(|fault| !faults.contains(fault)).copied().collect::<Vec<Fault>>());
+        Work { workers, turns: 4 + self.turns / 3, think_ms_max: 2_500, large_percent: 0, ..self }
     }
 
     /// The same bytes are purged and put again: chunks lose their last reference while someone is about to take a new one.
     fn reuse_of_what_goes(any: Work) -> Work {
         Work {
-            collects: true,
-            collector_rest_ms_max: 40,
+            workers: any.workers.max(1),
+            habits: Habits { trash_window: Duration::ZERO, rest_ms_max: 20, ..any.habits },
             clients: 4,
             turns: 24,
             think_ms_max: 40,
@@ -195,8 +190,8 @@ impl Work {
     /// Puts of several batches, whose intents are taken away.
     fn uploads_that_expire(any: Work) -> Work {
         Work {
-            collects: true,
-            collector_rest_ms_max: 60,
+            workers: any.workers.max(1),
+            habits: Habits { rest_ms_max: 30, ..any.habits },
             turns: any.turns / 2,
             think_ms_max: 60,
             large_percent: 40,
@@ -271,6 +266,7 @@ impl Player {
                 drop(client.get(&key, VersionSelector::Number(number)).await);
             }
             93..96 => drop(client.history(&key).await),
+            96 => client.order_verification().await,
             _ => drop(client.list().await),
         }
     }
@@ -350,56 +346,5 @@ impl Player {
         };
         let large = self.rng.below(100) < self.work.large_percent;
         TestBody::new(tag, if large { 4 * BLOCK_BYTES + small } else { small })
-    }
-}
-
-/// All faults are off: everything that was acknowledged can be read, by a coordinator that never saw the storm.
-async fn reckon(cluster: &Arc<Cluster>, seats: &Seats) -> Census {
-    sleep(CALM).await;
-    let fresh = Arc::new(cluster.coordinator().await);
-    let oracle = cluster.oracle();
-    for (coordinator, last) in [(fresh, u64::MAX), (seats.at(0), 1)] {
-        let client = Client::new(oracle.clone(), coordinator);
-        if !matches!(client.list().await, Ended::Answered(Ok(_))) {
-            oracle.violated("law 1: the listing cannot be read after the storm");
-        }
-        read_everything(cluster, &client, last).await;
-        let body = TestBody::new(u64::MAX, 20);
-        if !matches!(client.put("after", &body, Condition::None, Sending::Whole).await, Ended::Answered(Ok(_))) {
-            oracle.violated("nothing can be written after the storm");
-        }
-    }
-    sleep(CALM).await;
-    if seats.collector().is_some() {
-        let process = Arc::new(cluster.collector_process(0));
-        sleep(START_TIME).await;
-        let collector = Collector::new(cluster.world().clone(), process);
-        for _ in 0..LAST_ROUNDS {
-            if let Err(error) = collector.round(1_000).await {
-                oracle.violated(format!("the collector cannot work after the storm: {error}"));
-            }
-        }
-    }
-    let census = oracle.census();
-    if seats.collector().is_some() {
-        oracle.nothing_leaked(&census);
-    }
-    census
-}
-
-/// Reads every key, and its versions up to number `last`.
-async fn read_everything(cluster: &Arc<Cluster>, client: &Client, last: u64) {
-    let oracle = cluster.oracle();
-    let readable = oracle.readable();
-    let keys: BTreeSet<&String> = readable.iter().map(|(key, _)| key).collect();
-    for key in keys {
-        drop(client.get(key, VersionSelector::Latest).await);
-        drop(client.history(key).await);
-    }
-    for (key, number) in readable.iter().filter(|(_, number)| *number <= last) {
-        let ended = client.get(key, VersionSelector::Number(*number)).await;
-        if !matches!(ended, Ended::Answered(Ok(Got::Version(..)))) {
-            oracle.violated(format!("law 1: number {number} of {key} cannot be read after the storm: {ended:?}"));
-        }
     }
 }

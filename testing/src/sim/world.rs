@@ -43,6 +43,7 @@ pub struct World {
 struct State {
     rng: Rng,
     rates: Rates,
+    calm: bool,
     history_hash: u64,
     events: u64,
     trace: Option<Vec<String>>,
@@ -54,6 +55,7 @@ impl World {
         let state = State {
             rng: Rng::new(seed, 1),
             rates: Rates::default(),
+            calm: false,
             history_hash: 0xcbf2_9ce4_8422_2325,
             events: 0,
             trace: std::env::var_os("HOLDFAST_TRACE").map(|_| Vec::new()),
@@ -84,6 +86,17 @@ impl World {
     /// Sets the rates of faults.
     pub fn set_rates(&self, rates: Rates) {
         self.state().rates = rates;
+    }
+
+    /// Nothing breaks any more.
+    pub fn calm_down(&self) {
+        let mut state = self.state();
+        (state.rates, state.calm) = (Rates::default(), true);
+    }
+
+    /// Whether nothing breaks any more.
+    pub fn is_calm(&self) -> bool {
+        self.state().calm
     }
 
     /// True as often as the rate `of` says.

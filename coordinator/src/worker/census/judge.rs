@@ -242,10 +242,11 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// By the time in its id. It may be wrong, and no harm is done: the commits that remove are fenced.
+    /// By the time in its id. It may be wrong, and no harm is done: the commits that remove are fenced. What was born in a future
+    /// further away than the grace was born by a wrong clock, and is not kept until that future comes.
     fn is_young(&self, chunk: ChunkId) -> bool {
         let born_ms = (chunk.0.as_u128() >> 80) as u64;
-        u128::from(self.now_ms().saturating_sub(born_ms)) < self.grace.as_millis()
+        u128::from(self.now_ms().abs_diff(born_ms)) < self.grace.as_millis()
     }
 
     fn now_ms(&self) -> u64 {

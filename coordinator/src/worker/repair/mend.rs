@@ -1,7 +1,8 @@
 //! Mends one chunk.
 //!
 //! Steps; a crash after any of them leaves a chunk that is at least as good as before, and its repair record:
-//! 1. read the chunk's record and its repair records; a chunk that is gone or condemned needs no repair;
+//! 1. read the chunk's record and its repair records; a chunk that is gone needs no repair, one that is condemned may be put back and
+//!    waits for the collector;
 //! 2. ask every node that is named what it has ([`super::inspect`]);
 //! 3. damaged and absent shards are stored again where they were, the rest on the nodes that placement ranks next, under an index
 //!    that was never given up; each by the node itself, from a good copy, verified against the chunk's digest, fsynced, and asked for
@@ -42,18 +43,23 @@ struct Patient {
     revision: u64,
     repairs: Vec<(Bytes, Entry)>,
     check_bytes: bool,
+    away_from: Option<NodeId>,
     toward: Option<NodeId>,
 }
 
-/// Mends `chunk` as far as that is possible now.
-pub(super) async fn mend(work: &Work, chunk: ChunkId) -> Result<Mended> {
+/// Mends `chunk`, which is queued under the key `queued`, as far as that is possible now.
+pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<Mended> {
     let entry = work.objects.metadata.get(&keys::chunk(chunk)).await?;
     let record = entry.as_ref().map(|entry| ChunkRecord::decode(&entry.value)).transpose()?;
     let (Some(entry), Some(record)) = (entry, record) else {
-        return forget(work, chunk).await;
+        return forget(work, queued).await;
     };
     if record.state == ChunkState::Condemned {
-        return forget(work, chunk).await;
+        // If the collector puts it back, it is as short of shards as it was (law 8).
+        return match record.shards.is_empty() {
+            true => forget(work, queued).await,
+            false => Ok(Mended::Blocked("the collector is deciding about it".to_owned())),
+        };
     }
     let repairs = repairs_of(work, chunk, &record).await?;
     let (mut away_from, mut toward, mut check_bytes) = (None, None, false);
@@ -64,20 +70,14 @@ pub(super) async fn mend(work: &Work, chunk: ChunkId) -> Result<Mended> {
         check_bytes |= repair.check_bytes;
     }
     let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
-    let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, toward };
+    let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, away_from, toward };
     operate(work, &patient, found).await
 }
 
-/// A chunk that is gone: its repair records go too. All severities, since its code is not known any more.
-async fn forget(work: &Work, chunk: ChunkId) -> Result<Mended> {
+/// A chunk that is gone for ever: so is what was to be done for it.
+async fn forget(work: &Work, queued: Bytes) -> Result<Mended> {
     let mut commit = Batch::new();
-    for severity in 0..=u8::MAX {
-        let key = keys::repair(severity, chunk);
-        if work.objects.metadata.get(&key).await?.is_some() {
-            commit.delete(key);
-        }
-    }
-    commit.reclaim();
+    commit.delete(queued).reclaim();
     work.commit(commit).await?;
     Ok(Mended::Done { copied_bytes: 0 })
 }
@@ -102,7 +102,7 @@ async fn operate(work: &Work, patient: &Patient, found: Vec<Inspected>) -> Resul
             false => Mended::Blocked(format!("{} of its nodes do not answer", unknown.len())),
         });
     }
-    let mut operation = Operation { work, patient, sources: good, copied_bytes: 0, why_not: None };
+    let mut operation = Operation { work, patient, sources: good, copied_bytes: 0, met_damage: false, why_not: None };
     let wanted = patient.record.code.shards();
     let staying = |one: &&Inspected| !one.leaving && matches!(one.condition, Condition::Good | Condition::Unknown);
     let mut kept: Vec<ShardPlace> = found.iter().filter(staying).map(|one| one.place.clone()).collect();
@@ -139,6 +139,8 @@ struct Operation<'a> {
     /// Good copies that were not found wrong by whoever read them.
     sources: Vec<ShardPlace>,
     copied_bytes: u64,
+    /// Whether a copy that seemed good turned out not to be.
+    met_damage: bool,
     why_not: Option<String>,
 }
 
@@ -182,6 +184,7 @@ impl Operation<'_> {
                 }
                 // The source is gone or not what it was taken for: another one.
                 Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                    self.met_damage |= error.kind == ErrorKind::Corrupt;
                     self.sources.retain(|place| place.node != source.node);
                 }
                 Err(error) => return Ok(self.fails(node, &error.message)),
@@ -222,7 +225,7 @@ impl Operation<'_> {
     /// Commits what the chunk's record is to name from now on. `short`: the severity under which it stays queued. `waits`: damage
     /// was reported, and not every node could be asked.
     async fn finish(self, kept: Vec<ShardPlace>, short: Option<u8>, waits: bool) -> Result<Mended> {
-        let Patient { chunk, record, revision, repairs, .. } = self.patient;
+        let Patient { chunk, record, revision, repairs, away_from, toward, check_bytes } = self.patient;
         let (now, dropped) = fenced(record, ChunkRecord { shards: kept, ..record.clone() });
         let leaving = self.work.objects.nodes.leaving();
         let drains = now.shards.iter().any(|place| leaving.contains(&place.node));
@@ -240,7 +243,8 @@ impl Operation<'_> {
         for place in dropped {
             put_trash(&mut commit, &place.node, ShardId { chunk: *chunk, index: place.index }, now_ms);
         }
-        let requeued = short.map(|severity| keys::repair(severity, *chunk));
+        let damaged = self.met_damage.then(|| (now.shards.len() as u8).saturating_sub(1 + record.code.data));
+        let requeued = short.or(damaged).map(|severity| keys::repair(severity, *chunk));
         for (key, entry) in repairs {
             commit.check(key.clone(), Expect::Revision(entry.revision));
             if requeued.as_ref() != Some(key) && !waits && !drains {
@@ -248,7 +252,14 @@ impl Operation<'_> {
             }
         }
         if let Some(key) = requeued {
-            commit.put(key, RepairRecord::new(*chunk, now_ms, "repaired as far as there are nodes").encode());
+            // What was asked for stays asked for: a copy found wrong once seems good to who does not read it.
+            let rest = RepairRecord {
+                away_from: away_from.clone(),
+                toward: toward.clone(),
+                check_bytes: *check_bytes || self.met_damage,
+                ..RepairRecord::new(*chunk, now_ms, "repaired as far as there are nodes and good copies")
+            };
+            commit.put(key, rest.encode());
         }
         Ok(match self.work.commit(commit).await? {
             true => Mended::Done { copied_bytes: self.copied_bytes },

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use mend::Mended;
 use protocol::{ChunkId, Result};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
@@ -38,7 +38,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Repair {
     /// Chunks that cannot be mended now, and why; only an accelerator, bounded by [`LOOKED_AT_MAX`].
-    blocked: HashMap<ChunkId, (Instant, String)>,
+    blocked: BTreeMap<ChunkId, (Instant, String)>,
     /// The state of the nodes for which that holds.
     nodes_changes: u64,
     /// Whether the last step had work.
@@ -62,9 +62,10 @@ impl Worker for Repair {
             info!(target: "degradation", "repair begins");
             self.busy_since = Some(Instant::now());
         }
-        let mut outcomes =
-            stream::iter(due.into_iter().map(|chunk| async move { (chunk, mend::mend(work, chunk).await) }))
-                .buffer_unordered(AT_ONCE);
+        let mut outcomes = stream::iter(
+            due.into_iter().map(|(queued, chunk)| async move { (chunk, mend::mend(work, queued, chunk).await) }),
+        )
+        .buffer_unordered(AT_ONCE);
         let (mut items, mut bytes) = (0, 0);
         while let Some((chunk, outcome)) = outcomes.next().await {
             match outcome {
@@ -129,19 +130,19 @@ impl Repair {
         }
     }
 
-    /// The most urgent chunks that are not known to be blocked.
-    async fn due(&self, work: &Work) -> Result<Vec<ChunkId>> {
+    /// The most urgent chunks that are not known to be blocked, each with the record that says so.
+    async fn due(&self, work: &Work) -> Result<Vec<(Bytes, ChunkId)>> {
         let range = keys::repairs();
         let (mut from, mut looked_at) = (range.from, 0);
-        let mut due: Vec<ChunkId> = Vec::new();
+        let mut due: Vec<(Bytes, ChunkId)> = Vec::new();
         while looked_at < LOOKED_AT_MAX {
             let entries = work.objects.metadata.scan(&from, &range.to, CHUNKS_PER_STEP * 4).await?;
             let Some((last, _)) = entries.last() else { break };
             (from, looked_at) = (keys::after(last), looked_at + entries.len());
             for (key, _) in &entries {
-                let (_, chunk) = parse(key)?;
-                if !self.blocked.contains_key(&chunk) && !due.contains(&chunk) {
-                    due.push(chunk);
+                let (_, chunk) = keys::parse_repair(key)?;
+                if !self.blocked.contains_key(&chunk) && due.iter().all(|(_, other)| *other != chunk) {
+                    due.push((key.clone(), chunk));
                 }
                 if due.len() == CHUNKS_PER_STEP {
                     return Ok(due);
@@ -150,8 +151,4 @@ impl Repair {
         }
         Ok(due)
     }
-}
-
-fn parse(key: &Bytes) -> Result<(u8, ChunkId)> {
-    keys::parse_repair(key)
 }

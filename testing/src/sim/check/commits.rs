@@ -1,6 +1,6 @@
 //! What must hold of every commit at the moment it happens.
 
-use super::{Asked, Moment, OPERATION, OpId, Oracle, Published, State};
+use super::{Asked, Before, Moment, OPERATION, OpId, Oracle, Published, State};
 use crate::sim::node::Held;
 use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
 use coordinator::metadata::{Batch, keys};
@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 impl Oracle {
     /// A commit happened.
-    pub fn committed(&self, batch: &Batch) {
+    pub fn committed(&self, batch: &Batch, before: &Before) {
+        self.copies_changed(batch, before);
         let chunks = keys::chunks();
         let objects = keys::objects(FILES_BUCKET, "");
         for key in batch.deletes.iter().filter(|key| (&chunks.from..&chunks.to).contains(key)) {

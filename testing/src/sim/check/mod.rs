@@ -1,7 +1,7 @@
 //! The oracle: it knows what every client asked and was told, and sees every commit as it happens, so it can say of each answer
 //! whether it was true at that moment.
 //!
-//! What must hold at any time ([`operations`], [`reads`], [`commits`], [`census`]):
+//! What must hold at any time ([`operations`], [`reads`], [`commits`], [`copies`], [`census`]):
 //! - Law 1: at the acknowledgement, every chunk of the version is durable on a write quorum of distinct nodes, looked up in the
 //!   nodes' own state; and so is every chunk at the moment a record names it.
 //! - Law 3: what failed is never visible, now or later; what may have happened happens at most once.
@@ -10,14 +10,17 @@
 //!   with every commit, and with real time between acknowledged puts.
 //! - Law 4 and 5: what manifests name is referenced, what is referenced has a record, and no record names a shard that was
 //!   acknowledged and is gone.
+//! - What workers do is told in [`copies`].
 
 mod census;
 mod commits;
+mod copies;
 mod operations;
 mod reads;
 mod view;
 
 pub use census::Census;
+pub use copies::{Before, LEASE};
 pub use operations::{Ended, Got, OpId};
 pub use view::View;
 
@@ -114,6 +117,18 @@ pub struct Counts {
     pub chunks_named: u64,
     /// Puts that stored nothing, because all their bytes were there.
     pub chunks_reused: u64,
+    /// Chunk records that came to name another shard.
+    pub chunks_mended: u64,
+    /// Chunk records that went.
+    pub chunks_collected: u64,
+    /// Shards deleted on nodes.
+    pub shards_deleted: u64,
+    /// Uploads given up by expire.
+    pub uploads_given_up: u64,
+    /// Times that a process took the workers' lease.
+    pub leases_taken: u64,
+    /// Commits refused because another process has the lease.
+    pub stale_commits: u64,
 }
 
 impl Counts {
@@ -129,6 +144,12 @@ impl Counts {
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,
             chunks_reused: self.chunks_reused + other.chunks_reused,
+            chunks_mended: self.chunks_mended + other.chunks_mended,
+            chunks_collected: self.chunks_collected + other.chunks_collected,
+            shards_deleted: self.shards_deleted + other.shards_deleted,
+            uploads_given_up: self.uploads_given_up + other.uploads_given_up,
+            leases_taken: self.leases_taken + other.leases_taken,
+            stale_commits: self.stale_commits + other.stale_commits,
         }
     }
 }

@@ -99,6 +99,11 @@ impl View {
         self.record(&keys::chunk(chunk))
     }
 
+    /// Whether anyone is to repair a chunk.
+    pub fn is_queued(&self, chunk: ChunkId) -> bool {
+        (0..=u8::MAX).any(|severity| self.get(&keys::repair(severity, chunk)).is_some())
+    }
+
     /// What is on the disk of the node that `place` names.
     pub fn held(&self, chunk: ChunkId, place: &ShardPlace) -> Held {
         let node = self.nodes.iter().find(|node| *node.id() == place.node);

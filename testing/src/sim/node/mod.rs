@@ -4,6 +4,7 @@
 //! - A put answers `Ok` only after its shard is durable, and durable shards survive every crash (law 1).
 //! - A shard id names the same bytes for ever; a tombstone refuses it for ever (law 2). Only a wipe forgets either, and what a
 //!   wipe took is remembered for the oracle.
+//! - The same bytes again are `Ok` only where they are found whole; a damaged shard is stored anew.
 //! - What was received and not synced may survive a crash or not, each shard by its own chance.
 
 mod serve;
@@ -74,6 +75,7 @@ struct State {
     epoch: u64,
     disk: DiskId,
     replaced: bool,
+    zone: String,
     durable: BTreeMap<ShardId, Stored>,
     tombstones: BTreeSet<ShardId>,
     received: BTreeMap<ShardId, Stored>,
@@ -95,6 +97,7 @@ impl SimNode {
             epoch: 0,
             disk,
             replaced: false,
+            zone: String::new(),
             durable: BTreeMap::new(),
             tombstones: BTreeSet::new(),
             received: BTreeMap::new(),
@@ -193,6 +196,21 @@ impl SimNode {
     /// It gives out wrong bytes as if they were right: bad memory after the check, or a CRC that happens to fit.
     pub fn set_lying(&self, lying: bool) {
         self.state().lying = lying;
+    }
+
+    /// Its failure domain.
+    pub fn set_zone(&self, zone: &str) {
+        zone.clone_into(&mut self.state().zone);
+    }
+
+    /// Whether it lost a disk, and with it all that it ever refused.
+    pub fn was_wiped(&self) -> bool {
+        self.state().replaced
+    }
+
+    /// What lies on its disk under `id`, good or not: what a node that does not check would give out.
+    pub fn unchecked(&self, id: ShardId) -> Option<Bytes> {
+        self.state().durable.get(&id).map(|stored| stored.data.clone())
     }
 
     /// Flips a bit of a stored shard; false if there is nothing to flip.

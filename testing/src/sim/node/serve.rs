@@ -82,9 +82,9 @@ impl SimNode {
         }
         let known = state.durable.get(&shard.id).or_else(|| state.received.get(&shard.id));
         match known {
-            Some(known) if known.crc == shard.crc => return Ok(()),
-            Some(_) => return Err(ErrorKind::Conflict),
-            None => {}
+            Some(known) if known.crc != shard.crc => return Err(ErrorKind::Conflict),
+            Some(known) if known.is_good() => return Ok(()),
+            Some(_) | None => {}
         }
         if state.full {
             return Err(ErrorKind::Full);
@@ -177,7 +177,7 @@ impl SimNode {
             disk: state.disk,
             replaced: state.replaced,
             status,
-            zone: String::new(),
+            zone: state.zone.clone(),
             capacity_bytes: CAPACITY_BYTES,
             used_bytes,
             free_bytes: if state.full { 0 } else { CAPACITY_BYTES - used_bytes },
@@ -197,12 +197,12 @@ impl State {
         if self.tombstones.contains(&shard.id) {
             return Err(ErrorKind::Conflict);
         }
-        if self.durable.contains_key(&shard.id) {
-            return Ok(());
-        }
+        let whole = self.durable.get(&shard.id).is_some_and(Stored::is_good);
         match (self.received.remove(&shard.id), synced) {
+            _ if whole => Ok(()),
             (Some(stored), true) => {
                 self.durable.insert(shard.id, stored);
+                self.damaged.remove(&shard.id);
                 Ok(())
             }
             // Another call for the same shard had the failed sync: it is not known to be on disk.

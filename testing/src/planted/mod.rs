@@ -1,7 +1,11 @@
 //! Bugs to be planted, so that the tests are known to be able to fail. Each sits in a wrapper around a seam and
-//! does what a coordinator, a node or an engine with that bug would do; the product is not touched.
+//! does what a coordinator, a node or an engine with that bug would do; the product is not touched. Those of healers and collectors
+//! are in [`workers`].
+
+mod workers;
 
 use crate::sim::cluster::Plants;
+use crate::sim::node::SimNode;
 use crate::sim::world::World;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,10 +60,32 @@ pub enum Bug {
     ShortfallForgotten,
     /// A chunk record names a node that never answered.
     NamesWhoNeverAnswered,
+    /// A healer copies from a replica that it did not verify, and asks no more than whether there is a copy (S8, S14).
+    HealerTrustsSource,
+    /// A healer takes silence for absence, and forgets the copies of those that are silent (S7).
+    HealerDropsOnSilence,
+    /// A healer that could do a part forgets the rest.
+    HealerForgetsTheRest,
+    /// A healer stores under an index that was given up.
+    FencedIndexRenamed,
+    /// A healer throws away what it goes on naming.
+    NamedInTrash,
+    /// A collector deletes shards before their chunk's record is gone.
+    DeleteBeforeUnlink,
+    /// A collector does not look for references again after it has condemned a chunk.
+    NoSecondLook,
+    /// A collector forgets shards that a silent node did not confirm to have deleted.
+    DeleteUnconfirmed,
+    /// A census removes orphans without the commit that stops their writer.
+    OrphansWithoutFence,
+    /// An upload's pages go before its intent does.
+    PagesBeforeIntent,
+    /// Workers' commits do not check that they still hold the lease (S5).
+    CommitWithoutLease,
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 29] = [
     Bug::NodeAcksBeforeSync,
     Bug::NodeAcksNothing,
     Bug::QuorumOfOne,
@@ -78,6 +104,17 @@ pub const BUGS: [Bug; 18] = [
     Bug::StaleReads,
     Bug::ShortfallForgotten,
     Bug::NamesWhoNeverAnswered,
+    Bug::HealerTrustsSource,
+    Bug::HealerDropsOnSilence,
+    Bug::HealerForgetsTheRest,
+    Bug::FencedIndexRenamed,
+    Bug::NamedInTrash,
+    Bug::DeleteBeforeUnlink,
+    Bug::NoSecondLook,
+    Bug::DeleteUnconfirmed,
+    Bug::OrphansWithoutFence,
+    Bug::PagesBeforeIntent,
+    Bug::CommitWithoutLease,
 ];
 
 impl Bug {
@@ -87,14 +124,38 @@ impl Bug {
         Plants { bug: Some(self), code }
     }
 
-    /// `inner` with the bug.
-    pub fn in_metadata(self, world: Arc<World>, inner: Arc<dyn Metadata>) -> Arc<dyn Metadata> {
-        Arc::new(BuggyMetadata { bug: self, world, inner, before: Mutex::default() })
+    /// Whether it is a bug of those who heal and collect.
+    pub fn is_workers(self) -> bool {
+        matches!(
+            self,
+            Bug::HealerTrustsSource
+                | Bug::HealerDropsOnSilence
+                | Bug::HealerForgetsTheRest
+                | Bug::FencedIndexRenamed
+                | Bug::NamedInTrash
+                | Bug::DeleteBeforeUnlink
+                | Bug::NoSecondLook
+                | Bug::DeleteUnconfirmed
+                | Bug::OrphansWithoutFence
+                | Bug::PagesBeforeIntent
+                | Bug::CommitWithoutLease
+        )
     }
 
-    /// `inner` with the bug.
-    pub fn in_node(self, world: Arc<World>, inner: Arc<dyn Node>) -> Arc<dyn Node> {
-        Arc::new(BuggyNode { bug: self, world, inner })
+    /// A process's metadata and its links to `nodes`, with the bug.
+    pub fn planted(
+        self,
+        world: &Arc<World>,
+        nodes: &[Arc<SimNode>],
+        metadata: Arc<dyn Metadata>,
+        links: Vec<Arc<dyn Node>>,
+    ) -> (Arc<dyn Metadata>, Vec<Arc<dyn Node>>) {
+        if self.is_workers() {
+            return workers::plant(self, nodes, metadata, links);
+        }
+        let in_node = |inner| -> Arc<dyn Node> { Arc::new(BuggyNode { bug: self, world: world.clone(), inner }) };
+        let links = links.into_iter().map(in_node).collect();
+        (Arc::new(BuggyMetadata { bug: self, world: world.clone(), inner: metadata, before: Mutex::default() }), links)
     }
 }
 
