@@ -166,7 +166,8 @@ impl ShardWriter {
         let answering = self.nodes.answering();
         let answering: BTreeSet<&NodeId> = answering.difference(&self.failed).collect();
         if 2 * answering.len() <= registered {
-            let silent = self.nodes.members().iter().filter(|node| node.id().is_none_or(|id| !answering.contains(id)));
+            let members = self.nodes.members();
+            let silent = members.iter().filter(|node| node.id().is_none_or(|id| !answering.contains(id)));
             let silent: Vec<&str> = silent.map(|node| node.label()).collect();
             return Err(Error::unavailable(format!(
                 "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when \

@@ -219,7 +219,7 @@ impl Collector {
     /// Shards whose chunk has no record: fenced, then removed. The fence stays: nobody can say how long a writer sleeps.
     async fn remove_orphans(&self) -> Result<()> {
         let nodes = self.process.objects.nodes.clone();
-        for member in nodes.members() {
+        for member in nodes.members().iter() {
             let Ok(page) = member.list(None, usize::MAX).await else { continue };
             for shard in page.shards {
                 let chunk = shard.id.chunk;
