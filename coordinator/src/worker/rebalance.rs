@@ -96,7 +96,9 @@ impl Plan {
         let givers = record.shards.iter().map(|place| &place.node).filter(|node| has(&self.excess, node));
         let taker = |from: &NodeId| {
             let spread = |node: &NodeId| zone(node) == zone(from) || !zones.contains(&zone(node));
-            usable.iter().find(|node| !holds(node) && spread(node) && has(&self.room, node))
+            let takers = usable.iter().filter(|node| !holds(node) && spread(node) && has(&self.room, node));
+            // The one that lacks most, or the last chunks find only nodes that hold them already.
+            takers.max_by_key(|node| self.room.get(*node))
         };
         let (from, to) = givers.into_iter().find_map(|from| Some((from.clone(), taker(from)?.clone())))?;
         self.excess.entry(from.clone()).and_modify(|left| *left -= bytes);

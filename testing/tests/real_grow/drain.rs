@@ -29,7 +29,7 @@ async fn wait_partly_empty(cluster: &Cluster, number: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_is_emptied_although_the_coordinator_is_killed_and_then_taken_out() {
-    let mut cluster = plan().nodes(5).start().await;
+    let mut cluster = plan("3").nodes(5).start().await;
     let files = Files::upload(&cluster, 60, 1 << 20).await;
     let chunks = holders(&mut cluster).await.len();
     slowly(&cluster).await;
@@ -61,7 +61,7 @@ async fn a_node_is_emptied_although_the_coordinator_is_killed_and_then_taken_out
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_while_it_is_emptied_is_lost_and_goes_on_when_it_is_back() {
-    let mut cluster = plan().nodes(5).start().await;
+    let mut cluster = plan("3").nodes(5).start().await;
     let files = Files::upload(&cluster, 60, 1 << 20).await;
     let chunks = holders(&mut cluster).await.len();
     slowly(&cluster).await;
@@ -96,7 +96,7 @@ async fn a_node_killed_while_it_is_emptied_is_lost_and_goes_on_when_it_is_back()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_lost_for_good_is_taken_out_when_nothing_names_it() {
-    let mut cluster = plan().start().await;
+    let mut cluster = plan("3").start().await;
     let files = Files::upload(&cluster, 20, 300_000).await;
     let chunks = holders(&mut cluster).await.len();
     let client = cluster.client();

@@ -8,7 +8,7 @@ use testing::real::{Client, Cluster, eventually, new_cluster_file, random_bytes}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_from_nothing_and_is_known_again() {
-    let mut cluster = plan().joining().lay_out();
+    let mut cluster = plan("3").joining().lay_out();
     cluster.start_coordinator().await;
     let client = cluster.client();
     let refusal = client.send(client.upload_request("early", b"x")).await.expect(503);
@@ -82,7 +82,7 @@ fn worker(told: &Value, name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_joins_gets_its_part_and_then_all_is_quiet() {
-    let mut cluster = plan().start().await;
+    let mut cluster = plan("3").start().await;
     let files = Files::upload(&cluster, 60, 2 << 20).await;
     let chunks = holders(&mut cluster).await.len();
     assert!(chunks > 100, "some hundred chunks: {chunks}");

@@ -15,12 +15,12 @@ use testing::real::{Client, Cluster, Plan, Reply, eventually, random_bytes};
 /// How long the workers may take for what they have here, on a slow machine with a debug build.
 const WORK_WAIT: Duration = Duration::from_secs(40);
 
-/// Nodes are looked at often, and what is gone is gone soon.
-fn plan() -> Plan {
+/// Nodes are looked at often, and one that is silent for so many seconds is lost.
+fn plan(lost_after_s: &str) -> Plan {
     Plan::new()
         .coordinator_flag("--probe-interval-s", "1")
         .coordinator_flag("--cache-bytes", "0")
-        .coordinator_flag("--node-lost-after-s", "3")
+        .coordinator_flag("--node-lost-after-s", lost_after_s)
         .coordinator_flag("--orphan-grace-s", "2")
 }
 

@@ -7,7 +7,7 @@ use testing::real::eventually;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replaced_disk_is_filled_again() {
     // It is back before it counts as lost, so everything it held is to come back to it.
-    let mut cluster = plan().coordinator_flag("--node-lost-after-s", "60").start().await;
+    let mut cluster = plan("60").start().await;
     let files = Files::upload(&cluster, 40, 300_000).await;
     let before = holders(&mut cluster).await;
     let client = cluster.client();

@@ -186,7 +186,8 @@ async fn draining_never_leaves_fewer_nodes_than_a_chunk_needs() {
     let back = registry.recommission(&id("n1")).await.unwrap();
     assert_eq!((back.state, back.decommissioned), (NodeState::Active, false));
     // Two orders at the same time: one of them sees that the other was first.
-    let (one, other) = tokio::join!(registry.decommission(&id("n1"), code), registry.decommission(&id("n2"), code));
+    let (n1, n2) = (id("n1"), id("n2"));
+    let (one, other) = tokio::join!(registry.decommission(&n1, code), registry.decommission(&n2, code));
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     assert_eq!(registry.decommission(&id("n9"), code).await.unwrap_err().kind, ErrorKind::NotFound);
     put(&metadata, keys::node(&id("n7")), record("n7", "http://7", NodeState::Lost).encode()).await;
