@@ -86,6 +86,7 @@ async fn a_node_that_joins_gets_its_part_and_then_all_is_quiet() {
     let files = Files::upload(&cluster, 60, 2 << 20).await;
     let chunks = holders(&mut cluster).await.len();
     assert!(chunks > 100, "some hundred chunks: {chunks}");
+    wait_clean(&mut cluster, chunks, &[]).await;
     let number = cluster.add_node();
     cluster.start_node(number).await;
     let client = cluster.client();
