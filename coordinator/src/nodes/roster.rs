@@ -10,7 +10,7 @@ use super::probe::PROBE_TIMEOUT;
 use super::{Known, Member, MemberConfig, Nodes};
 use crate::metadata::records::NodeRecord;
 use crate::placement::{Health, WEIGHT_PERCENT_DEFAULT};
-use protocol::{Error, Node, NodeHealth, NodeId, Result};
+use protocol::{Error, ErrorKind, Node, NodeHealth, NodeId, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,9 +42,14 @@ impl Nodes {
     pub async fn join(&self, url: &str) -> Result<NodeHealth> {
         let _one_at_a_time = self.joining.lock().await;
         let members = self.members();
-        if let Some(member) = members.iter().find(|member| member.url() == url) {
-            return self.probe(member).await;
-        }
+        let known = members.iter().find(|member| member.url() == url);
+        let refused = match known {
+            Some(member) => match self.probe(member).await {
+                Err(error) if error.kind == ErrorKind::Denied => Some(error),
+                answer => return answer,
+            },
+            None => None,
+        };
         let member = self.newcomer(url, None)?;
         let health = match timeout(PROBE_TIMEOUT, member.node().health()).await {
             Ok(answer) => answer?,
@@ -53,6 +58,11 @@ impl Nodes {
                 return Err(Error::unavailable(format!("{url} did not answer within {within_ms} ms")));
             }
         };
+        // Another node moved to where a known one was; that one will say where it is now.
+        let is_another = known.and_then(|known| known.id()).is_some_and(|name| *name != health.node);
+        if let Some(error) = refused.filter(|_| !is_another) {
+            return Err(error);
+        }
         if members.len() >= NODES_MAX && !members.iter().any(|member| member.id() == Some(&health.node)) {
             return Err(Error::denied(format!("a cluster has at most {NODES_MAX} nodes")));
         }

@@ -127,6 +127,8 @@ impl Objects {
     async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
         let answering = self.nodes.answering();
         let away = self.nodes.members().len().saturating_sub(answering.len());
+        // Nodes that were emptied and switched off hold nothing.
+        let away = if away == 0 { 0 } else { away.saturating_sub(self.nodes.switched_off().len()) };
         if away == 0 {
             return Ok(Availability::Available);
         }

@@ -78,7 +78,7 @@ async fn a_node_killed_while_it_is_emptied_is_lost_and_goes_on_when_it_is_back()
     cluster.start_node(4).await;
     wait_state(&client, "n4", "drained").await;
     wait_clean(&mut cluster, chunks, &["n4"]).await;
-    // Switched off, it is missed by nobody: censuses, scrubs and health go on without it.
+    // Switched off, it is missed by nobody: censuses, health and writes go on without it.
     cluster.node(4).kill();
     wait_members(&client, 4).await;
     post(&client, "/admin/workers/census", json!({ "run": true })).await.expect(200);

@@ -114,6 +114,22 @@ async fn a_second_address_is_refused_while_the_first_answers_and_followed_when_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn nodes_that_changed_places_are_followed() {
+    let network = Network::default();
+    let nodes = network.nodes(Arc::new(Disks::default()));
+    let (a, b) = (network.place("http://a", "n1"), network.place("http://b", "n2222"));
+    nodes.join("http://a").await.unwrap();
+    nodes.join("http://b").await.unwrap();
+    a.set(|fake| fake.health = healthy("n2222"));
+    b.set(|fake| fake.health = healthy("n1"));
+    assert_eq!(nodes.join("http://a").await.unwrap().node, id("n2222"));
+    assert_eq!(nodes.join("http://b").await.unwrap().node, id("n1"));
+    let (first, second) = (nodes.member(&id("n1")).unwrap(), nodes.member(&id("n2222")).unwrap());
+    assert_eq!((first.url(), second.url(), nodes.members().len()), ("http://b", "http://a", 2));
+    assert!(read(&first).await.is_ok() && read(&second).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_follow_the_records() {
     let network = Network::default();
     let nodes = network.nodes(Arc::new(Disks::default()));
