@@ -19,6 +19,10 @@ scripts/cluster.sh COMMAND [OPTIONS]
   start I           start it again
   restart I         stop it gracefully and start it again
   logs [I] [-f]     the ends of the logs; -f follows them
+  add               start one more node, which joins by itself
+  decommission I    have what node I holds moved elsewhere; `status` says when it is drained
+  remove I          take node I out, and its data: when it is drained, or lost and repaired elsewhere
+  replace I         give node I an empty disk, which is filled again
 
   --data DIR        where the cluster keeps everything      (./data)
   --port P          the coordinator's port; node I has P+I  (8080)
@@ -26,7 +30,9 @@ scripts/cluster.sh COMMAND [OPTIONS]
   --s3-port P       the port of the S3 protocol             (9000)     up only
   --loglevel L      error, warn, info or debug              (error)    up only
 
-A directory remembers its options: later commands need only --data. Clusters with other --data and --port run side by side.
+Here a node that is silent for 30 s is lost, deleted bytes go after 10 s, and bytes that nothing names after 60 s; a coordinator started by
+hand takes its time (`coordinator --help`).
+A directory remembers its options and its nodes: later commands need only --data. Clusters with other --data and --port run side by side.
 HOLDFAST_BIN_DIR=DIR takes the programs from DIR instead of building them.
 TEXT
 }
@@ -87,13 +93,14 @@ check_number() { # flag value least most
 is_ours() { [[ -f $data/run/cluster.env ]]; }
 
 read_settings() {
-  nodes=4 port=8080 s3_port=9000 loglevel=error
+  nodes=4 port=8080 s3_port=9000 loglevel=error removed=''
   is_ours || return 0
   local name value
   while IFS='=' read -r name value; do
     case $name in
       nodes | port | s3_port) [[ $value =~ ^[0-9]+$ ]] && printf -v "$name" '%s' "$value" ;;
       loglevel) [[ $value =~ ^[a-z]+$ ]] && loglevel=$value ;;
+      removed) [[ $value =~ ^[0-9\ ]*$ ]] && removed=$value ;;
     esac
   done <"$data/run/cluster.env"
   return 0
@@ -117,7 +124,8 @@ choose_settings() {
 
 write_settings() {
   mkdir -p "$data/run" "$data/logs"
-  printf 'nodes=%s\nport=%s\ns3_port=%s\nloglevel=%s\n' "$nodes" "$port" "$s3_port" "$loglevel" >"$data/run/cluster.env.new"
+  printf 'nodes=%s\nport=%s\ns3_port=%s\nloglevel=%s\nremoved=%s\n' \
+    "$nodes" "$port" "$s3_port" "$loglevel" "$removed" >"$data/run/cluster.env.new"
   mv "$data/run/cluster.env.new" "$data/run/cluster.env"
 }
 
@@ -136,10 +144,19 @@ lock() {
 # ---- processes, by name: coordinator, n1, n2 … -------------------------------------------------------------------------
 
 names() {
-  local i
-  for ((i = 1; i <= nodes; i++)); do echo "n$i"; done
+  node_names
   echo coordinator
 }
+
+# The highest number was once given; those that were removed since are not used again.
+node_names() {
+  local i
+  for ((i = 1; i <= nodes; i++)); do
+    is_removed "$i" || echo "n$i"
+  done
+}
+
+is_removed() { [[ " $removed " == *" $1 "* ]]; }
 
 # The name of what the user called I: a node's number, its name, or `coordinator`.
 name_of() {
@@ -149,6 +166,7 @@ name_of() {
   if ! [[ $number =~ ^[1-9][0-9]?$ ]] || ((number > nodes)); then
     fail "there is no $1: nodes are 1 to $nodes, and \`coordinator\`"
   fi
+  is_removed "$number" && fail "node $number was removed"
   echo "n$number"
 }
 
@@ -216,14 +234,16 @@ make_cluster_file() {
   "$bin/coordinator" new-cluster --cluster-file "$data/cluster.json" || fail "cannot make $data/cluster.json"
 }
 
-launch() { # name
-  local name=$1 log=$data/logs/$1.log i pid
+launch() { # name flags…
+  local name=$1 log=$data/logs/$1.log i pid node
   local arguments=(--listen "127.0.0.1:$(port_of "$name")" --data "$data/$name" --cluster-file "$data/cluster.json" --loglevel "$loglevel")
   if [[ $name == coordinator ]]; then
-    for ((i = 1; i <= nodes; i++)); do arguments+=(--node "http://127.0.0.1:$((port + i))"); done
+    for node in $(node_names); do arguments+=(--node "http://127.0.0.1:$(port_of "$node")"); done
+    arguments+=(--trash-window-s 10 --orphan-grace-s 60 --node-lost-after-s 30)
   else
-    arguments+=(--node-id "$name")
+    arguments+=(--node-id "$name" --coordinator "http://127.0.0.1:$port")
   fi
+  arguments+=("${@:2}")
   # A session of its own: neither the terminal's end nor its Ctrl-C reaches it. No inherited lock.
   setsid "$bin/$(program_of "$name")" "${arguments[@]}" >>"$log" 2>&1 </dev/null 9>&- &
   pid=$!
@@ -388,17 +408,17 @@ state_of() { # name pid
 
 status() {
   need_cluster
-  local name pid all_ready=0 state resident_kib
-  printf '%-12s %-14s %-8s %-6s %s\n' process state pid port resident
+  local name pid all_ready=0 state resident_kib resident
+  printf '%-12s %-14s %-8s %-6s %-10s %s\n' process state pid port resident member
   for name in coordinator $(names | grep -v coordinator); do
     if pid=$(pid_of "$name"); then
       state=$(state_of "$name" "$pid")
       resident_kib=$(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0)
-      printf '%-12s %-14s %-8s %-6s %s MiB\n' "$name" "$state" "$pid" "$(port_of "$name")" "$((${resident_kib:-0} / 1024))"
+      resident="$((${resident_kib:-0} / 1024)) MiB"
     else
-      state=down
-      printf '%-12s %-14s %-8s %-6s\n' "$name" "$state" - "$(port_of "$name")"
+      state=down pid=- resident=-
     fi
+    printf '%-12s %-14s %-8s %-6s %-10s %s\n' "$name" "$state" "$pid" "$(port_of "$name")" "$resident" "$(member_state "$name")"
     [[ $state == ready ]] || all_ready=1
   done
   curl -s --noproxy '*' -m 5 "http://127.0.0.1:$port/system/health" && echo
@@ -436,6 +456,81 @@ restart_one() {
   start_one
 }
 
+# What a node is to the cluster (active, draining, drained, lost), as the coordinator says.
+member_state() { # name
+  [[ $1 == coordinator ]] && return
+  local told
+  told=$(curl -s --noproxy '*' -m 5 "http://127.0.0.1:$port/admin/nodes/$1" || true)
+  if [[ $told =~ \"state\":\"([a-z]+)\" ]]; then echo "${BASH_REMATCH[1]}"; else echo -; fi
+}
+
+# Asks something of the coordinator; gives up with its reason if it does not do it.
+ask() { # method path
+  local answer
+  answer=$(curl -s --noproxy '*' -m 30 -w '\n%{http_code}' -X "$1" "http://127.0.0.1:$port$2") || fail "the coordinator does not answer"
+  [[ ${answer##*$'\n'} == 2?? ]] || fail "the coordinator refuses: ${answer%$'\n'*}"
+}
+
+# The name of the node that the user called I.
+node_of() {
+  local name
+  name=$(name_of "$1") || exit 1
+  [[ $name != coordinator ]] || fail "$command is for nodes"
+  echo "$name"
+}
+
+add_one() {
+  [[ -z $target ]] || fail "add takes no number: the next is $((nodes + 1))"
+  pid_of coordinator >/dev/null || fail "the coordinator is not running; \`up\` starts it"
+  ((nodes < nodes_max)) || fail "$nodes_max nodes are the most"
+  ((port + nodes + 1 <= 65535 && port + nodes + 1 != s3_port)) || fail "there is no port for node $((nodes + 1))"
+  nodes=$((nodes + 1))
+  local name=n$nodes deadline
+  check_ports "$name"
+  find_programs
+  write_settings
+  start_all "$name"
+  deadline=$((SECONDS + ready_s_max))
+  until [[ $(member_state "$name") == active ]]; do
+    ((SECONDS < deadline)) || died "$name" "did not join within $ready_s_max s"
+    sleep 0.2
+  done
+  echo "$name has joined on port $(port_of "$name"); chunks move to it until it holds its part"
+}
+
+decommission_one() {
+  local name
+  name=$(node_of "$target")
+  ask POST "/admin/nodes/$name/decommission"
+  echo "$name is being emptied; \`status\` says when it is drained, and then \`remove ${name#n}\` takes it out"
+}
+
+remove_one() {
+  local name state
+  name=$(node_of "$target")
+  state=$(member_state "$name")
+  [[ $state == drained || $state == lost ]] || fail "$name is $state; \`decommission ${name#n}\` has it emptied, \`status\` says when it is drained"
+  end_process "$name"
+  ask DELETE "/admin/nodes/$name"
+  removed="${removed:+$removed }${name#n}"
+  write_settings
+  rm -rf -- "${data:?}/$name"
+  echo "$name is taken out"
+}
+
+replace_one() {
+  local name
+  name=$(node_of "$target")
+  find_programs
+  end_process "$name"
+  rm -rf -- "${data:?}/$name"
+  check_ports "$name"
+  launch "$name" --replace
+  started=("$name")
+  wait_ready "$name"
+  echo "$name has an empty disk; what was on it comes back"
+}
+
 logs() {
   need_cluster
   local files=("$data"/logs/*.log) options=(-n 50) name
@@ -458,7 +553,7 @@ main() {
     down) down ;;
     status) status ;;
     logs) logs ;;
-    kill | stop | start | restart)
+    kill | stop | start | restart | add | decommission | remove | replace)
       need_cluster
       lock
       "${command}_one"

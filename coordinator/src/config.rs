@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use process::logs::Level;
 use process::settings::{self, bytes};
+use protocol::routes::base_url;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,8 +51,8 @@ pub struct Config {
     )]
     pub cluster_file: PathBuf,
 
-    /// Base URL of a storage node, such as http://127.0.0.1:8081; repeated for each
-    #[arg(long, env = "HOLDFAST_NODES", value_name = "URL", value_parser = node_url, value_delimiter = ',')]
+    /// Base URL of a storage node, such as http://127.0.0.1:8081; repeated for each. Nodes that join by themselves need not be named
+    #[arg(long, env = "HOLDFAST_NODES", value_name = "URL", value_parser = base_url, value_delimiter = ',')]
     pub node: Vec<String>,
 
     /// Seconds between two health checks of every node
@@ -164,6 +165,11 @@ impl Config {
         Duration::from_secs(self.body_stall_s)
     }
 
+    /// Whether whoever reaches a listener may do anything.
+    pub fn trusts_all(&self) -> bool {
+        self.insecure_no_auth || self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+
     /// The first thing that cannot work, in words for the operator.
     fn mistake(&self) -> Option<String> {
         if self.command.is_some() {
@@ -185,10 +191,8 @@ impl Config {
         })
     }
 
+    /// None need be named: the catalog knows those that joined, and others may join.
     fn node_mistake(&self) -> Option<String> {
-        if self.node.is_empty() {
-            return Some("no storage node is named: give --node URL, once for each".into());
-        }
         first_repeated(&self.node).map(|twice| format!("--node {twice} is given twice"))
     }
 
@@ -209,18 +213,4 @@ impl Config {
 
 fn first_repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
     values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)).map(|(_, value)| value)
-}
-
-/// `http://host:port`, without a final slash. Nodes have no path, no query and no user of their own.
-fn node_url(text: &str) -> Result<String, String> {
-    let refused = || "must be http://host:port, such as http://127.0.0.1:8081".to_owned();
-    let base = text.strip_suffix('/').unwrap_or(text);
-    let (host, port) = base.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(refused)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
-    let port_is_valid =
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if host.is_empty() || !host.bytes().all(plain) || !port_is_valid {
-        return Err(refused());
-    }
-    Ok(base.to_owned())
 }

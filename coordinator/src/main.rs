@@ -91,17 +91,18 @@ async fn serve(config: Config) -> Result<()> {
     let tasks = Tasks::new(Handle::current());
     let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
     let objects = objects(&config, metadata.clone(), nodes.clone(), clock, &tasks);
+    nodes.refresh().await?;
     nodes.probe_all().await;
     let running = Running::start(&objects, &worker_settings(&config, &server_id));
     let workers = running.workers.clone();
-    let settings = door_settings(&config, server_id);
+    let settings = door_settings(&config, server_id, cluster);
     let door = Door { objects, workers, settings, metrics: metrics.clone(), events: events.clone() };
     let server = dialect::serve(door, listeners)?;
-    info!(listen = ?config.listen, nodes = config.node.len(), "coordinator ready");
+    info!(listen = ?config.listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
     let background = async {
-        tokio::join!(nodes.watch(config.probe_interval()), metrics.upkeep(), async {
+        tokio::join!(nodes.watch(config.probe_interval()), nodes.follow_records(), metrics.upkeep(), async {
             if let Some(loki) = loki {
                 loki.await;
             }
@@ -143,7 +144,8 @@ fn connect(
         members.push((member, Arc::new(node)));
     }
     let registry = Arc::new(Registry::new(metadata, clock.clone()));
-    Ok(Arc::new(Nodes::new(members, cluster.cluster, registry, clock)))
+    let connect = move |url: &str| Ok(Arc::new(HttpNode::new(url, &connections)?) as Arc<dyn Node>);
+    Ok(Arc::new(Nodes::new(members, cluster.cluster, registry, clock).connecting(Box::new(connect))))
 }
 
 fn objects(
@@ -182,12 +184,14 @@ fn worker_settings(config: &Config, server_id: &str) -> WorkerSettings {
     }
 }
 
-fn door_settings(config: &Config, server_id: String) -> DoorSettings {
+fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> DoorSettings {
     DoorSettings {
         body_stall: config.body_stall(),
         upload_bytes_max: (config.upload_bytes_max > 0).then_some(config.upload_bytes_max),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         server_id,
         workers: config.worker_count(),
+        cluster,
+        trusts_all: config.trusts_all(),
     }
 }

@@ -1,4 +1,4 @@
-//! Paths and headers of the node's HTTP interface. Shard ids are the only names in a path, and they are parsed before use.
+//! Paths and headers of the node's HTTP interface, and of the coordinator's door by which nodes join. Shard ids are the only names in a path, and they are parsed before use.
 
 /// `PUT`, `GET` (with `Range`), `HEAD`, `DELETE` on `/shards/{id}`; `GET /shards?after=&limit=` lists.
 pub const SHARDS: &str = "/shards";
@@ -15,6 +15,9 @@ pub const HEALTH: &str = "/health";
 /// `GET`, open to all: Prometheus text.
 pub const METRICS: &str = "/metrics";
 
+/// The coordinator's: `POST` with `{"url":…}` tells it where a node is; with cluster and secret in the headers.
+pub const ADMIN_NODES: &str = "/admin/nodes";
+
 /// CRC32 (IEEE) of the body, eight lower-case hex digits; on every request and reply that carries shard bytes.
 pub const HEADER_CRC: &str = "x-holdfast-crc32";
 /// The cluster secret.
@@ -28,6 +31,21 @@ pub const HEADER_DISK: &str = "x-holdfast-disk";
 pub const HEADER_REQUEST: &str = "x-request-id";
 /// The kind of an error reply, one of [`crate::ErrorKind::as_str`]; the body is JSON `{"error": …}`.
 pub const HEADER_ERROR: &str = "x-holdfast-error";
+
+/// The base URL of a process, `http://host:port` without a final slash; else what it must be. There is no path, no query and no user in
+/// it.
+pub fn base_url(text: &str) -> Result<String, String> {
+    let refused = || "must be http://host:port, such as http://127.0.0.1:8081".to_owned();
+    let base = text.strip_suffix('/').unwrap_or(text);
+    let (host, port) = base.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(refused)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
+    let port_is_valid =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if host.is_empty() || !host.bytes().all(plain) || !port_is_valid {
+        return Err(refused());
+    }
+    Ok(base.to_owned())
+}
 
 /// The CRC header's value for these bytes.
 pub fn crc_to_text(crc: u32) -> String {
@@ -49,6 +67,16 @@ mod tests {
         assert_eq!(crc_from_text(&crc_to_text(0xff)), Some(0xff));
         for text in ["", "ff", "000000FF", "+00000ff", "0000000ff"] {
             assert_eq!(crc_from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_is_a_host_and_a_port() {
+        assert_eq!(base_url("http://[::1]:8082/").as_deref(), Ok("http://[::1]:8082"));
+        for text in
+            ["n1:80", "https://n1:80", "http://n1", "http://n1:0", "http://n1:80/x", "http://u@n1:80", "http://:80"]
+        {
+            assert!(base_url(text).unwrap_err().contains("http://host:port"), "{text}");
         }
     }
 }

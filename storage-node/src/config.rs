@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use process::logs::Level;
-use protocol::NodeId;
+use protocol::routes::base_url;
+use protocol::{Error, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,14 @@ pub struct Config {
     /// File made by `coordinator new-cluster`: cluster id and secret
     #[arg(long, env = "HOLDFAST_CLUSTER_FILE", value_name = "FILE")]
     pub cluster_file: PathBuf,
+
+    /// Base URL of a coordinator to announce itself to, such as http://127.0.0.1:8080; may be repeated
+    #[arg(long, env = "HOLDFAST_NODE_COORDINATORS", value_name = "URL", value_parser = base_url, value_delimiter = ',')]
+    pub coordinator: Vec<String>,
+
+    /// Base URL by which coordinators and other nodes reach this one; http:// and --listen if none is given
+    #[arg(long, env = "HOLDFAST_NODE_ADVERTISE", value_name = "URL", value_parser = base_url)]
+    pub advertise: Option<String>,
 
     /// Failure domain, such as a rack or a datacentre
     #[arg(long, env = "HOLDFAST_NODE_ZONE", default_value = "")]
@@ -94,6 +103,17 @@ impl Config {
         Duration::from_secs(self.body_timeout_s.max(1))
     }
 
+    /// Where others reach a node that listens on `listen`. `Invalid` if that is every address and none was named.
+    pub fn advertised(&self, listen: SocketAddr) -> Result<String, Error> {
+        match &self.advertise {
+            Some(url) => Ok(url.clone()),
+            None if listen.ip().is_unspecified() => Err(Error::invalid(format!(
+                "--listen {listen} is no address that others can reach: say with --advertise URL how they do"
+            ))),
+            None => Ok(format!("http://{listen}")),
+        }
+    }
+
     /// Time between two local health checks.
     pub fn health_interval(&self) -> Duration {
         Duration::from_secs(self.health_interval_s.max(1))
@@ -117,6 +137,19 @@ mod tests {
         assert_eq!(config.loglevel, Level::Info);
         assert_eq!(config.capacity_bytes, 2 << 30);
         assert_eq!(config.index_cache_bytes, 32 << 20);
+    }
+
+    #[test]
+    fn a_node_that_listens_everywhere_must_say_how_it_is_reached() {
+        let advertised = |args: &[&str]| {
+            let config = load(args).unwrap();
+            config.advertised(config.listen).map_err(|error| error.message)
+        };
+        assert_eq!(advertised(&[]).as_deref(), Ok("http://127.0.0.1:8081"));
+        assert!(advertised(&["--listen", "0.0.0.0:81"]).unwrap_err().contains("--advertise"));
+        let named = advertised(&["--listen", "[::]:81", "--advertise", "http://n1.example:81/"]);
+        assert_eq!(named.as_deref(), Ok("http://n1.example:81"));
+        assert!(load(&["--coordinator", "n1"]).is_err());
     }
 
     #[test]

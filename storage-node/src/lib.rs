@@ -1,8 +1,9 @@
 //! A storage node: immutable shards in append-only segments, sled as their index, HTTP in front.
 //!
 //! From the disk up: [`index`] and `segments` under [`store`], which is the node without threads or runtime; [`committer`]
-//! (group commit) and [`upkeep`] (what must happen later) in front of it; [`http`] on top.
+//! (group commit) and [`upkeep`] (what must happen later) in front of it; [`http`] on top; [`announce`] tells coordinators of it.
 
+pub mod announce;
 pub mod committer;
 pub mod compaction;
 pub mod config;

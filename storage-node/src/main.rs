@@ -8,9 +8,10 @@ use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
 use segments::RealDisk;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
+use storage_node::announce::announce;
 use storage_node::committer::Committer;
 use storage_node::config::Config;
 use storage_node::http::{Service, ServiceParts, serve};
@@ -58,6 +59,7 @@ async fn run(config: Config) -> Result<()> {
         &store,
         UpkeepConfig { compact_bytes_per_s: config.compact_bytes_per_s, health_interval: config.health_interval() },
     )?;
+    announce_to_all(&config, &cluster, listen)?;
     let service = Service::new(ServiceParts {
         store: Arc::clone(&store),
         committer: Arc::clone(&committer),
@@ -85,6 +87,14 @@ async fn run(config: Config) -> Result<()> {
     store.close()?;
     tracing::info!("stopped");
     served.map_err(|error| Error::caused(ErrorKind::Unavailable, format!("the server ended: {error}"), error))
+}
+
+/// Its first call may come before this node can answer the coordinator's probe; it is repeated soon.
+fn announce_to_all(config: &Config, cluster: &ClusterFile, listen: SocketAddr) -> Result<()> {
+    for coordinator in &config.coordinator {
+        actix_web::rt::spawn(announce(cluster, coordinator.clone(), config.advertised(listen)?)?);
+    }
+    Ok(())
 }
 
 fn open_store(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> Result<Arc<Store<RealDisk>>> {

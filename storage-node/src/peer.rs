@@ -1,4 +1,5 @@
-//! Pulls shards from other nodes, so that repair traffic does not pass the coordinator. Nothing else here names reqwest.
+//! Calls of this node to others: it pulls shards from other nodes, so that repair traffic does not pass the coordinator, and it tells
+//! coordinators where it is. Nothing else here names reqwest.
 
 use bytes::Bytes;
 use protocol::{ClusterFile, Error, ErrorKind, Result, ShardCopy, ShardId, routes};
@@ -13,7 +14,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// and be done after this long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The way to other nodes of the cluster.
+/// The longest answer of a coordinator that is read.
+const ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// The way to other processes of the cluster.
 pub struct Peers {
     client: Client,
 }
@@ -61,6 +65,31 @@ impl Peers {
             data.extend_from_slice(&piece);
         }
         Ok(Bytes::from(data))
+    }
+}
+
+impl Peers {
+    /// Tells the coordinator at `coordinator` that this node is at `url`. `Denied` with its reason if it does not take it.
+    pub async fn announce(&self, coordinator: &str, url: &str) -> Result<()> {
+        let body = serde_json::json!({ "url": url }).to_string();
+        let to = format!("{coordinator}{}", routes::ADMIN_NODES);
+        let failed = |error: reqwest::Error| Error::unavailable(format!("{coordinator}: {}", error.without_url()));
+        let mut response = self.client.post(to).body(body).send().await.map_err(failed)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        while let Ok(Some(piece)) = response.chunk().await {
+            if text.len() + piece.len() > ANSWER_BYTES_MAX {
+                break;
+            }
+            text.extend_from_slice(&piece);
+        }
+        let told: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        let why = told["error"].as_str().unwrap_or("no reason given").to_owned();
+        let kind = if status.is_client_error() { ErrorKind::Denied } else { ErrorKind::Unavailable };
+        Err(Error::new(kind, format!("{coordinator}: status {}: {why}", status.as_u16())))
     }
 }
 

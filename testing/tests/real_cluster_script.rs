@@ -131,6 +131,39 @@ async fn a_cluster_lives_through_every_command() {
 }
 
 #[tokio::test]
+async fn a_cluster_grows_and_shrinks_and_remembers_it() {
+    if !can_run("a_cluster_grows_and_shrinks_and_remembers_it") {
+        return;
+    }
+    let cluster = Script::new();
+    cluster.must(&["up"]);
+    let data = random_bytes(2, 3 << 20);
+    cluster.client().upload("kept.bin", &data).await;
+    assert!(cluster.must(&["add"]).contains("n5 has joined"));
+    assert!(cluster.must_not(&["remove", "5"]).contains("n5 is active"));
+    assert!(cluster.must_not(&["decommission", "coordinator"]).contains("is for nodes"));
+    cluster.must(&["decommission", "2"]);
+    eventually("n2 is drained", Duration::from_secs(40), || async {
+        let status = cluster.must(&["status"]);
+        let drained = status.lines().any(|line| line.starts_with("n2 ") && line.ends_with(" drained"));
+        if drained { Ok(()) } else { Err(status) }
+    })
+    .await;
+    cluster.must(&["remove", "2"]);
+    assert!(!cluster.data().join("n2").exists());
+    assert!(cluster.must_not(&["start", "2"]).contains("was removed"));
+    assert!(cluster.must(&["replace", "3"]).contains("n3 has an empty disk"));
+
+    cluster.must(&["down"]);
+    let up = cluster.must(&["up"]);
+    assert!(up.contains("Holdfast is up"), "{up}");
+    let status = cluster.must(&["status"]);
+    assert_eq!(status.matches(" ready ").count(), 5, "{status}");
+    assert_eq!(status.matches(" active").count(), 4, "n1, n3, n4, n5: {status}");
+    assert!(cluster.client().download("kept.bin", None).await.expect(200).body == data);
+}
+
+#[tokio::test]
 async fn two_clusters_run_side_by_side_and_do_not_touch_each_other() {
     if !can_run("two_clusters_run_side_by_side_and_do_not_touch_each_other") {
         return;

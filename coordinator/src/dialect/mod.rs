@@ -11,6 +11,7 @@ mod gateway;
 mod html;
 mod insight;
 mod intake;
+mod nodes;
 mod query;
 mod reply;
 mod representation;
@@ -24,6 +25,7 @@ use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use protocol::ClusterFile;
 use reply::Refusal;
 use std::future::Future;
 use std::net::TcpListener;
@@ -52,6 +54,10 @@ pub struct DoorSettings {
     pub server_id: String,
     /// Threads that serve connections.
     pub workers: usize,
+    /// Cluster and secret, by which a node that joins is known.
+    pub cluster: ClusterFile,
+    /// Whether whoever reaches the doors may do anything: all of them are on loopback, or the operator said so.
+    pub trusts_all: bool,
 }
 
 /// What every route can reach.
@@ -82,6 +88,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .configure(insight::routes)
             .configure(system::routes)
             .configure(workers::routes)
+            .configure(nodes::routes)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)

@@ -60,6 +60,11 @@ impl Refusal {
         refusal
     }
 
+    /// 409: what is asked for does not go with how things are.
+    pub fn conflict(error: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::CONFLICT, error)
+    }
+
     /// The same refusal under another headline; what was said before becomes the detail.
     pub fn headed(self, headline: impl Into<String>) -> Refusal {
         Refusal { detail: Some(self.error), error: headline.into(), ..self }

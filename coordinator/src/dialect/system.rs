@@ -53,7 +53,10 @@ async fn health(door: web::Data<Door>) -> HttpResponse {
 
 /// `GET /system/health`: `healthy` while every node answers, else `degraded`, with counts and what that means.
 async fn system_health(door: web::Data<Door>) -> HttpResponse {
-    let nodes = door.objects.nodes.status();
+    // Nodes that were emptied and switched off are missed by nobody.
+    let switched_off = door.objects.nodes.switched_off();
+    let mut nodes = door.objects.nodes.status();
+    nodes.retain(|node| node.id.as_ref().is_none_or(|id| !switched_off.contains(id)));
     let healthy = nodes.iter().filter(|node| node.healthy).count();
     let degraded = healthy < nodes.len() || nodes.is_empty();
     let code = door.objects.code;
@@ -77,7 +80,8 @@ async fn system_nodes(door: web::Data<Door>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "nodes": nodes }))
 }
 
-fn line(report: NodeReport) -> Value {
+/// A node's report as JSON.
+pub(super) fn line(report: NodeReport) -> Value {
     let last_seen = report.last_seen_ms.map(rfc3339_ms);
     let mut line = serde_json::to_value(report).unwrap_or_default();
     line["last_seen"] = json!(last_seen);

@@ -10,10 +10,12 @@
 pub mod breaker;
 pub mod client;
 mod member;
+pub mod orders;
 mod probe;
 pub mod registry;
 mod report;
 pub mod request_id;
+mod roster;
 #[cfg(test)]
 mod tests;
 mod vitals;
@@ -23,14 +25,16 @@ pub use member::{GIVEN_UP_COUNTS_AFTER, Member, MemberConfig};
 pub use probe::{KnownNodes, PROBE_TIMEOUT, UNREACHABLE_PROBE_EVERY};
 pub use report::NodeReport;
 pub use request_id::REQUEST_ID;
+pub use roster::{Connect, NODES_MAX};
 
-use crate::metadata::records::NodeState;
+use crate::metadata::records::{NodeRecord, NodeState};
 use crate::placement::{Candidate, Circuit, Health};
 use protocol::{Clock, ClusterId, Node, NodeId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// How old a snapshot of the candidates may grow while nothing but load and free space changes.
@@ -46,18 +50,36 @@ const LOAD_PERCENT_MAX: u64 = 900;
 
 /// All storage nodes of the cluster.
 pub struct Nodes {
-    members: Vec<Arc<Member>>,
+    members: RwLock<Arc<Vec<Arc<Member>>>>,
+    connect: Option<Connect>,
     cluster: ClusterId,
     known: Arc<dyn KnownNodes>,
     clock: Arc<dyn Clock>,
     /// Raised by members when something changed that candidates show.
     changes: Arc<AtomicU64>,
     snapshot: RwLock<Snapshot>,
-    /// Held while a member's name is learnt, so that no two members get the same.
-    naming: Mutex<()>,
+    /// Held while a node joins: one after the other.
+    joining: Mutex<()>,
     /// What each is to the cluster, as it was last read.
-    states: RwLock<BTreeMap<NodeId, NodeState>>,
+    records: RwLock<BTreeMap<NodeId, Known>>,
     born: Instant,
+}
+
+/// What the catalog says of a node, as far as an order of nodes depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    state: NodeState,
+    weight_percent: u32,
+}
+
+impl Known {
+    fn of(record: &NodeRecord) -> Known {
+        Known { state: record.state, weight_percent: record.weight }
+    }
+
+    fn is_leaving(&self) -> bool {
+        matches!(self.state, NodeState::Draining | NodeState::Drained)
+    }
 }
 
 struct Snapshot {
@@ -78,16 +100,17 @@ impl Nodes {
         let changes = Arc::new(AtomicU64::new(1));
         let member = |(config, node)| Arc::new(Member::new(config, node, Arc::clone(&changes)));
         let members: Vec<Arc<Member>> = members.into_iter().map(member).collect();
-        let snapshot = RwLock::new(build_snapshot(&members, &BTreeSet::new(), 0, Instant::now()));
+        let snapshot = RwLock::new(build_snapshot(&members, &BTreeMap::new(), 0, Instant::now()));
         Nodes {
-            members,
+            members: RwLock::new(Arc::new(members)),
+            connect: None,
             cluster,
             known,
             clock,
             changes,
             snapshot,
-            naming: Mutex::new(()),
-            states: RwLock::default(),
+            joining: Mutex::default(),
+            records: RwLock::default(),
             born: Instant::now(),
         }
     }
@@ -102,20 +125,15 @@ impl Nodes {
         self.with_snapshot(|snapshot| snapshot.by_id.get(id).cloned())
     }
 
-    /// All members, in the order of the configuration.
-    pub fn members(&self) -> &[Arc<Member>] {
-        &self.members
-    }
-
     /// The names of all nodes that are known by name.
     pub fn registered(&self) -> Vec<NodeId> {
-        self.members.iter().filter_map(|member| member.id().cloned()).collect()
+        self.members().iter().filter_map(|member| member.id().cloned()).collect()
     }
 
     /// The names of those that are down or whose breaker is open.
     pub fn unreachable(&self) -> BTreeSet<NodeId> {
         let out = |member: &&Arc<Member>| member.vitals().health() == Health::Down || member.circuit() == Circuit::Open;
-        self.members.iter().filter(out).filter_map(|member| member.id().cloned()).collect()
+        self.members().iter().filter(out).filter_map(|member| member.id().cloned()).collect()
     }
 
     /// The names of those that should answer: neither down, nor open, nor never heard of.
@@ -124,20 +142,18 @@ impl Nodes {
         self.registered().into_iter().filter(|id| !unreachable.contains(id)).collect()
     }
 
-    /// Notes what each node is to the cluster.
-    pub fn set_states(&self, states: BTreeMap<NodeId, NodeState>) {
-        let mut known = self.states.write().expect("no one panics while noting states");
-        if *known != states {
-            *known = states;
-            self.changes.fetch_add(1, Ordering::Release);
-        }
-    }
-
     /// Nodes that are being emptied, or are empty.
     pub fn leaving(&self) -> BTreeSet<NodeId> {
-        let states = self.states.read().expect("no one panics while noting states");
-        let leaving = |state: &NodeState| matches!(state, NodeState::Draining | NodeState::Drained);
-        states.iter().filter(|(_, state)| leaving(state)).map(|(node, _)| node.clone()).collect()
+        let records = self.records.read().expect("no one panics while noting records");
+        records.iter().filter(|(_, known)| known.is_leaving()).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Nodes that are empty and do not answer: nobody waits for them.
+    pub fn switched_off(&self) -> BTreeSet<NodeId> {
+        let unreachable = self.unreachable();
+        let records = self.records.read().expect("no one panics while noting records");
+        let drained = records.iter().filter(|(_, known)| known.state == NodeState::Drained).map(|(node, _)| node);
+        drained.filter(|node| unreachable.contains(*node)).cloned().collect()
     }
 
     /// Raised whenever a node's health, breaker, room or state changed.
@@ -173,7 +189,8 @@ impl Nodes {
         }
         let mut snapshot = self.snapshot.write().expect("no one panics while building a snapshot");
         if snapshot.changes < changes || now.duration_since(snapshot.built) >= SNAPSHOT_FOR {
-            *snapshot = build_snapshot(&self.members, &self.leaving(), changes, now);
+            let records = self.records.read().expect("no one panics while noting records");
+            *snapshot = build_snapshot(&self.members(), &records, changes, now);
         }
         read(&snapshot)
     }
@@ -200,11 +217,15 @@ impl ReadRank {
     }
 }
 
-fn build_snapshot(members: &[Arc<Member>], leaving: &BTreeSet<NodeId>, changes: u64, now: Instant) -> Snapshot {
+fn build_snapshot(members: &[Arc<Member>], records: &BTreeMap<NodeId, Known>, changes: u64, now: Instant) -> Snapshot {
     let named = || members.iter().filter_map(|member| Some((member.id()?, member)));
     let median_us = median_write_us(members, now);
     let candidates = named().map(|(id, member)| {
-        let weight_percent = if leaving.contains(id) { 0 } else { member.config().weight_percent };
+        let weight_percent = match records.get(id) {
+            Some(known) if known.is_leaving() => 0,
+            Some(known) => known.weight_percent,
+            None => member.config().weight_percent,
+        };
         Candidate { weight_percent, ..candidate(id, member, median_us, now) }
     });
     let candidates = candidates.collect();

@@ -1,13 +1,14 @@
 //! Asking the nodes how they are, and whether they are who they should be.
 //!
 //! What it keeps true:
-//! - A node is used only after it named this cluster, its own configured name, and a disk that [`KnownNodes`] accepts (I21).
+//! - A node is used only after it named this cluster, the name it is known by, and a disk that [`KnownNodes`] accepts (I21).
 //! - A node that comes back is used again soon: good probes are the trial calls of a half-open breaker.
 //! - A round takes at most [`PROBE_TIMEOUT`] per call and [`PROBE_CALLS_MAX`] calls per node, [`PROBES_AT_ONCE`] nodes at once.
 
 use super::breaker::TRIALS;
 use super::vitals::Identity;
 use super::{Member, Nodes};
+use crate::metadata::records::NodeRecord;
 use crate::placement::{Circuit, Health};
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
@@ -32,6 +33,9 @@ pub trait KnownNodes: Send + Sync + 'static {
     /// says it was replaced (and records the new disk). `Denied` if its disk is another one; `Unavailable` if that cannot be
     /// found out now.
     async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()>;
+
+    /// Every node that is recorded.
+    async fn recorded(&self) -> Result<Vec<NodeRecord>>;
 }
 
 /// What must stay the same between two answers for the admission to stay good.
@@ -52,10 +56,11 @@ impl<'a> Admission<'a> {
 impl Nodes {
     /// Asks every node how it is, and tells the log in one line for each.
     pub async fn probe_all(&self) {
-        let probes = self.members().iter().map(|member| async move {
+        let members: Vec<Arc<Member>> = self.members().to_vec();
+        let probes = members.into_iter().map(|member| async move {
             let began = Instant::now();
-            let result = self.probe(member).await;
-            log_probe(member, &result, began.elapsed());
+            let result = self.probe(&member).await;
+            log_probe(&member, &result, began.elapsed());
         });
         stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).collect::<()>().await;
     }
@@ -64,9 +69,10 @@ impl Nodes {
     pub async fn probe_unreachable(&self) {
         let out =
             |member: &&Arc<Member>| member.vitals().health() != Health::Healthy || member.circuit() != Circuit::Closed;
-        let probes = self.members().iter().filter(out).map(|member| async move {
+        let members: Vec<Arc<Member>> = self.members().iter().filter(out).cloned().collect();
+        let probes = members.into_iter().map(|member| async move {
             // The result is kept in the member, and a change was logged.
-            self.probe(member).await.ok();
+            self.probe(&member).await.ok();
         });
         stream::iter(probes).buffer_unordered(PROBES_AT_ONCE).collect::<()>().await;
     }
@@ -88,7 +94,7 @@ impl Nodes {
         }
     }
 
-    async fn probe(&self, member: &Member) -> Result<NodeHealth> {
+    pub(super) async fn probe(&self, member: &Arc<Member>) -> Result<NodeHealth> {
         let mut health = self.probe_once(member).await?;
         for _ in 1..PROBE_CALLS_MAX {
             if member.circuit() != Circuit::HalfOpen {
@@ -99,7 +105,7 @@ impl Nodes {
         Ok(health)
     }
 
-    async fn probe_once(&self, member: &Member) -> Result<NodeHealth> {
+    async fn probe_once(&self, member: &Arc<Member>) -> Result<NodeHealth> {
         let asked = member.ask_health().await;
         let result = match asked {
             Ok(health) => self.admit(member, &health).await.map(|()| health),
@@ -109,7 +115,7 @@ impl Nodes {
         result
     }
 
-    async fn admit(&self, member: &Member, health: &NodeHealth) -> Result<()> {
+    pub(super) async fn admit(&self, member: &Arc<Member>, health: &NodeHealth) -> Result<()> {
         if health.cluster != self.cluster {
             return Err(Error::denied(format!(
                 "{} belongs to cluster {}, not to {}",
@@ -118,33 +124,30 @@ impl Nodes {
                 self.cluster
             )));
         }
-        self.check_name(member, &health.node)?;
-        if member.is_admitted_as(health) {
-            return Ok(());
-        }
-        let admitted = timeout(PROBE_TIMEOUT, self.known.admit(health, member.url())).await;
-        admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
-        self.name(member, &health.node)
-    }
-
-    fn check_name(&self, member: &Member, name: &NodeId) -> Result<()> {
+        let name = &health.node;
         if let Some(wanted) = member.id()
             && wanted != name
         {
             return Err(Error::denied(format!("{} should be node {wanted} but says it is {name}", member.url())));
         }
-        let namesake = |other: &&Arc<Member>| other.id() == Some(name) && !std::ptr::eq(other.as_ref(), member);
-        if let Some(other) = self.members().iter().find(namesake) {
+        let namesake = self.namesake(member, name);
+        if let Some(other) = &namesake
+            && self.is_still(other, name).await
+        {
             return Err(Error::denied(format!("{} says it is {name}, but that is {}", member.url(), other.url())));
         }
-        Ok(())
+        if namesake.is_none() && member.is_admitted_as(health) {
+            return Ok(());
+        }
+        let admitted = timeout(PROBE_TIMEOUT, self.known.admit(health, member.url())).await;
+        admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
+        self.settle(member, name, namesake.as_ref())
     }
 
-    fn name(&self, member: &Member, name: &NodeId) -> Result<()> {
-        let _naming = self.naming.lock().expect("no one panics while naming");
-        self.check_name(member, name)?;
-        member.set_id(name);
-        Ok(())
+    /// Whether the member that has this name answers to it.
+    async fn is_still(&self, member: &Member, name: &NodeId) -> bool {
+        let answer = timeout(PROBE_TIMEOUT, member.node().health()).await;
+        matches!(answer, Ok(Ok(health)) if health.node == *name && health.cluster == self.cluster)
     }
 }
 
@@ -166,7 +169,7 @@ impl Member {
             && vitals.health.as_ref().is_some_and(|before| Admission::of(before) == Admission::of(health))
     }
 
-    fn note_probe(&self, result: &Result<NodeHealth>) {
+    pub(super) fn note_probe(&self, result: &Result<NodeHealth>) {
         let mut vitals = self.vitals();
         let (health_before, identity_before) = (vitals.health(), vitals.identity.clone());
         let was_seen = vitals.health.is_some() || vitals.probe_failed;

@@ -2,7 +2,7 @@
 
 use super::KnownNodes;
 use crate::metadata::records::{NodeRecord, NodeState, Record, WantedRecord};
-use crate::metadata::{Batch, Expect, Metadata, keys};
+use crate::metadata::{Batch, Expect, Metadata, SCAN_ENTRIES_MAX, keys};
 use async_trait::async_trait;
 use protocol::{Clock, Error, NodeHealth, Result};
 use std::sync::Arc;
@@ -10,13 +10,15 @@ use tracing::info;
 
 /// The worker that compares what nodes hold with what the records say. It looks at everything when a node is not what it was.
 pub const CENSUS: &str = "census";
+/// The worker that has chunks move to where placement wants them.
+pub const REBALANCE: &str = "rebalance";
 /// An ordinary node's weight.
 const WEIGHT_DEFAULT: u32 = 100;
 
 /// The record of nodes, over the metadata.
 pub struct Registry {
-    metadata: Arc<dyn Metadata>,
-    clock: Arc<dyn Clock>,
+    pub(super) metadata: Arc<dyn Metadata>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Registry {
@@ -55,10 +57,8 @@ impl KnownNodes for Registry {
             weight: known.as_ref().map_or(WEIGHT_DEFAULT, |known| known.weight),
             known_since_ms: known.as_ref().map_or(now_ms, |known| known.known_since_ms),
             state,
-            state_since_ms: known
-                .as_ref()
-                .filter(|known| known.state == state)
-                .map_or(now_ms, |known| known.state_since_ms),
+            state_since_ms: known.as_ref().map_or(now_ms, |known| known.state_since_ms),
+            decommissioned: known.as_ref().is_some_and(|known| known.decommissioned),
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
@@ -70,5 +70,11 @@ impl KnownNodes for Registry {
         self.metadata.commit(commit).await?;
         info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
         Ok(())
+    }
+
+    async fn recorded(&self) -> Result<Vec<NodeRecord>> {
+        let range = keys::nodes();
+        let entries = self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?;
+        entries.iter().map(|(_, entry)| NodeRecord::decode(&entry.value)).collect()
     }
 }

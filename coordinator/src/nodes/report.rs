@@ -49,7 +49,7 @@ pub struct NodeReport {
 }
 
 impl Nodes {
-    /// All nodes, in the order of the configuration.
+    /// All nodes, in the order in which they became members.
     pub fn status(&self) -> Vec<NodeReport> {
         let (now, now_ms) = (Instant::now(), self.clock.now_ms());
         self.members().iter().map(|member| report(member, now, now_ms)).collect()

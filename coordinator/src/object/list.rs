@@ -126,7 +126,9 @@ impl Objects {
     /// Every acknowledged chunk has a quorum of copies, so while fewer nodes than that are away, each has one that answers.
     async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
         let answering = self.nodes.answering();
-        let away = self.nodes.members().len() - answering.len();
+        let away = self.nodes.members().len().saturating_sub(answering.len());
+        // Nodes that were emptied and switched off hold nothing.
+        let away = if away == 0 { 0 } else { away.saturating_sub(self.nodes.switched_off().len()) };
         if away == 0 {
             return Ok(Availability::Available);
         }

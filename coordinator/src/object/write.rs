@@ -165,17 +165,25 @@ impl ShardWriter {
         }
         let answering = self.nodes.answering();
         let answering: BTreeSet<&NodeId> = answering.difference(&self.failed).collect();
-        if 2 * answering.len() <= registered {
-            let silent = self.nodes.members().iter().filter(|node| node.id().is_none_or(|id| !answering.contains(id)));
-            let silent: Vec<&str> = silent.map(|node| node.label()).collect();
-            return Err(Error::unavailable(format!(
-                "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when \
-                 they are back",
-                silent.len(),
-                silent.join(", ")
-            )));
+        if 2 * answering.len() > registered {
+            return Ok(());
         }
-        Ok(())
+        // Nodes that were emptied and switched off are no part of any majority.
+        let switched_off = self.nodes.switched_off();
+        let registered = registered.saturating_sub(switched_off.len());
+        if 2 * answering.len() > registered {
+            return Ok(());
+        }
+        let members = self.nodes.members();
+        let answers = |id: &NodeId| answering.contains(id) || switched_off.contains(id);
+        let silent = members.iter().filter(|node| !node.id().is_some_and(answers));
+        let silent: Vec<&str> = silent.map(|node| node.label()).collect();
+        Err(Error::unavailable(format!(
+            "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when they \
+             are back",
+            silent.len(),
+            silent.join(", ")
+        )))
     }
 
     fn launch_all(&mut self) {

@@ -2,7 +2,7 @@
 //!
 //! What it keeps true:
 //! - A node that was silent for too long is recorded as lost, and a census finds what to repair elsewhere; one that answers again is
-//!   recorded as active, and a census finds what it still has. Short silence changes nothing, so a node that flaps costs nothing (faults
+//!   recorded as what it was, and a census finds what it still has. Short silence changes nothing, so a node that flaps costs nothing (faults
 //!   row 66).
 //! - Silence is measured on this process's own time, from the last answer or from the process's start.
 //! - A node that is being drained is looked through again until a census finds nothing on it.
@@ -14,7 +14,6 @@ use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::CENSUS;
 use async_trait::async_trait;
 use protocol::{NodeId, Result};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -49,25 +48,23 @@ impl Worker for Membership {
             return Ok(Progress::Idle);
         }
         self.looked = Some(now);
-        let (mut states, mut active, mut changed) = (BTreeMap::new(), Vec::new(), 0);
+        let (mut records, mut changed) = (Vec::new(), 0);
         for (_, entry) in work.scan(&keys::nodes(), SCAN_ENTRIES_MAX).await? {
-            let record = NodeRecord::decode(&entry.value)?;
-            let state = match self.change(work, &record) {
-                Some((state, what)) if set_state(work, &entry, &record, state, what).await? => {
-                    changed += 1;
-                    state
-                }
-                _ => record.state,
-            };
-            if state == NodeState::Active {
-                active.push(record.node.clone());
+            let mut record = NodeRecord::decode(&entry.value)?;
+            if let Some((state, what)) = self.change(work, &record)
+                && set_state(work, &entry, &record, state, what).await?
+            {
+                changed += 1;
+                record.state = state;
             }
-            states.insert(record.node, state);
+            records.push(record);
         }
-        if states.values().any(|state| *state == NodeState::Draining) {
+        if records.iter().any(|record| record.state == NodeState::Draining) {
             look_through_again(work).await?;
         }
-        work.objects.nodes.set_states(states);
+        work.objects.nodes.note_records(&records);
+        let active = records.into_iter().filter(|record| record.state == NodeState::Active);
+        let active: Vec<NodeId> = active.map(|record| record.node).collect();
         if let Some(before) = self.active.replace(active.clone())
             && active.iter().any(|node| !before.contains(node))
         {
@@ -89,6 +86,9 @@ impl Membership {
         match record.state {
             NodeState::Active | NodeState::Draining if !reachable && silent >= self.lost_after => {
                 Some((NodeState::Lost, "was silent for too long and counts as lost"))
+            }
+            NodeState::Lost if reachable && record.decommissioned => {
+                Some((NodeState::Draining, "was lost, is back, and is drained on"))
             }
             NodeState::Lost if reachable => Some((NodeState::Active, "was lost and is back")),
             NodeState::Active | NodeState::Draining | NodeState::Drained | NodeState::Lost => None,

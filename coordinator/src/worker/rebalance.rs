@@ -1,8 +1,12 @@
 //! Rebalance: has chunks move from nodes that hold more than their part to nodes that hold less, and out of zones that hold two shards of
 //! a chunk while another zone holds none. It only queues; repair moves, after everything that is in danger.
 //!
-//! What it keeps true: a chunk moves only if its target stays below its own part by it, so nothing moves back and forth; while anything
-//! is queued for repair, nothing is queued for a move.
+//! What it keeps true:
+//! - A plan is made only when no earlier move is queued or waits for its old copy's end, from what the nodes say then.
+//! - By a plan no node gives away more than it has above its part, and none gets more than it lacks, so nothing moves back and forth;
+//!   while no node is off its part by more than is tolerated, nothing moves for it.
+//! - A chunk never has two shards in one zone because of a move.
+//! - While anything is queued for repair, nothing is queued for a move; the queue of moves is bounded.
 
 use super::census::registered;
 use super::{Pass, Progress, Work, Worker};
@@ -10,24 +14,23 @@ use crate::metadata::records::{
     ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE,
 };
 use crate::metadata::{Batch, Expect, keys};
+pub use crate::nodes::registry::REBALANCE;
 use async_trait::async_trait;
 use protocol::{ChunkId, Error, NodeId, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::info;
 use uuid::Uuid;
 
-/// The worker's name.
-pub const REBALANCE: &str = "rebalance";
 /// From the end of one pass to the beginning of the next, if no node joined meanwhile.
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Chunks looked at in one step.
 const CHUNKS_MAX: usize = 256;
 /// Moves that may be queued; the pass waits for them.
 const MOVES_QUEUED_MAX: usize = 512;
-/// A node may hold this much more than its part, in percent of it,
+/// A node may hold this much more or less than its part, in percent of it,
 const TOLERATED_PERCENT: u64 = 10;
-/// and this many bytes more, before anything moves.
+/// and this many bytes, before anything moves.
 const TOLERATED_BYTES: u64 = 8 << 20;
 
 /// The worker.
@@ -37,35 +40,39 @@ pub struct Rebalance {
 }
 
 /// How much each node should give away or may take, in bytes, as far as it is not planned yet.
+#[derive(Debug, Default)]
 struct Plan {
     excess: BTreeMap<NodeId, u64>,
     room: BTreeMap<NodeId, u64>,
     zones: BTreeMap<NodeId, String>,
 }
 
+/// A node that takes part: what it holds, and its claim to a part of everything.
+#[derive(Debug)]
+struct Share {
+    node: NodeId,
+    live_bytes: u64,
+    claim: u128,
+}
+
 impl Plan {
-    fn of(work: &Work, nodes: &[NodeRecord]) -> Plan {
-        let active: BTreeSet<&NodeId> =
-            nodes.iter().filter(|node| node.state == NodeState::Active).map(|node| &node.node).collect();
-        let status = work.objects.nodes.status();
-        let taking_part: Vec<(NodeId, u64, u64)> = status
-            .iter()
-            .filter(|node| node.healthy)
-            .filter_map(|node| Some((node.id.clone()?, node.live_bytes, node.capacity_bytes)))
-            .filter(|(id, ..)| active.contains(id))
-            .collect();
-        let total: u128 = taking_part.iter().map(|(_, live, _)| u128::from(*live)).sum();
-        let capacity: u128 = taking_part.iter().map(|(.., capacity)| u128::from(*capacity)).sum::<u128>().max(1);
-        let mut plan = Plan { excess: BTreeMap::new(), room: BTreeMap::new(), zones: BTreeMap::new() };
-        for (node, live, capacity_bytes) in taking_part {
-            let part = (total * u128::from(capacity_bytes) / capacity) as u64;
-            if live > part + part * TOLERATED_PERCENT / 100 + TOLERATED_BYTES {
-                plan.excess.insert(node, live - part);
-            } else if live < part {
-                plan.room.insert(node, part - live);
+    fn of(shares: &[Share], zones: BTreeMap<NodeId, String>) -> Plan {
+        let total: u128 = shares.iter().map(|share| u128::from(share.live_bytes)).sum();
+        let claims: u128 = shares.iter().map(|share| share.claim).sum::<u128>().max(1);
+        let part = |share: &Share| (total * share.claim / claims) as u64;
+        let tolerated = |part: u64| part / 100 * TOLERATED_PERCENT + TOLERATED_BYTES;
+        let over = |share: &Share| share.live_bytes > part(share) + tolerated(part(share));
+        let under = |share: &Share| share.live_bytes + tolerated(part(share)) < part(share);
+        let (any_over, any_under) = (shares.iter().any(over), shares.iter().any(under));
+        let mut plan = Plan { zones, ..Plan::default() };
+        for share in shares {
+            let (live, part) = (share.live_bytes, part(share));
+            if live > part && (any_under || over(share)) {
+                plan.excess.insert(share.node.clone(), live - part);
+            } else if live < part && (any_over || under(share)) {
+                plan.room.insert(share.node.clone(), part - live);
             }
         }
-        plan.zones = nodes.iter().map(|node| (node.node.clone(), node.zone.clone())).collect();
         plan
     }
 
@@ -85,16 +92,15 @@ impl Plan {
         {
             return Some((from.clone(), to.clone()));
         }
-        let from = record
-            .shards
-            .iter()
-            .map(|place| &place.node)
-            .find(|node| self.excess.get(node).is_some_and(|left| *left >= bytes))?;
-        let fits = |node: &&NodeId| {
-            let spread = zone(node) == zone(from) || !zones.contains(&zone(node));
-            !holds(node) && spread && self.room.get(*node).is_some_and(|left| *left >= bytes)
+        let has = |amounts: &BTreeMap<NodeId, u64>, node: &NodeId| amounts.get(node).is_some_and(|left| *left >= bytes);
+        let givers = record.shards.iter().map(|place| &place.node).filter(|node| has(&self.excess, node));
+        let taker = |from: &NodeId| {
+            let spread = |node: &NodeId| zone(node) == zone(from) || !zones.contains(&zone(node));
+            let takers = usable.iter().filter(|node| !holds(node) && spread(node) && has(&self.room, node));
+            // The one that lacks most, or the last chunks find only nodes that hold them already.
+            takers.max_by_key(|node| self.room.get(*node))
         };
-        let (from, to) = (from.clone(), usable.iter().find(fits)?.clone());
+        let (from, to) = givers.into_iter().find_map(|from| Some((from.clone(), taker(from)?.clone())))?;
         self.excess.entry(from.clone()).and_modify(|left| *left -= bytes);
         self.room.entry(to.clone()).and_modify(|left| *left -= bytes);
         Some((from, to))
@@ -127,12 +133,37 @@ impl Worker for Rebalance {
         }
         let mut plan = match self.plan.take() {
             Some(plan) => plan,
-            None => Plan::of(work, &registered(work).await?),
+            None if !queued.is_empty() => return Ok(Progress::Waits("moves of an earlier plan come first".to_owned())),
+            None => match plan(work).await? {
+                Some(plan) => plan,
+                None => return Ok(Progress::Waits("copies that have moved are still to be deleted".to_owned())),
+            },
         };
         let progress = walk(work, &mut pass, &mut plan).await?;
         self.plan = Some(plan);
         Ok(progress)
     }
+}
+
+/// A plan from what the nodes say right now; `None` while they hold what is about to go.
+async fn plan(work: &Work) -> Result<Option<Plan>> {
+    let records = registered(work).await?;
+    let active = |record: &&NodeRecord| record.state == NodeState::Active;
+    for record in records.iter().filter(active) {
+        if !work.scan(&keys::trash_of(&record.node), 1).await?.is_empty() {
+            return Ok(None);
+        }
+    }
+    work.objects.nodes.probe_all().await;
+    let status = work.objects.nodes.status();
+    let share = |record: &NodeRecord| {
+        let report = status.iter().find(|report| report.id.as_ref() == Some(&record.node) && report.healthy)?;
+        let claim = u128::from(report.capacity_bytes) * u128::from(record.weight);
+        Some(Share { node: record.node.clone(), live_bytes: report.live_bytes, claim })
+    };
+    let shares: Vec<Share> = records.iter().filter(active).filter_map(share).collect();
+    let zones = records.iter().map(|record| (record.node.clone(), record.zone.clone())).collect();
+    Ok(Some(Plan::of(&shares, zones)))
 }
 
 async fn walk(work: &Work, pass: &mut Pass, plan: &mut Plan) -> Result<Progress> {
@@ -181,4 +212,115 @@ async fn queue(work: &Work, chunk: ChunkId, away_from: NodeId, toward: NodeId) -
     let mut commit = Batch::new();
     commit.check(key.clone(), Expect::Absent).put(key, repair.encode());
     work.commit(commit).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Code;
+    use crate::metadata::records::ShardPlace;
+
+    const CHUNK: u32 = 1 << 20;
+
+    fn id(number: usize) -> NodeId {
+        format!("n{number}").parse().unwrap()
+    }
+
+    fn chunk_on(nodes: &[usize]) -> ChunkRecord {
+        let shards = (0..).zip(nodes).map(|(index, node)| ShardPlace { node: id(*node), index, crc: 0 });
+        ChunkRecord {
+            length: CHUNK,
+            stored_length: CHUNK,
+            sha256: [0; 32],
+            compressed: false,
+            code: Code::REPLICATION,
+            shards: shards.collect(),
+            state: ChunkState::Live,
+            fence: 0,
+        }
+    }
+
+    /// Chunks in threes of neighbours, as evenly on the first `nodes` nodes as can be.
+    fn spread_over(nodes: usize, chunks: usize) -> Vec<ChunkRecord> {
+        let on = |n: usize| [1 + n % nodes, 1 + (n + 1) % nodes, 1 + (n + 2) % nodes];
+        (0..chunks).map(|n| chunk_on(&on(n))).collect()
+    }
+
+    fn held(chunks: &[ChunkRecord], node: usize) -> u64 {
+        let places = chunks.iter().flat_map(|chunk| &chunk.shards);
+        places.filter(|place| place.node == id(node)).count() as u64 * u64::from(CHUNK)
+    }
+
+    /// One pass over nodes of these claims and zones; how many chunks moved.
+    fn pass(chunks: &mut [ChunkRecord], claims: &[u128], zones: &[&str]) -> usize {
+        let nodes = 1..=claims.len();
+        let share =
+            |(node, claim): (usize, &u128)| Share { node: id(node), live_bytes: held(chunks, node), claim: *claim };
+        let shares: Vec<Share> = nodes.clone().zip(claims).map(share).collect();
+        let zones = nodes.clone().map(id).zip(zones.iter().cycle().map(|zone| (*zone).to_owned())).collect();
+        let mut plan = Plan::of(&shares, zones);
+        let usable: Vec<NodeId> = nodes.rev().map(id).collect();
+        let mut moved = 0;
+        for chunk in chunks {
+            if let Some((from, to)) = plan.moves(chunk, &usable) {
+                assert!(chunk.shards.iter().all(|place| place.node != to), "distinct nodes");
+                chunk.shards.iter_mut().find(|place| place.node == from).unwrap().node = to;
+                moved += 1;
+            }
+        }
+        moved
+    }
+
+    fn assert_even(chunks: &[ChunkRecord], claims: &[u128]) {
+        let total = chunks.len() as u128 * 3 * u128::from(CHUNK);
+        for (node, claim) in (1..).zip(claims) {
+            let (held, part) = (held(chunks, node), (total * claim / claims.iter().sum::<u128>()) as u64);
+            let tolerated = part / 10 + TOLERATED_BYTES;
+            assert!(held.abs_diff(part) <= tolerated, "node {node} holds {held}, its part is {part}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_joins_gets_its_part_and_then_nothing_moves_any_more() {
+        for nodes in [4, 20] {
+            let mut chunks = spread_over(nodes, 100 * nodes);
+            let claims = vec![100; nodes + 1];
+            let moved = pass(&mut chunks, &claims, &[""]);
+            let part = 300 * nodes / (nodes + 1);
+            assert!((part - nodes..=part).contains(&moved), "{moved} of {part}: no more than its part moves");
+            assert_even(&chunks, &claims);
+            assert_eq!(pass(&mut chunks, &claims, &[""]), 0, "nothing moves back and forth");
+        }
+    }
+
+    #[test]
+    fn what_is_tolerated_stays_and_a_weight_counts() {
+        let mut chunks = spread_over(4, 12);
+        assert_eq!(pass(&mut chunks, &[100; 5], &[""]), 0, "7 MiB are not worth it");
+        let mut chunks = spread_over(6, 400);
+        let claims = [100, 100, 100, 100, 100, 50];
+        assert!(pass(&mut chunks, &claims, &[""]) > 0);
+        assert_even(&chunks, &claims);
+        assert_eq!(pass(&mut chunks, &claims, &[""]), 0);
+        assert!(pass(&mut chunks, &[100, 100, 100, 100, 100, 0], &[""]) > 0);
+        assert!(held(&chunks, 6) <= TOLERATED_BYTES, "weight 0 moves what is on it elsewhere");
+    }
+
+    #[test]
+    fn a_chunk_with_two_shards_in_one_zone_moves_when_another_zone_is_free_and_never_back() {
+        // n1 and n4 are in a, n2 and n5 in b, n3 and n6 in c.
+        let zones = ["a", "b", "c"];
+        let mut chunks: Vec<ChunkRecord> = (0..300).map(|_| chunk_on(&[1, 4, 2])).collect();
+        for _ in 0..4 {
+            pass(&mut chunks, &[100; 6], &zones);
+        }
+        let zone_of = |place: &ShardPlace| zones[(place.node.as_str()[1..].parse::<usize>().unwrap() - 1) % 3];
+        for chunk in &chunks {
+            let mut its: Vec<&str> = chunk.shards.iter().map(zone_of).collect();
+            its.sort_unstable();
+            assert_eq!(its, zones);
+        }
+        assert_even(&chunks, &[100; 6]);
+        assert_eq!(pass(&mut chunks, &[100; 6], &zones), 0);
+    }
 }

@@ -47,12 +47,9 @@ impl SafeMode {
         if self.is_over() {
             return Ok(true);
         }
-        let mut silent: Vec<String> = nodes
-            .members()
-            .iter()
-            .filter(|member| !member.has_answered())
-            .map(|member| member.label().to_owned())
-            .collect();
+        let members = nodes.members();
+        let mut silent: Vec<String> =
+            members.iter().filter(|member| !member.has_answered()).map(|member| member.label().to_owned()).collect();
         let range = keys::nodes();
         for (_, entry) in metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await? {
             let record = NodeRecord::decode(&entry.value)?;

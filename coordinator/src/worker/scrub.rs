@@ -108,9 +108,10 @@ impl Worker for Scrub {
 async fn next_position(work: &Work, pass: &Pass) -> Result<Option<Position>> {
     let (done, on_it) = decode(&pass.record.position)?;
     let range = keys::nodes();
+    let switched_off = work.objects.nodes.switched_off();
     for (_, entry) in work.scan(&range, SCAN_ENTRIES_MAX).await? {
         let record = NodeRecord::decode(&entry.value)?;
-        if record.state == NodeState::Lost {
+        if record.state == NodeState::Lost || switched_off.contains(&record.node) {
             continue;
         }
         if let Some(position) = &on_it

@@ -167,7 +167,7 @@ pub struct Cluster {
     /// Disks whose power can be cut, where the plan says so: the coordinator's, then the nodes'.
     pub loops: Vec<LoopDisk>,
     dir: TempDir,
-    _ports: Ports,
+    pub(super) ports: Ports,
 }
 
 impl Cluster {
@@ -176,7 +176,7 @@ impl Cluster {
         Plan::new().start().await
     }
 
-    async fn lay_out(plan: Plan) -> Cluster {
+    pub(super) async fn lay_out(plan: Plan) -> Cluster {
         let below = plan.below.clone().unwrap_or_else(std::env::temp_dir);
         std::fs::create_dir_all(&below).expect("a directory can be made");
         let dir = tempfile::Builder::new().prefix("holdfast-real-").tempdir_in(below);
@@ -218,7 +218,7 @@ impl Cluster {
             coordinator.flag(flag, value);
         });
         let (disks, loops) = plan.mount(dir.path());
-        Cluster { coordinator, nodes, proxies, disks, loops, dir, _ports: ports }
+        Cluster { coordinator, nodes, proxies, disks, loops, dir, ports }
     }
 
     /// A client of the coordinator.

@@ -12,6 +12,7 @@ mod cluster;
 mod damage;
 mod failing_calls;
 mod form;
+mod growth;
 mod ledger;
 mod limits;
 mod load;

@@ -52,6 +52,13 @@ impl Server {
         self.arguments.retain(|argument| argument != name);
     }
 
+    /// Takes a flag and its values away again.
+    pub fn drop_flag(&mut self, name: &str) {
+        while let Some(at) = self.arguments.iter().position(|argument| argument == name) {
+            self.arguments.drain(at..at + 2);
+        }
+    }
+
     /// Puts another value in the place of a flag's.
     pub fn change_flag(&mut self, name: &str, value: impl ToString) {
         let at = self.arguments.iter().position(|argument| argument == name);

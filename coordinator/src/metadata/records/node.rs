@@ -50,8 +50,8 @@ pub mod v2 {
     ///            decommission            nothing left on it
     ///   Active ───────────────▶ Draining ──────────────────▶ Drained
     ///    │  ▲ ◀─────────────────────────── recommission ────────┘
-    ///    │  └── answers again
-    ///    └────▶ Lost      silent for too long
+    ///    │  └── answers again                    │
+    ///    └────▶ Lost ◀───────┘                      silent for too long; answers again: back to what it was
     /// ```
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
@@ -85,6 +85,8 @@ pub mod v2 {
         pub state: NodeState,
         /// Since when it is that.
         pub state_since_ms: u64,
+        /// Whether the operator wants it emptied, which it goes on with when it was lost and is back.
+        pub decommissioned: bool,
     }
 
     impl Migrate for NodeRecord {
@@ -96,7 +98,7 @@ pub mod v2 {
         fn migrate(previous: v1::NodeRecord) -> NodeRecord {
             let v1::NodeRecord { node, url, zone, disk, weight, known_since_ms } = previous;
             let (state, state_since_ms) = (NodeState::Active, known_since_ms);
-            NodeRecord { node, url, zone, disk, weight, known_since_ms, state, state_since_ms }
+            NodeRecord { node, url, zone, disk, weight, known_since_ms, state, state_since_ms, decommissioned: false }
         }
     }
 }

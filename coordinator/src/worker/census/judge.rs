@@ -144,10 +144,10 @@ impl<'a> Judge<'a> {
         if good < record.code.shards() {
             self.count("missing", (record.code.shards() - good) as u64);
             let severity = (good as u8).saturating_sub(record.code.data);
-            return self.repair(chunk, severity, "a census found shards missing", None).await;
+            return self.repair(chunk, severity, "a census found shards missing").await;
         }
-        if let Some(node) = leaving.into_iter().next() {
-            return self.repair(chunk, SEVERITY_DRAIN, "its node is being drained", Some(node)).await;
+        if !leaving.is_empty() {
+            return self.repair(chunk, SEVERITY_DRAIN, "its node is being drained").await;
         }
         if self.is_young(chunk) {
             return Ok(());
@@ -160,9 +160,10 @@ impl<'a> Judge<'a> {
     }
 
     /// Queues a repair, unless one as urgent is queued already: that one may know more.
-    async fn repair(&mut self, chunk: ChunkId, severity: u8, reason: &str, away_from: Option<NodeId>) -> Result<()> {
+    /// What leaves a node that is being drained leaves by the node's state: nothing moves any more once that was taken back.
+    async fn repair(&mut self, chunk: ChunkId, severity: u8, reason: &str) -> Result<()> {
         let key = keys::repair(severity, chunk);
-        let repair = RepairRecord { away_from, ..RepairRecord::new(chunk, self.now_ms(), reason) };
+        let repair = RepairRecord::new(chunk, self.now_ms(), reason);
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::Absent).put(key, repair.encode());
         self.work.commit(commit).await.map(drop)

@@ -44,6 +44,7 @@ struct Patient {
     repairs: Vec<(Bytes, Entry)>,
     check_bytes: bool,
     away_from: Option<NodeId>,
+    /// Where it should go, if nothing else is the matter with it: nowhere else then, or moves would undo each other.
     toward: Option<NodeId>,
 }
 
@@ -70,6 +71,10 @@ pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<M
         check_bytes |= repair.check_bytes;
     }
     let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
+    let stays_good = |one: &Inspected| {
+        one.condition == Condition::Good && (!one.leaving || away_from.as_ref() == Some(&one.place.node))
+    };
+    let toward = toward.filter(|_| found.len() >= record.code.shards() && found.iter().all(stays_good));
     let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, away_from, toward };
     operate(work, &patient, found).await
 }
@@ -149,11 +154,8 @@ impl Operation<'_> {
     fn spare_nodes(&self, avoided: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let candidates = self.work.objects.nodes.candidates();
         let ranked = placement::choose(self.patient.chunk, self.patient.record.code, &candidates);
-        let mut spare: Vec<NodeId> =
-            ranked.ids().take(ranked.usable()).filter(|node| !avoided.contains(*node)).cloned().collect();
-        // Stable: the others stay in their order.
-        spare.sort_by_key(|node| Some(node) != self.patient.toward.as_ref());
-        spare
+        let wanted = |node: &&NodeId| self.patient.toward.as_ref().is_none_or(|toward| toward == *node);
+        ranked.ids().take(ranked.usable()).filter(|node| !avoided.contains(*node)).filter(wanted).cloned().collect()
     }
 
     /// Has `node` store the chunk's bytes as shard `index`. False if it did not; `why_not` then says why.
