@@ -9,6 +9,7 @@
 
 pub mod breaker;
 pub mod client;
+mod journal;
 mod member;
 mod probe;
 pub mod registry;
