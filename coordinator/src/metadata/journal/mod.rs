@@ -17,17 +17,17 @@
 //! - The members are asked for anew with every group, because nodes join and leave.
 
 pub mod claim;
+mod core;
 mod lane;
 pub mod quorum;
 pub mod restore;
 mod ring;
 
+use self::core::Core;
 use async_trait::async_trait;
 use lane::{Lane, LaneState};
 use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, NodeId, Result};
-use quorum::Electorate;
-use ring::Ring;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -49,8 +49,6 @@ pub const CATCH_UP_BYTES_PER_S: u64 = 64 << 20;
 pub const LAG_MAX: Duration = Duration::from_millis(20);
 /// A group that has no quorum after this long is sent to every node at once.
 pub const HEDGE_AFTER: Duration = Duration::from_millis(40);
-/// After so many acknowledgements it is looked anew which nodes are the fastest.
-const CHOOSE_EVERY: u32 = 256;
 /// How long an orderly stop waits for the nodes behind the quorum.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it looks whether they have all.
@@ -121,45 +119,15 @@ impl fmt::Debug for Journal {
     }
 }
 
-struct Core {
-    phase: Phase,
-    electorate: Electorate,
-    end: JournalMark,
-    whole_from: u64,
-    ring: Ring,
-    lanes: BTreeMap<Arc<str>, LaneState>,
-    quorum: u64,
-    /// The group whose callers have gone.
-    late: Option<u64>,
-    /// The nodes that are sent a group at once; all while there are none.
-    prompt: BTreeSet<Arc<str>>,
-    /// Up to this group every node is sent all at once.
-    urgent: u64,
-    acknowledgements: u32,
-}
-
 impl Journal {
     /// A journal at these nodes; lanes run on `runtime`. Nothing is sent before [`Journal::begin`].
     pub fn new(members: Arc<dyn JournalMembers>, source: Arc<dyn JournalSource>, runtime: Handle) -> Arc<Journal> {
-        let core = Core {
-            phase: Phase::Unclaimed("the nodes have not been asked yet".to_owned()),
-            electorate: Electorate::default(),
-            end: JournalMark::default(),
-            whole_from: 1,
-            ring: Ring::new(RING_BYTES_MAX),
-            lanes: BTreeMap::new(),
-            quorum: 0,
-            late: None,
-            prompt: BTreeSet::new(),
-            urgent: 0,
-            acknowledgements: 0,
-        };
         Arc::new(Journal {
             members,
             source,
             runtime,
             tasks: TaskTracker::new(),
-            core: Mutex::new(core),
+            core: Mutex::new(Core::default()),
             moved: watch::channel(()).0,
             late_quorum: Notify::new(),
             ended: CancellationToken::new(),
@@ -174,13 +142,7 @@ impl Journal {
     /// Begins to write under a claim, behind `end`.
     pub fn begin(self: &Arc<Journal>, claim: JournalClaim, end: &LogEnd) {
         let mut core = self.core();
-        core.phase = Phase::Claimed(claim);
-        (core.end, core.whole_from) = (end.last, end.whole_from.max(1));
-        (core.quorum, core.late) = (0, None);
-        core.ring = Ring::new(RING_BYTES_MAX);
-        core.electorate.voters = end.voters.clone();
-        core.lanes.values_mut().for_each(LaneState::restart);
-        core.prompt.clear();
+        core.begin(claim, end);
         self.refresh(&mut core);
         drop(core);
         self.moved.send_replace(());
@@ -202,23 +164,7 @@ impl Journal {
     /// Whether a group sent now is likely to be acknowledged: `Unavailable` if the epoch is not held or too few nodes answer, `Full`
     /// if it makes no room and too few nodes have some.
     pub fn check(&self, makes_room: bool) -> Result<()> {
-        let core = self.core();
-        match &core.phase {
-            Phase::Claimed(_) => {}
-            Phase::Unclaimed(why) => return Err(Error::unavailable(format!("catalog journal: not ready: {why}"))),
-            Phase::Refused(why) => return Err(Error::unavailable(format!("catalog journal: refused: {why}"))),
-        }
-        let needed = core.electorate.write_quorum();
-        let answering = core.count(|lane| lane.trouble.is_none());
-        if answering < needed {
-            let troubles: Vec<&str> = core.lanes.values().filter_map(|lane| lane.trouble.as_deref()).collect();
-            let why = troubles.join("; ");
-            return Err(Error::unavailable(format!("catalog journal: {answering} nodes answer, {needed} must: {why}")));
-        }
-        if !makes_room && core.count(|lane| lane.trouble.is_none() && lane.has_room) < needed {
-            return Err(Error::full(format!("catalog journal: fewer than {needed} nodes have room for it")));
-        }
-        Ok(())
+        self.core().check(makes_room)
     }
 
     /// Whether a quorum holds this group.
@@ -397,14 +343,7 @@ impl Journal {
         }
         let Some(lane) = core.lanes.get_mut(url) else { return };
         change(lane);
-        let before = core.quorum;
-        core.quorum = before.max(core.held_by_quorum());
-        core.acknowledgements += 1;
-        let in_trouble = |url: &Arc<str>| core.lanes.get(url).is_none_or(|lane| lane.trouble.is_some());
-        if core.acknowledgements >= CHOOSE_EVERY || core.prompt.is_empty() || core.prompt.iter().any(in_trouble) {
-            core.choose_prompt();
-        }
-        let (refused, moved) = (core.refusal(), core.quorum > before);
+        let (moved, refused) = (core.count_again(), core.refusal());
         drop(core);
         if let Some(why) = refused {
             self.refuse(why);
@@ -426,69 +365,5 @@ impl Journal {
     /// A panic never leaves the core half changed, so a poisoned lock is as good as any.
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Core {
-    /// The nodes that count, one state each, also where one has two URLs.
-    fn counted(&self) -> BTreeMap<&NodeId, &LaneState> {
-        let mut counted: BTreeMap<&NodeId, &LaneState> = BTreeMap::new();
-        for lane in self.lanes.values() {
-            let Some(node) = lane.node.as_ref().filter(|node| self.electorate.counts(node)) else { continue };
-            let better = counted.get(node).is_none_or(|other| other.through < lane.through);
-            if better {
-                counted.insert(node, lane);
-            }
-        }
-        counted
-    }
-
-    /// How many of the nodes that count are as `is` says. One that was not heard of yet counts: it may be any of them.
-    fn count(&self, is: impl Fn(&LaneState) -> bool) -> usize {
-        let unheard = self.lanes.values().filter(|lane| lane.node.is_none() && is(lane)).count();
-        self.counted().values().filter(|lane| is(lane)).count() + unheard
-    }
-
-    /// Whether a node is sent each group at once.
-    fn is_prompt(&self, url: &Arc<str>) -> bool {
-        self.prompt.is_empty() || self.prompt.contains(url)
-    }
-
-    /// Chooses the fastest nodes that make a quorum, where that many are known and answer.
-    fn choose_prompt(&mut self) {
-        let answers = |(_, lane): &(&Arc<str>, &LaneState)| {
-            lane.trouble.is_none() && lane.node.as_ref().is_some_and(|node| self.electorate.counts(node))
-        };
-        let mut lanes: Vec<(&Arc<str>, &LaneState)> = self.lanes.iter().filter(answers).collect();
-        lanes.sort_by_key(|(_, lane)| lane.latency_us);
-        let needed = self.electorate.write_quorum();
-        let enough = lanes.len() >= needed;
-        self.prompt = lanes.into_iter().take(needed).map(|(url, _)| Arc::clone(url)).collect();
-        if !enough {
-            self.prompt.clear();
-        }
-        self.acknowledgements = 0;
-        // Those that were not sent things at once until now must not wait for the next group.
-        self.lanes.iter().filter(|(url, _)| self.is_prompt(url)).for_each(|(_, lane)| lane.wake.notify_one());
-    }
-
-    /// The last group that a write quorum holds.
-    fn held_by_quorum(&self) -> u64 {
-        let through: Vec<u64> = self.counted().values().map(|lane| lane.through).collect();
-        quorum::held_by(through, self.electorate.write_quorum())
-    }
-
-    /// Why this coordinator can never have a quorum again.
-    fn refusal(&self) -> Option<String> {
-        let Phase::Claimed(claim) = &self.phase else { return None };
-        let obeying_others = self.counted().values().filter(|lane| lane.obeys.is_some()).count();
-        let left = self.electorate.total().saturating_sub(obeying_others);
-        let other = self.counted().values().find_map(|lane| lane.obeys)?;
-        (left < self.electorate.write_quorum()).then(|| {
-            format!(
-                "another coordinator has taken over ({other}; this one held {claim}): what was acknowledged here is there; stop \
-                 this process, and do not start it with this directory again"
-            )
-        })
     }
 }

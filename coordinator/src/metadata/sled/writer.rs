@@ -15,19 +15,22 @@
 //! the group: the epoch is given up, and the next claim finds out. When the quorum fails, the group is in the log and will count: its
 //! callers hear `Unknown`, and until it has its quorum it is not shown, and every other batch is `Unavailable`.
 
+mod cutting;
+mod epoch;
+
 use super::SledSettings;
 use super::journalling::{Journalling, Late};
 use super::mover::Mover;
-use super::snapshot::{Finished, Piece, Snapshot};
+use super::snapshot::{Piece, Snapshot};
 use super::source::LogSource;
 use super::state::State;
 use super::table::{Mark, Tables};
-use crate::metadata::commit_log::{Group, GroupHead, decode_group, encode_group};
+use crate::metadata::commit_log::{GroupHead, encode_group};
 use crate::metadata::journal::claim::Claimed;
 use crate::metadata::journal::{Journal, LogEnd};
 use crate::metadata::{Batch, Entry, conflict, names};
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, JournalEntry, JournalMark, Result};
+use protocol::{Error, ErrorKind, JournalMark, Result};
 use segments::{Kind, Location, Purpose, RealDisk, Record, SegmentLog};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -306,106 +309,6 @@ impl Writer {
         tables.mark = self.mark;
         drop(tables);
         self.journalling.note_voters(&self.state, batches);
-    }
-
-    fn log_end(&mut self) -> LogEnd {
-        let last = JournalMark { epoch: self.mark.epoch, sequence: self.mark.sequence };
-        let voters = self.journalling.voters(&self.state);
-        LogEnd { last, whole_from: self.mark.whole_from.max(1), voters }
-    }
-
-    /// Shows a group that has its quorum by now.
-    fn settle(&mut self) {
-        if let Some(late) = self.journalling.settle() {
-            self.apply(&late.batches());
-        }
-    }
-
-    /// Begins an epoch: takes over what the nodes hold behind the log, sends what they lack, and has the epoch's first group stand on a
-    /// quorum before anything else.
-    fn begin(&mut self, claimed: Claimed) {
-        let Claimed { claim, adopted } = claimed;
-        if let Some(late) = self.journalling.late.take_if(|_| adopted.is_some()) {
-            self.apply(&late.batches());
-        }
-        if let Some(entry) = adopted
-            && let Err(error) = self.adopt(&entry)
-        {
-            tracing::error!(%error, group = %entry.mark, "the log does not take what the nodes hold behind it");
-            return self.journalling.wait_for_claim(error.message);
-        }
-        let end = self.log_end();
-        self.journalling.begin(claim, &end);
-        if let Some(batch) = self.journalling.first_batch(claim) {
-            self.commit(vec![Commit { batch, answer: oneshot::channel().0 }]);
-        }
-    }
-
-    fn adopt(&mut self, entry: &JournalEntry) -> Result<()> {
-        let Group { head, batches } = decode_group(&entry.group())?;
-        let id = record_id(head.mark.sequence);
-        let mut records = vec![Record::new(Kind::COMMIT, id, entry.group())];
-        if !entry.snapshot().is_empty() {
-            records.insert(0, Record::new(Kind::SNAPSHOT, id, entry.snapshot()));
-        }
-        let locations = self.log.append(&records, Purpose::Reclaim)?;
-        let revision = batches.last().map_or(self.mark.revision, |batch| batch.revision);
-        self.note_appended(head, revision, &locations);
-        let batches: Vec<(u64, Batch)> = batches.into_iter().map(|batch| batch.into_batch()).collect();
-        self.apply(&batches.iter().map(|(revision, batch)| (*revision, batch)).collect::<Vec<_>>());
-        tracing::warn!(group = %entry.mark, "a group was taken over that only the nodes held");
-        Ok(())
-    }
-
-    /// The piece of the snapshot that goes with the next group, if there is one to be made.
-    fn next_piece(&mut self) -> Result<Option<Piece>> {
-        if self.snapshot.is_none() && self.log.used_bytes() >= self.snapshot_at_bytes {
-            self.snapshot = Some(Snapshot::begin(self.mark.sequence + 1));
-        }
-        let bytes = self.settings.piece_bytes();
-        self.snapshot.as_ref().map(|snapshot| snapshot.next_piece(&self.state, bytes)).transpose()
-    }
-
-    fn note_piece(&mut self, piece: Piece, locations: &[Location]) {
-        let Some(snapshot) = &mut self.snapshot else { return };
-        if let Some(Finished { begin, bytes }) = snapshot.appended(piece, locations[0].position.segment) {
-            tracing::info!(begin, bytes, sequence = self.mark.sequence, "metadata snapshot is whole");
-            self.snapshot = None;
-            self.removable_before = begin;
-            self.mover.set_snapshot_bytes(bytes);
-            self.snapshot_at_bytes = self.settings.snapshot_at_bytes(bytes);
-        }
-    }
-
-    /// A snapshot must not be what a group fails for: it begins anew when the log has grown by a segment.
-    fn put_off_snapshot(&mut self) {
-        if self.snapshot.take().is_some() {
-            self.snapshot_at_bytes = self.log.used_bytes() + self.settings.segment_bytes;
-        }
-    }
-
-    /// Removes what the last snapshot made superfluous, once no restart would begin there.
-    fn remove_segments(&mut self) {
-        if self.removable_before == 0 {
-            return;
-        }
-        if self.state.replay_segment() < self.removable_before {
-            // The checkpoint follows the next table; have that moved now.
-            if self.state.has_room()
-                && let Err(error) = self.mover.move_active(false)
-            {
-                tracing::warn!(%error, "old metadata segments stay");
-            }
-            return;
-        }
-        let old = self.log.segments().into_iter().filter(|segment| segment.number < self.removable_before);
-        for segment in old.collect::<Vec<_>>() {
-            if let Err(error) = self.log.remove_segment(segment.number) {
-                tracing::warn!(%error, segment = segment.number, "an old metadata segment stays until the next snapshot");
-                break;
-            }
-        }
-        self.removable_before = 0;
     }
 }
 
