@@ -3,7 +3,7 @@
 //! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
 use process::settings::{self, bytes};
 use protocol::routes::base_url;
@@ -133,10 +133,32 @@ pub struct Config {
 }
 
 /// What the program does instead of serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Makes the cluster file, with a fresh id and secret; refuses to replace one
     NewCluster,
+    /// Makes a new catalog directory from the journals that the storage nodes keep, and fences the coordinator that had the old one
+    RestoreCatalog(RestoreCatalog),
+}
+
+/// What to restore a catalog from, and to where.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct RestoreCatalog {
+    /// Read the journals of the nodes named with --node; there is no other source
+    #[arg(long, required = true)]
+    pub from_nodes: bool,
+
+    /// Base URL of a storage node; repeated for each: all but one of the cluster's nodes must answer
+    #[arg(long, value_name = "URL", value_parser = node_url, value_delimiter = ',', required = true)]
+    pub node: Vec<String>,
+
+    /// Directory to be made; must be empty or missing
+    #[arg(long, value_name = "NEW_DIR")]
+    pub data: PathBuf,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Settings that have been checked. On an error, or for `--help`, `main` calls [`clap::Error::exit`].
@@ -173,7 +195,7 @@ impl Config {
     /// The first thing that cannot work, in words for the operator.
     fn mistake(&self) -> Option<String> {
         if self.command.is_some() {
-            return None; // It uses the cluster file's path and nothing else.
+            return None; // It uses the cluster file's path, and what it is given itself.
         }
         self.listen_mistake().or_else(|| self.node_mistake()).or_else(|| self.bound_mistake())
     }

@@ -13,4 +13,5 @@ pub mod new_cluster;
 pub mod nodes;
 pub mod object;
 pub mod placement;
+pub mod restore_catalog;
 pub mod worker;

@@ -2,11 +2,12 @@
 //!
 //! Order of the end: doors first (requests under way finish), then workers, then tasks, then the catalog's checkpoint; exit 0.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
 use coordinator::dialect::{self, Door, DoorSettings};
 use coordinator::metadata::Metadata;
+use coordinator::metadata::journal::Phase;
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
@@ -15,7 +16,7 @@ use coordinator::object::budget::Budget;
 use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
-use coordinator::{names, new_cluster};
+use coordinator::{names, new_cluster, restore_catalog};
 use mimalloc::MiMalloc;
 use process::events::Events;
 use process::logs::{self, LogConfig};
@@ -27,10 +28,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 /// How long tasks may take to end after the doors are closed.
 const TASKS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a start waits for the storage nodes to agree that this catalog is the newest.
+const JOURNAL_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 /// Share of `--memory-bytes` for uploads; downloads get the rest.
 const UPLOAD_SHARE_PERCENT: u64 = 67;
 
@@ -40,8 +44,9 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
-    let outcome = match config.command {
+    let outcome = match config.command.clone() {
         Some(Command::NewCluster) => make_cluster(&config),
+        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config.cluster_file),
         None => run(config),
     };
     match outcome {
@@ -83,7 +88,11 @@ async fn serve(config: Config) -> Result<()> {
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let listeners = bind(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let settings = SledSettings { index_cache_bytes: config.index_cache_bytes, ..SledSettings::default() };
+    let settings = SledSettings {
+        index_cache_bytes: config.index_cache_bytes,
+        journalled: Some(cluster.cluster),
+        ..SledSettings::default()
+    };
     let metadata = Arc::new(
         SledMetadata::open(&config.data, cluster.cluster, clock.clone(), settings)
             .with_context(|| format!("cannot open the catalog in {}", config.data.display()))?,
@@ -92,6 +101,7 @@ async fn serve(config: Config) -> Result<()> {
     let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
     let objects = objects(&config, metadata.clone(), nodes.clone(), clock, &tasks);
     nodes.refresh().await?;
+    begin_journal(&metadata, nodes.clone()).await?;
     nodes.probe_all().await;
     let running = Running::start(&objects, &worker_settings(&config, &server_id));
     let workers = running.workers.clone();
@@ -121,6 +131,22 @@ async fn serve(config: Config) -> Result<()> {
     }
     metadata.stop().await?;
     info!("coordinator stopped");
+    Ok(())
+}
+
+/// Begins to keep the catalog's journal. A directory that is not the newest is refused here, where that is found out in time; nodes
+/// that are not up yet are not waited for.
+async fn begin_journal(metadata: &SledMetadata, nodes: Arc<Nodes>) -> Result<()> {
+    metadata.keep_journal(nodes, Handle::current())?;
+    match timeout(JOURNAL_PATIENCE_AT_START, metadata.journal_settled()).await {
+        Ok(Phase::Claimed(claim)) => info!(%claim, "the catalog's journal is kept"),
+        Ok(Phase::Refused(why)) => {
+            metadata.stop().await?;
+            bail!("this catalog cannot be served: {why}");
+        }
+        Ok(Phase::Unclaimed(why)) => warn!(reason = why, "the catalog's journal is not kept yet: reads only"),
+        Err(_) => warn!("too few storage nodes answer to keep the catalog's journal: reads only, until they do"),
+    }
     Ok(())
 }
 

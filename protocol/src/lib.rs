@@ -12,6 +12,7 @@ mod content;
 mod error;
 mod frame;
 mod ids;
+mod journal;
 mod node;
 pub mod routes;
 
@@ -24,6 +25,10 @@ pub use frame::{
     encode_outcomes,
 };
 pub use ids::{ChunkId, ClusterId, DiskId, NodeId, ShardId};
+pub use journal::{
+    JOURNAL_APPEND_BYTES_MAX, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_HEAD_BYTES, JOURNAL_READ_BYTES_MAX, JournalAppend,
+    JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalNode, JournalState,
+};
 pub use node::{
     ByteRange, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead, ShardPage,
     VerifyCursor, VerifyReport,

@@ -1,6 +1,6 @@
 //! What a storage node does for a coordinator. Real nodes speak HTTP behind this trait; simulated ones lie behind it too.
 
-use crate::{ClusterId, Content, DiskId, Error, ErrorKind, NodeId, Result, ShardId};
+use crate::{ClusterId, Content, DiskId, Error, ErrorKind, JournalNode, NodeId, Result, ShardId};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -201,4 +201,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// What it can do right now.
     async fn health(&self) -> Result<NodeHealth>;
+
+    /// Its catalog journal; `None` if it keeps none.
+    fn journal(&self) -> Option<&dyn JournalNode> {
+        None
+    }
 }

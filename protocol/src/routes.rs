@@ -10,6 +10,12 @@ pub const SHARDS_DELETE: &str = "/shards-delete";
 pub const VERIFY: &str = "/verify";
 /// `POST /shards/{id}/copy-from`: pull that shard from another node; the body is a [`crate::ShardCopy`] as JSON.
 pub const COPY_FROM: &str = "copy-from";
+/// `GET`: a [`crate::JournalState`]. `POST ?epoch=&holder=&anew=`: entries to append; answers a [`crate::JournalAppended`].
+pub const JOURNAL: &str = "/journal";
+/// `POST ?epoch=&holder=`: claims an epoch; answers a [`crate::JournalState`].
+pub const JOURNAL_CLAIM: &str = "/journal-claim";
+/// `GET ?from=&limit_bytes=`: entries, with the CRC32 of all.
+pub const JOURNAL_ENTRIES: &str = "/journal-entries";
 /// `GET`, open to all: a [`crate::NodeHealth`].
 pub const HEALTH: &str = "/health";
 /// `GET`, open to all: Prometheus text.

@@ -125,11 +125,20 @@ impl<D: Disk> SegmentLog<D> {
         outcome
     }
 
-    fn try_append(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Location>> {
+    /// Makes the room that these records need, so that an append of them right after this can only fail for the disk's reasons. The
+    /// errors are those of [`SegmentLog::append`], but never `Unknown`: nothing was written.
+    pub fn make_room(&mut self, records: &[Record], purpose: Purpose) -> Result<()> {
+        self.prepare(records, purpose).map(drop)
+    }
+
+    /// Makes the spare segment if it is missing and there is room for it; whether it is there.
+    pub fn keep_reserve(&mut self) -> Result<bool> {
+        self.room.make_reserve()
+    }
+
+    /// Steps 1 and 2: which records go to which open segment.
+    fn prepare(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Range<usize>>> {
         self.check(records)?;
-        if records.is_empty() {
-            return Ok(Vec::new());
-        }
         self.settle()?;
         if purpose == Purpose::Data {
             self.room.require_reserve()?;
@@ -139,6 +148,14 @@ impl<D: Disk> SegmentLog<D> {
             let writer = self.room.begin_segment(purpose)?;
             self.writers.push_back(writer);
         }
+        Ok(runs)
+    }
+
+    fn try_append(&mut self, records: &[Record], purpose: Purpose) -> Result<Vec<Location>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let runs = self.prepare(records, purpose)?;
         if self.catalog.config.planted(Mutation::AckBeforeSync) {
             self.writers
                 .iter()

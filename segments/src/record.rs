@@ -51,6 +51,8 @@ impl Kind {
     pub const TOMBSTONE: Kind = Kind(17);
     /// An entry of a catalog journal kept for a coordinator.
     pub const JOURNAL: Kind = Kind(18);
+    /// What such a journal notes for itself: whom it obeys, and where its entries begin to be whole.
+    pub const JOURNAL_NOTE: Kind = Kind(19);
     /// A group of metadata batches.
     pub const COMMIT: Kind = Kind(32);
     /// A piece of a metadata snapshot.

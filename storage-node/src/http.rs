@@ -10,11 +10,13 @@
 mod body;
 mod frames;
 mod gate;
+mod journal;
 mod reply;
 mod route;
 mod watch;
 
 use crate::committer::Committer;
+use crate::journal::Journal;
 use crate::peer::Peers;
 use crate::store::{LIST_LIMIT_MAX, Store};
 use actix_web::dev::Server;
@@ -60,6 +62,7 @@ const DISK_THREADS_PER_WORKER: usize = 8;
 pub struct Service {
     store: Arc<Store<RealDisk>>,
     committer: Arc<Committer>,
+    journal: Arc<Journal<RealDisk>>,
     peers: Peers,
     cluster: ClusterFile,
     cluster_text: String,
@@ -76,6 +79,8 @@ pub struct ServiceParts {
     pub store: Arc<Store<RealDisk>>,
     /// The way to change them.
     pub committer: Arc<Committer>,
+    /// The catalog journal.
+    pub journal: Arc<Journal<RealDisk>>,
     /// Whose calls are served.
     pub cluster: ClusterFile,
     /// What `/metrics` prints.
@@ -89,7 +94,7 @@ pub struct ServiceParts {
 impl Service {
     /// A service of these parts.
     pub fn new(parts: ServiceParts) -> protocol::Result<Service> {
-        let ServiceParts { store, committer, cluster, metrics, in_flight_bytes, body_timeout } = parts;
+        let ServiceParts { store, committer, journal, cluster, metrics, in_flight_bytes, body_timeout } = parts;
         Ok(Service {
             peers: Peers::new(&cluster)?,
             cluster_text: cluster.cluster.to_string(),
@@ -98,6 +103,7 @@ impl Service {
             gate: Arc::new(Gate::new(in_flight_bytes)),
             store,
             committer,
+            journal,
             cluster,
             metrics,
             body_timeout,
@@ -161,6 +167,10 @@ async fn dispatch(
         (Route::Batch, &Method::POST) => put_batch(request, payload, service).await,
         (Route::Delete, &Method::POST) => delete_batch(request, payload, service).await,
         (Route::Verify, &Method::POST) => verify(query(request)?, service).await,
+        (Route::Journal, &Method::GET) => journal::state(service).await,
+        (Route::Journal, &Method::POST) => journal::append(request, payload, service).await,
+        (Route::JournalClaim, &Method::POST) => journal::claim(request, service).await,
+        (Route::JournalEntries, &Method::GET) => journal::entries(request, service).await,
         (Route::Health, &Method::GET) => Ok(reply::health(&service.store.health(), &service.store.index_state())),
         (Route::Metrics, &Method::GET) => Ok(metrics(service)),
         (Route::Unknown, _) => Err(Error::not_found("no such route").into()),

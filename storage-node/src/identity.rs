@@ -89,12 +89,18 @@ impl DataDir {
             dir.erase()?;
         }
         durable::create_dir_all(dir.segments())?;
+        durable::create_dir_all(dir.journal())?;
         Ok(dir)
     }
 
     /// Directory of the segment files.
     pub fn segments(&self) -> PathBuf {
         self.root.join("segments")
+    }
+
+    /// Directory of the catalog journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
     }
 
     /// Directory of everything that can be rebuilt from the segments.
@@ -152,10 +158,10 @@ impl DataDir {
     }
 
     fn holds_data(&self) -> bool {
-        self.segments().exists() || self.index().exists()
+        self.segments().exists() || self.journal().exists() || self.index().exists()
     }
 
-    /// Steps, each durable before the next: 1. the new identity, marked `erasing`; 2. removal of index and segments;
+    /// Steps, each durable before the next: 1. the new identity, marked `erasing`; 2. removal of index, segments and journal;
     /// 3. the mark goes. After a crash the next start finds the mark and repeats 2 and 3.
     fn begin_anew(&mut self, owner: &Owner, clock: &dyn Clock) -> Result<()> {
         self.identity = Identity { erasing: true, ..fresh(owner, true, clock) };
@@ -165,6 +171,7 @@ impl DataDir {
     fn erase(&mut self) -> Result<()> {
         durable::remove_dir_all(self.index())?;
         durable::remove_dir_all(self.segments())?;
+        durable::remove_dir_all(self.journal())?;
         self.identity.erasing = false;
         self.record()
     }

@@ -1,7 +1,8 @@
 //! A storage node: immutable shards in append-only segments, sled as their index, HTTP in front.
 //!
 //! From the disk up: [`index`] and `segments` under [`store`], which is the node without threads or runtime; [`committer`]
-//! (group commit) and [`upkeep`] (what must happen later) in front of it; [`http`] on top; [`announce`] tells coordinators of it.
+//! (group commit) and [`upkeep`] (what must happen later) in front of it; [`journal`], the catalog's copy, in a log of its own
+//! beside it; [`http`] on top; [`announce`] tells coordinators of it.
 
 pub mod announce;
 pub mod committer;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod http;
 pub mod identity;
 pub mod index;
+pub mod journal;
 pub mod names;
 pub mod peer;
 pub mod store;

@@ -7,7 +7,7 @@ use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
-use segments::RealDisk;
+use segments::{RealDisk, Stamp};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use storage_node::committer::Committer;
 use storage_node::config::Config;
 use storage_node::http::{Service, ServiceParts, serve};
 use storage_node::identity::{DataDir, Owner};
+use storage_node::journal::{Journal, JournalConfig, SEGMENT_BYTES};
 use storage_node::names;
 use storage_node::store::{Store, StoreConfig};
 use storage_node::upkeep::{Upkeep, UpkeepConfig};
@@ -51,6 +52,7 @@ async fn run(config: Config) -> Result<()> {
     let owner = Owner { cluster: cluster.cluster, node: config.node_id.clone() };
     let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
     let store = open_store(&config, &cluster, &directory)?;
+    let journal = Arc::new(open_journal(&config, &cluster, &directory)?);
     // Bound only now: whoever can connect is answered.
     let listener = bind(&config)?;
     let listen = listener.local_addr().unwrap_or(config.listen);
@@ -63,6 +65,7 @@ async fn run(config: Config) -> Result<()> {
     let service = Service::new(ServiceParts {
         store: Arc::clone(&store),
         committer: Arc::clone(&committer),
+        journal: Arc::clone(&journal),
         cluster,
         metrics: metrics.clone(),
         in_flight_bytes: config.in_flight_bytes,
@@ -85,6 +88,7 @@ async fn run(config: Config) -> Result<()> {
     committer.stop();
     upkeep.stop();
     store.close()?;
+    journal.close()?;
     tracing::info!("stopped");
     served.map_err(|error| Error::caused(ErrorKind::Unavailable, format!("the server ended: {error}"), error))
 }
@@ -113,6 +117,12 @@ fn open_store(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> Re
         clock: Arc::new(SystemClock),
     };
     Ok(Arc::new(Store::open(RealDisk::open(directory.segments())?, store_config)?))
+}
+
+fn open_journal(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> Result<Journal<RealDisk>> {
+    let stamp = Stamp { cluster: cluster.cluster, log: directory.identity.disk };
+    let config = JournalConfig { node: config.node_id.clone(), stamp, segment_bytes: SEGMENT_BYTES };
+    Journal::open(RealDisk::open(directory.journal())?, config)
 }
 
 fn bind(config: &Config) -> Result<TcpListener> {

@@ -6,20 +6,22 @@ mod rig;
 use bytes::Bytes;
 use process::metrics::Metrics;
 use protocol::{
-    ClusterFile, ClusterId, Content, ErrorKind, FRAME_HEADER_BYTES, Shard, ShardCopy, ShardId, ShardPage, VerifyReport,
-    decode_outcomes, encode_frame_header, encode_ids, routes,
+    ClusterFile, ClusterId, Content, DiskId, ErrorKind, FRAME_HEADER_BYTES, JournalAppended, JournalEntry, JournalMark,
+    Shard, ShardCopy, ShardId, ShardPage, VerifyReport, decode_outcomes, encode_frame_header, encode_ids, routes,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rig::{id, shard};
-use segments::RealDisk;
+use segments::{RealDisk, Stamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage_node::committer::Committer;
 use storage_node::http::{Service, ServiceParts, serve};
+use storage_node::journal::{Journal, JournalConfig};
 use storage_node::store::Store;
 use uuid::Uuid;
 
@@ -36,6 +38,12 @@ fn cluster() -> ClusterFile {
     ClusterFile { cluster: ClusterId(Uuid::from_u128(1)), secret: SECRET.into() }
 }
 
+fn open_journal(dir: &Path) -> Journal<RealDisk> {
+    let stamp = Stamp { cluster: cluster().cluster, log: DiskId(Uuid::from_u128(9)) };
+    let config = JournalConfig { node: "n1".parse().unwrap(), stamp, segment_bytes: 1 << 20 };
+    Journal::open(RealDisk::open(dir.join("journal")).unwrap(), config).unwrap()
+}
+
 async fn start() -> Running {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(rig::open(dir.path()));
@@ -44,6 +52,7 @@ async fn start() -> Running {
     let service = Service::new(ServiceParts {
         store: Arc::clone(&store),
         committer: Arc::new(Committer::start(Arc::clone(&store)).unwrap()),
+        journal: Arc::new(open_journal(dir.path())),
         cluster: cluster(),
         metrics: Metrics::install().unwrap(),
         in_flight_bytes: 40 << 20,
@@ -354,4 +363,33 @@ async fn request_ids_come_back() {
     let silly = Bytes::from(vec![b'x'; 5000]);
     let answer = node.call(Method::GET, "/shards").header(routes::HEADER_REQUEST, &silly[..]).send().await.unwrap();
     assert!(!answer.headers().contains_key(routes::HEADER_REQUEST));
+}
+
+#[actix_web::test]
+async fn the_journal_is_appended_to_read_and_fenced_over_http() {
+    let running = start().await;
+    let claim = |epoch: u64, holder: u128| format!("epoch={epoch}&holder={}", Uuid::from_u128(holder));
+    let bare = running.bare(Method::GET, "/journal").send().await.unwrap();
+    assert_eq!(bare.status(), 403, "without the secret nothing is told");
+    let claimed = running.call(Method::POST, &format!("/journal-claim?{}", claim(2, 1))).send().await.unwrap();
+    assert_eq!(claimed.status(), 200);
+    let lower = running.call(Method::POST, &format!("/journal-claim?{}", claim(1, 2))).send().await.unwrap();
+    assert_eq!(lower.status(), 403);
+
+    let entry = JournalEntry::new(JournalMark { epoch: 2, sequence: 1 }, 0, 1, b"", b"a group");
+    let append = |query: String, body: Bytes| {
+        running.call(Method::POST, &format!("/journal?{query}&anew=false")).body(body).send()
+    };
+    let refused = append(claim(1, 1), entry.frame().clone()).await.unwrap();
+    assert_eq!(refused.status(), 403, "a lower epoch");
+    let mut damaged = entry.frame().to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(append(claim(2, 1), damaged.into()).await.unwrap().status(), 400, "bytes that do not match their CRC");
+    let appended = append(claim(2, 1), entry.frame().clone()).await.unwrap().bytes().await.unwrap();
+    let appended: JournalAppended = serde_json::from_slice(&appended).unwrap();
+    assert_eq!((appended.through, appended.state.first, appended.state.last.sequence), (1, 1, 1));
+
+    let read = running.call(Method::GET, "/journal-entries?from=1&limit_bytes=1").send().await.unwrap();
+    assert!(read.headers().contains_key(routes::HEADER_CRC));
+    assert_eq!(JournalEntry::decode_all(read.bytes().await.unwrap()).unwrap(), [entry]);
 }

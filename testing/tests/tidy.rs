@@ -20,7 +20,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 ];
 
 /// Modules of the coordinator that are no layer: who may name any of them, and why.
-const ABOVE_ALL_LAYERS: [&str; 2] = ["main", "new_cluster"];
+const ABOVE_ALL_LAYERS: [&str; 3] = ["main", "new_cluster", "restore_catalog"];
 
 /// Who may name a library or a call, and nobody else: what it is, and where.
 const NAMED_ONLY_IN: [(&str, &[&str]); 5] = [

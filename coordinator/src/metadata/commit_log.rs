@@ -3,14 +3,19 @@
 //! ```text
 //! COMMIT: a group of batches, committed one after the other by one append
 //! offset size field
-//!      0    1 version, 1
+//!      0    1 version, 2
 //!      1    1 what: 0
 //!      2    2 zero
 //!      4    4 batches, u32 LE
 //!      8    8 sequence of the group, u64 LE: 1, 2, 3 … over the life of the log
-//!     16    … batch*   batch  = revision u64 LE · changes u32 LE · change*
+//!     16    8 epoch in which it was written, u64 LE; 0 where no journal is kept
+//!     24    8 epoch of the group before it, u64 LE; 0 before the first
+//!     32    8 whole from, u64 LE: the records from the snapshot that begins with this group on give the whole state; 1 = all of them
+//!     40    … batch*   batch  = revision u64 LE · changes u32 LE · change*
 //!                      change = 0 · key length u16 LE · key · value length u32 LE · value     a put
 //!                             | 1 · key length u16 LE · key                                   a delete
+//!
+//! Version 1 had no bytes 16..40: such a group is of epoch 0, and does not say from where it is whole.
 //!
 //! SNAPSHOT: a piece of the state as it was right before this record, in key order
 //!      0    1 version, 1
@@ -29,9 +34,12 @@
 
 use crate::metadata::{Batch, Entry};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use protocol::{Error, Result};
+use protocol::{Error, JournalMark, Result};
 
+/// The version of snapshot records, and of groups before journals were kept.
 const VERSION: u8 = 1;
+/// The version of groups.
+const GROUP_VERSION: u8 = 2;
 const PUT: u8 = 0;
 const DELETE: u8 = 1;
 const GROUP: u8 = 0;
@@ -41,12 +49,22 @@ const END: u8 = 2;
 const CHANGE_BYTES_EXTRA: usize = 7;
 /// The bytes a batch takes beyond its changes.
 const BATCH_BYTES_EXTRA: usize = 12;
-const GROUP_BYTES_EXTRA: usize = 16;
+const GROUP_BYTES_EXTRA: usize = 40;
+
+/// Which group it is, and how it stands to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupHead {
+    pub mark: JournalMark,
+    /// The epoch of the group before it.
+    pub previous: u64,
+    /// The records from the snapshot that begins with this group on give the whole state; 0 = it does not say.
+    pub whole_from: u64,
+}
 
 /// A group as it was read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    pub sequence: u64,
+    pub head: GroupHead,
     pub batches: Vec<GroupBatch>,
 }
 
@@ -56,6 +74,20 @@ pub(crate) struct GroupBatch {
     pub revision: u64,
     /// Keys with what was put there; `None` where they were deleted.
     pub changes: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl GroupBatch {
+    /// The batch that made it, but for its checks.
+    pub(crate) fn into_batch(self) -> (u64, Batch) {
+        let mut batch = Batch::new();
+        for (key, value) in self.changes {
+            match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            };
+        }
+        (self.revision, batch)
+    }
 }
 
 /// A snapshot record as it was read back.
@@ -72,12 +104,15 @@ pub(crate) fn batch_bytes(batch: &Batch) -> usize {
 }
 
 /// The payload of a COMMIT record.
-pub(crate) fn encode_group(sequence: u64, batches: &[(u64, &Batch)]) -> Bytes {
+pub(crate) fn encode_group(head: GroupHead, batches: &[(u64, &Batch)]) -> Bytes {
     let bytes = batches.iter().map(|(_, batch)| batch_bytes(batch)).sum::<usize>() + GROUP_BYTES_EXTRA;
     let mut payload = BytesMut::with_capacity(bytes);
-    payload.put_slice(&[VERSION, GROUP, 0, 0]);
+    payload.put_slice(&[GROUP_VERSION, GROUP, 0, 0]);
     payload.put_u32_le(length(batches.len()));
-    payload.put_u64_le(sequence);
+    payload.put_u64_le(head.mark.sequence);
+    payload.put_u64_le(head.mark.epoch);
+    payload.put_u64_le(head.previous);
+    payload.put_u64_le(head.whole_from);
     for (revision, batch) in batches {
         payload.put_u64_le(*revision);
         payload.put_u32_le(length(batch.puts.len() + batch.deletes.len()));
@@ -97,14 +132,16 @@ pub(crate) fn encode_group(sequence: u64, batches: &[(u64, &Batch)]) -> Bytes {
 /// The group in a COMMIT payload. Its keys and values share the payload's memory.
 pub(crate) fn decode_group(payload: &Bytes) -> Result<Group> {
     let mut rest = Cut { rest: payload.clone(), what: "group" };
-    if rest.head()? != GROUP {
-        return Err(Error::corrupt("commit log: not a group"));
-    }
-    let batches = rest.u32()?;
-    let sequence = rest.u64()?;
+    let (head, batches) = rest.group_head()?;
     let batches = (0..batches).map(|_| decode_batch(&mut rest)).collect::<Result<Vec<_>>>()?;
     rest.end()?;
-    Ok(Group { sequence, batches })
+    Ok(Group { head, batches })
+}
+
+/// The head of the group in a COMMIT payload.
+pub(crate) fn decode_group_head(payload: &[u8]) -> Result<GroupHead> {
+    let head = Bytes::copy_from_slice(&payload[..payload.len().min(GROUP_BYTES_EXTRA)]);
+    Cut { rest: head, what: "group" }.group_head().map(|(head, _)| head)
 }
 
 fn decode_batch(rest: &mut Cut) -> Result<GroupBatch> {
@@ -148,7 +185,10 @@ pub(crate) fn encode_end(snapshot: u64, pieces: u64) -> Bytes {
 /// What a SNAPSHOT payload says.
 pub(crate) fn decode_snapshot(payload: &Bytes) -> Result<SnapshotRecord> {
     let mut rest = Cut { rest: payload.clone(), what: "snapshot" };
-    let what = rest.head()?;
+    let (version, what) = rest.head()?;
+    if version != VERSION {
+        return Err(Error::corrupt(format!("commit log: snapshot of version {version}")));
+    }
     let entries = rest.u32()?;
     let snapshot = rest.u64()?;
     let number = rest.u64()?;
@@ -221,12 +261,24 @@ impl Cut {
     }
 
     /// Version, what it is, two zeros.
-    fn head(&mut self) -> Result<u8> {
+    fn head(&mut self) -> Result<(u8, u8)> {
         let head = self.take(4)?;
-        if head[0] != VERSION || head[2..] != [0, 0] {
-            return Err(Error::corrupt(format!("commit log: {} of version {}", self.what, head[0])));
+        if head[2..] != [0, 0] {
+            return Err(Error::corrupt(format!("commit log: not a {}", self.what)));
         }
-        Ok(head[1])
+        Ok((head[0], head[1]))
+    }
+
+    /// The head of a group, and how many batches follow.
+    fn group_head(&mut self) -> Result<(GroupHead, u32)> {
+        let (version, what) = self.head()?;
+        if what != GROUP || !(version == VERSION || version == GROUP_VERSION) {
+            return Err(Error::corrupt(format!("commit log: not a group, or one of version {version}")));
+        }
+        let (batches, sequence) = (self.u32()?, self.u64()?);
+        let (epoch, previous, whole_from) =
+            if version == VERSION { (0, 0, 0) } else { (self.u64()?, self.u64()?, self.u64()?) };
+        Ok((GroupHead { mark: JournalMark { epoch, sequence }, previous, whole_from }, batches))
     }
 
     fn end(&self) -> Result<()> {
@@ -247,7 +299,11 @@ mod tests {
         first.put("a", "1").put("b", "").delete("c");
         let mut second = Batch::new();
         second.delete("a");
-        encode_group(7, &[(40, &first), (41, &second)])
+        encode_group(head(), &[(40, &first), (41, &second)])
+    }
+
+    fn head() -> GroupHead {
+        GroupHead { mark: JournalMark { epoch: 3, sequence: 7 }, previous: 2, whole_from: 5 }
     }
 
     fn piece() -> Bytes {
@@ -258,7 +314,8 @@ mod tests {
     #[test]
     fn groups_and_snapshots_round_trip() {
         let read = decode_group(&group()).unwrap();
-        assert_eq!((read.sequence, read.batches.len(), read.batches[1].revision), (7, 2, 41));
+        assert_eq!((read.head, read.batches.len(), read.batches[1].revision), (head(), 2, 41));
+        assert_eq!(decode_group_head(&group()).unwrap(), head());
         let (key, value) = &read.batches[0].changes[1];
         assert_eq!((&key[..], value.as_deref()), (&b"b"[..], Some(&b""[..])));
         assert_eq!(read.batches[1].changes, [(Bytes::from_static(b"a"), None)]);
@@ -271,10 +328,20 @@ mod tests {
     }
 
     #[test]
+    fn a_group_of_version_1_is_of_no_epoch() {
+        // Written by the first release: group 7 of one batch, revision 40, that deletes "a".
+        let golden = b"\x01\0\0\0\x01\0\0\0\x07\0\0\0\0\0\0\0\x28\0\0\0\0\0\0\0\x01\0\0\0\x01\x01\0a";
+        let read = decode_group(&Bytes::from_static(golden)).unwrap();
+        let mark = JournalMark { epoch: 0, sequence: 7 };
+        assert_eq!(read.head, GroupHead { mark, previous: 0, whole_from: 0 });
+        assert_eq!(read.batches[0].changes, [(Bytes::from_static(b"a"), None)]);
+    }
+
+    #[test]
     fn the_estimate_of_a_batch_is_never_too_small() {
         let mut batch = Batch::new();
         batch.put("a", "1").put("b", "").delete("c");
-        assert!(encode_group(7, &[(40, &batch)]).len() <= batch_bytes(&batch) + GROUP_BYTES_EXTRA);
+        assert!(encode_group(head(), &[(40, &batch)]).len() <= batch_bytes(&batch) + GROUP_BYTES_EXTRA);
     }
 
     #[test]

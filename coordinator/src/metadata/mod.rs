@@ -7,6 +7,7 @@
 
 pub mod codec;
 mod commit_log;
+pub mod journal;
 pub mod keys;
 pub mod memory;
 pub mod names;

@@ -9,6 +9,7 @@
 
 pub mod breaker;
 pub mod client;
+mod journal;
 mod member;
 pub mod orders;
 mod probe;

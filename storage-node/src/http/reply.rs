@@ -95,6 +95,14 @@ pub(super) fn octets(bytes: Bytes) -> HttpResponse {
     HttpResponse::Ok().content_type("application/octet-stream").body(bytes)
 }
 
+/// Plain bytes with their CRC32.
+pub(super) fn checked(bytes: Bytes, permit: Permit) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((routes::HEADER_CRC, routes::crc_to_text(crc32fast::hash(&bytes))))
+        .content_type("application/octet-stream")
+        .body(ShardBody { bytes, permit })
+}
+
 /// A shard's bytes on their way out; they count as held until they are sent.
 pub(super) struct ShardBody {
     pub(super) bytes: Bytes,

@@ -91,7 +91,8 @@ async fn what_has_no_copy_left_is_503_and_comes_back() {
     // What needs no node is answered all the same.
     client.head("/download?filename=away.bin").await.expect(200);
     assert_eq!(client.names("").await, ["away.bin"]);
-    assert_eq!(client.delete("away.bin").await, "away.bin deleted successfully");
+    // What the nodes must remember waits for them (law 11).
+    client.send(client.delete_request("away.bin", false)).await.expect(503);
     cluster.start_all().await;
     assert!(client.download("away.bin", Some(1)).await.expect(200).body == data);
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/identity     JSON: format, cluster, log. Made once; a directory of another cluster is refused.
 //! <dir>/checkpoint   JSON, newline, CRC32 of the JSON as 8 hex digits, newline. Missing or damaged: the index is rebuilt.
+//! <dir>/claim        JSON: the epoch that this directory claimed last on the storage nodes, and for whom (`journal::claim`).
 //! <dir>/log/         the truth
 //! <dir>/index/       sled, which can be thrown away
 //! ```
@@ -90,6 +91,12 @@ pub(super) struct Checkpoint {
     pub sequence: u64,
     /// The last revision given.
     pub revision: u64,
+    /// The epoch of that group.
+    #[serde(default)]
+    pub epoch: u64,
+    /// The records from the snapshot that begins with this group on give the whole state; 0: an earlier release did not say.
+    #[serde(default)]
+    pub whole_from: u64,
     /// Bytes of the last snapshot.
     pub snapshot_bytes: u64,
     /// Which boot of the machine wrote this; empty where that is not known.
@@ -101,7 +108,8 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     pub fn mark(&self) -> Mark {
         let position = Position { segment: self.segment, offset: self.offset };
-        Mark { position, sequence: self.sequence, revision: self.revision }
+        let Checkpoint { sequence, revision, epoch, whole_from, .. } = *self;
+        Mark { position, sequence, revision, epoch, whole_from }
     }
 
     pub fn at(mark: Mark, boot: &str, snapshot_bytes: u64) -> Checkpoint {
@@ -110,6 +118,8 @@ impl Checkpoint {
             offset: mark.position.offset,
             sequence: mark.sequence,
             revision: mark.revision,
+            epoch: mark.epoch,
+            whole_from: mark.whole_from.max(1),
             snapshot_bytes,
             boot: boot.to_owned(),
             clean: false,

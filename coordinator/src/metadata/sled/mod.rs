@@ -17,15 +17,23 @@
 
 mod checkpoint;
 mod index;
+mod journalling;
 mod mover;
 mod open;
 mod replay;
+mod restored;
 mod snapshot;
+mod source;
 mod state;
 mod table;
+mod takeover;
 mod writer;
 
+pub use restored::RestoredDirectory;
+
 use crate::metadata::commit_log::batch_bytes;
+use crate::metadata::journal::claim::ClaimFile;
+use crate::metadata::journal::{Journal, JournalMembers, Phase};
 use crate::metadata::{Batch, Entry, Metadata, names, validate_key, validate_scan};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,11 +41,14 @@ use mover::Mover;
 use open::Opened;
 use protocol::{Clock, ClusterId, Error, ErrorKind, Result};
 use segments::{GroupCommit, GroupLimits};
+use source::LogSource;
 use state::State;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use takeover::Takeover;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use writer::{Commit, Job, Writer};
 
@@ -66,6 +77,9 @@ pub struct SledSettings {
     pub table_bytes_max: usize,
     /// The log is cut down by a snapshot when it is longer than this and twice the last snapshot.
     pub snapshot_log_bytes: u64,
+    /// The cluster on whose storage nodes the log is journalled: nothing is committed before [`SledMetadata::keep_journal`]. `None`: the log
+    /// in the directory is all there is.
+    pub journalled: Option<ClusterId>,
     /// Which boot of the machine this is; `None`: ask the kernel. Tests say it.
     pub boot: Option<String>,
 }
@@ -79,6 +93,7 @@ impl Default for SledSettings {
             table_entries_max: 32 << 10,
             table_bytes_max: 8 << 20,
             snapshot_log_bytes: 512 << 20,
+            journalled: None,
             boot: None,
         }
     }
@@ -105,12 +120,21 @@ impl SledSettings {
 }
 
 /// [`Metadata`] on one disk.
-#[derive(Debug)]
 pub struct SledMetadata {
     state: Arc<State>,
     mover: Arc<Mover>,
     writer: Arc<GroupCommit<Job>>,
+    dir: PathBuf,
+    clock: Arc<dyn Clock>,
+    source: Arc<LogSource>,
+    journal: OnceLock<Arc<Journal>>,
     stopped: AtomicBool,
+}
+
+impl std::fmt::Debug for SledMetadata {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledMetadata").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl SledMetadata {
@@ -127,9 +151,36 @@ impl SledMetadata {
         let state = Arc::new(State::new(paths, index, tables, checkpoint, settings.index_room_bytes()));
         let mover = Arc::new(Mover::start(Arc::clone(&state), snapshot_bytes)?);
         let limits = settings.group_limits();
-        let mut writer = Writer::new(log, Arc::clone(&state), Arc::clone(&mover), settings, mark);
-        let writer = GroupCommit::start("metadata-writer", limits, move |jobs| writer.take(jobs))?;
-        Ok(SledMetadata { state, mover, writer: Arc::new(writer), stopped: AtomicBool::new(false) })
+        let source = Arc::new(LogSource::new(log.reader()));
+        let mut writer = Writer::new(log, Arc::clone(&state), Arc::clone(&mover), settings, mark, Arc::clone(&source));
+        let writer = Arc::new(GroupCommit::start("metadata-writer", limits, move |jobs| writer.take(jobs))?);
+        let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
+        Ok(SledMetadata { state, mover, writer, dir, clock, source, journal, stopped })
+    }
+
+    /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
+    /// until it is claimed: [`SledMetadata::journal_settled`].
+    pub fn keep_journal(&self, members: Arc<dyn JournalMembers>, runtime: Handle) -> Result<()> {
+        let file = ClaimFile::read(&self.dir)?;
+        let journal = Journal::new(members, Arc::new(Arc::clone(&self.source)), runtime);
+        if self.journal.set(Arc::clone(&journal)).is_err() {
+            return Err(Error::conflict("metadata: its journal is kept already"));
+        }
+        if self.writer.submit(Job::Keep(Arc::clone(&journal)), 0).is_err() {
+            return Err(Error::unavailable("metadata: closed"));
+        }
+        let (writer, clock) = (Arc::downgrade(&self.writer), Arc::clone(&self.clock));
+        let takeover = Takeover { journal: Arc::clone(&journal), writer, file, clock };
+        journal.run_beside(takeover.run());
+        Ok(())
+    }
+
+    /// Waits until the epoch is claimed, or refused for good: with what to do.
+    pub async fn journal_settled(&self) -> Phase {
+        match self.journal.get() {
+            Some(journal) => journal.settled().await,
+            None => Phase::Unclaimed("no journal is kept".to_owned()),
+        }
     }
 
     /// Commits what waits, refuses what comes after, and leaves a directory that opens without a replay, also after a reboot.
@@ -138,11 +189,18 @@ impl SledMetadata {
             return Ok(());
         }
         let (state, mover, writer) = (Arc::clone(&self.state), Arc::clone(&self.mover), Arc::clone(&self.writer));
-        let stop = move || -> Result<()> {
+        let ending = move || {
             if writer.submit(Job::Seal, 0).is_err() {
                 tracing::warn!("metadata: too many commits wait to seal the log before it is closed");
             }
             writer.stop();
+        };
+        let closed = |error| Error::caused(ErrorKind::Unavailable, "metadata: close", error);
+        tokio::task::spawn_blocking(ending).await.map_err(closed)?;
+        if let Some(journal) = self.journal.get() {
+            journal.stop().await;
+        }
+        let stop = move || -> Result<()> {
             if state.has_room() {
                 mover.move_active(true)?;
             } else {
@@ -151,8 +209,7 @@ impl SledMetadata {
             mover.stop();
             state.close()
         };
-        let stopped = tokio::task::spawn_blocking(stop).await;
-        stopped.map_err(|error| Error::caused(ErrorKind::Unavailable, "metadata: close", error))?
+        tokio::task::spawn_blocking(stop).await.map_err(closed)?
     }
 
     async fn submit(&self, batch: Batch) -> Result<()> {

@@ -90,6 +90,11 @@ fn trusted_index(paths: &Paths, boot: &str, settings: &SledSettings) -> Result<(
     if !checkpoint.clean && (boot.is_empty() || checkpoint.boot != boot) {
         return Err(Error::corrupt("the machine went down without an orderly stop"));
     }
+    if checkpoint.whole_from == 0 {
+        return Err(Error::corrupt(
+            "its checkpoint is an earlier release's, which did not say where the log is whole from",
+        ));
+    }
     let index = Index::open(&paths.index, settings.index_cache_bytes)?;
     let (sequence, wanted) = (index.sequence()?, checkpoint.sequence);
     if sequence < wanted {
@@ -121,18 +126,23 @@ fn open_log(
     from: Option<Mark>,
     replay: &mut Replay<'_>,
 ) -> Result<SegmentLog<RealDisk>> {
+    let config = log_config(settings);
+    let from = from.map(|mark| mark.position);
+    let (log, report) = SegmentLog::open(disk, stamp, config, from, &mut |recovered| replay.visit(&recovered))?;
+    say(&report, replay.records);
+    Ok(log)
+}
+
+/// The log's own settings.
+pub(super) fn log_config(settings: &SledSettings) -> LogConfig {
     #[allow(clippy::needless_update, reason = "with its feature `sim` the log has one more setting")]
-    let config = LogConfig {
+    LogConfig {
         name: "metadata",
         segment_bytes: settings.segment_bytes,
         free_floor_bytes: settings.free_floor_bytes,
         payload_kinds: vec![Kind::COMMIT, Kind::SNAPSHOT],
         ..LogConfig::default()
-    };
-    let from = from.map(|mark| mark.position);
-    let (log, report) = SegmentLog::open(disk, stamp, config, from, &mut |recovered| replay.visit(&recovered))?;
-    say(&report, replay.records);
-    Ok(log)
+    }
 }
 
 fn say(report: &RecoveryReport, records: u64) {

@@ -10,9 +10,9 @@ use super::checkpoint::Checkpoint;
 use super::index::Index;
 use super::table::{Mark, Table};
 use crate::metadata::Entry;
-use crate::metadata::commit_log::{Group, SnapshotRecord, decode_group, decode_snapshot};
+use crate::metadata::commit_log::{Group, GroupHead, SnapshotRecord, decode_group, decode_snapshot};
 use bytes::Bytes;
-use protocol::{Error, Result};
+use protocol::{Error, JournalMark, Result};
 use segments::{Kind, Recovered};
 
 /// A replay under way.
@@ -116,15 +116,16 @@ impl<'a> Replay<'a> {
 
     fn apply_group(&mut self, group: Group) -> Result<()> {
         let expected = self.mark.sequence + 1;
-        if group.sequence < expected {
-            let sequence = group.sequence;
+        let GroupHead { mark: JournalMark { epoch, sequence }, whole_from, .. } = group.head;
+        if sequence < expected {
             return Err(Error::corrupt(format!("commit log: group {sequence} stands after group {}", expected - 1)));
         }
-        if group.sequence > expected {
-            self.gap = Some((self.gap.map_or(expected, |(from, _)| from), group.sequence));
+        if sequence > expected {
+            self.gap = Some((self.gap.map_or(expected, |(from, _)| from), sequence));
             self.snapshot = None;
         }
-        self.mark.sequence = group.sequence;
+        let whole_from = if whole_from == 0 { self.mark.whole_from } else { whole_from };
+        self.mark = Mark { sequence, epoch, whole_from, ..self.mark };
         for batch in group.batches {
             let revision = batch.revision;
             self.mark.revision = self.mark.revision.max(revision);
@@ -153,6 +154,7 @@ impl<'a> Replay<'a> {
                 let seen = self.snapshot.take();
                 if let Some(seen) = seen.filter(|seen| (seen.snapshot, seen.pieces) == (snapshot, pieces)) {
                     self.snapshot_bytes = seen.bytes;
+                    self.mark.whole_from = snapshot;
                     self.gap = None;
                 }
             }
@@ -205,11 +207,15 @@ mod tests {
     }
     use Says::{Delete, End, Piece, Put};
 
+    fn head(sequence: u64) -> GroupHead {
+        GroupHead { mark: JournalMark { epoch: 1, sequence }, previous: 1, whole_from: 1 }
+    }
+
     fn recovered(says: &Says) -> Recovered {
         let mut batch = Batch::new();
         let (kind, payload) = match says {
-            Put(sequence, key) => (Kind::COMMIT, encode_group(*sequence, &[(*sequence, batch.put(*key, "v"))])),
-            Delete(sequence, key) => (Kind::COMMIT, encode_group(*sequence, &[(*sequence, batch.delete(*key))])),
+            Put(sequence, key) => (Kind::COMMIT, encode_group(head(*sequence), &[(*sequence, batch.put(*key, "v"))])),
+            Delete(sequence, key) => (Kind::COMMIT, encode_group(head(*sequence), &[(*sequence, batch.delete(*key))])),
             Piece(snapshot, number, keys) => {
                 let entry =
                     |key: &&'static str| (Bytes::from(*key), Entry { revision: 1, value: Bytes::from_static(b"v") });

@@ -33,6 +33,14 @@ pub(super) struct Piece {
     pub payload: Bytes,
     /// Where the piece after it begins; `None` if this is the end record.
     next_key: Option<Bytes>,
+    snapshot: u64,
+}
+
+impl Piece {
+    /// With the end record the log is whole from the snapshot's first group on.
+    pub fn whole_from(&self) -> Option<u64> {
+        self.next_key.is_none().then_some(self.snapshot)
+    }
 }
 
 /// A snapshot that is whole and durable.
@@ -56,14 +64,15 @@ impl Snapshot {
         let last = entries.last().map(|(key, _)| keys::after(key));
         if let Some(next_key) = last {
             let payload = encode_piece(self.id, self.pieces, &entries);
-            return Ok(Piece { payload, next_key: Some(next_key) });
+            return Ok(Piece { payload, next_key: Some(next_key), snapshot: self.id });
         }
         if self.pieces == 0 {
             // A piece marks where a snapshot begins, also that of nothing.
             let payload = encode_piece(self.id, 0, &[]);
-            return Ok(Piece { payload, next_key: Some(Bytes::copy_from_slice(&past_all)) });
+            let next_key = Some(Bytes::copy_from_slice(&past_all));
+            return Ok(Piece { payload, next_key, snapshot: self.id });
         }
-        Ok(Piece { payload: encode_end(self.id, self.pieces), next_key: None })
+        Ok(Piece { payload: encode_end(self.id, self.pieces), next_key: None, snapshot: self.id })
     }
 
     /// Notes that the piece is durable, in `segment`. `Some` if the snapshot is whole.

@@ -26,6 +26,10 @@ pub(super) struct Mark {
     pub sequence: u64,
     /// The last revision given.
     pub revision: u64,
+    /// The epoch of the last group.
+    pub epoch: u64,
+    /// The records from the snapshot that begins with this group on give the whole state; 0 and 1: from the first.
+    pub whole_from: u64,
 }
 
 /// The changes since some mark.

@@ -1,25 +1,36 @@
 //! The one thread that commits. For each group of waiting batches, in order:
 //! 1. Each batch is checked against the tables, the index, and what earlier batches of the group put; one that conflicts is
 //!    refused alone.
-//! 2. The rest goes into the log as one record, with one fdatasync (and a piece of the snapshot, if one is under way).
-//! 3. It is added to the tables, all of it under one lock.
-//! 4. Every batch of the group is answered. Nothing is answered before 2 was acknowledged.
+//! 2. Room for it is made in the log; then it is sent to the storage nodes, where a journal is kept.
+//! 3. Meanwhile the rest goes into the log as one record, with one fdatasync (and a piece of the snapshot, if one is under way).
+//! 4. A quorum of nodes holds it, too.
+//! 5. It is added to the tables, all of it under one lock.
+//! 6. Every batch of the group is answered. Nothing is answered, or shown, before 3 and 4 were acknowledged.
 //!
-//! A crash before 2 was acknowledged leaves the whole group or nothing of it in the log; nobody was answered.
+//! A crash before 3 leaves the group on any of the nodes, or on none: the next start finds it there and takes it over, or nobody ever
+//! hears of it. A crash before 4 leaves it in the log: the next start sends it again before anything else. Nobody was answered.
 //!
-//! When the append fails, the log says what that means and so do we (faults I9): `Full` and `Unavailable` mean that the group
-//! does not count, not after a restart either, and its sequence is used again; `Unknown` means that a restart may find it.
-//! The log then refuses every append until it has made sure that it does not count, so nothing can be built on either case.
+//! When the append fails, the log says what that means (faults I9): `Full` and `Unavailable` mean that the group does not count in it,
+//! not after a restart either; `Unknown` means that a restart may find it. With a journal either is `Unknown`, because a node may hold
+//! the group: the epoch is given up, and the next claim finds out. When the quorum fails, the group is in the log and will count: its
+//! callers hear `Unknown`, and until it has its quorum it is not shown, and every other batch is `Unavailable`.
+
+mod cutting;
+mod epoch;
 
 use super::SledSettings;
+use super::journalling::{Journalling, Late};
 use super::mover::Mover;
-use super::snapshot::{Finished, Piece, Snapshot};
+use super::snapshot::{Piece, Snapshot};
+use super::source::LogSource;
 use super::state::State;
 use super::table::{Mark, Tables};
-use crate::metadata::commit_log::encode_group;
+use crate::metadata::commit_log::{GroupHead, encode_group};
+use crate::metadata::journal::claim::Claimed;
+use crate::metadata::journal::{Journal, LogEnd};
 use crate::metadata::{Batch, Entry, conflict, names};
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{Error, ErrorKind, JournalMark, Result};
 use segments::{Kind, Location, Purpose, RealDisk, Record, SegmentLog};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +49,14 @@ pub(super) enum Job {
     Commit(Commit),
     /// Ends the log in order before a stop, so that the next start need not read all of its last segment.
     Seal,
+    /// Keeps a journal from now on.
+    Keep(Arc<Journal>),
+    /// Tells how far the log is.
+    Tell(oneshot::Sender<LogEnd>),
+    /// Begins an epoch; says when that is done.
+    Begin(Claimed, oneshot::Sender<()>),
+    /// Looks whether a group has its quorum that no one waits for.
+    Settle,
 }
 
 /// A batch whose checks hold; `revision` is that of its puts.
@@ -56,6 +75,8 @@ pub(super) struct Writer {
     mover: Arc<Mover>,
     settings: SledSettings,
     mark: Mark,
+    source: Arc<LogSource>,
+    journalling: Journalling,
     snapshot: Option<Snapshot>,
     /// Segments before this one are no longer needed once the checkpoint has passed it.
     removable_before: u32,
@@ -72,7 +93,9 @@ impl Writer {
         mover: Arc<Mover>,
         settings: SledSettings,
         mark: Mark,
+        source: Arc<LogSource>,
     ) -> Writer {
+        let journalling = Journalling::new(settings.journalled);
         let snapshot_at_bytes = settings.snapshot_at_bytes(mover.snapshot_bytes());
         let (group_batches, log_bytes) = (metrics::histogram!(names::GROUP_BATCHES), metrics::gauge!(names::LOG_BYTES));
         Writer {
@@ -81,6 +104,8 @@ impl Writer {
             mover,
             settings,
             mark,
+            source,
+            journalling,
             snapshot: None,
             removable_before: 0,
             snapshot_at_bytes,
@@ -91,14 +116,35 @@ impl Writer {
 
     /// Takes everything that waits.
     pub fn take(&mut self, jobs: Vec<Job>) {
-        let waiting = jobs.len();
-        let group: Vec<Commit> = jobs.into_iter().filter_map(Job::commit).collect();
-        let seal = group.len() < waiting;
+        let (mut group, mut orders) = (Vec::new(), Vec::new());
+        for job in jobs {
+            match job {
+                Job::Commit(commit) => group.push(commit),
+                order => orders.push(order),
+            }
+        }
         if !group.is_empty() {
             self.commit(group);
         }
-        if seal && let Err(error) = self.log.seal() {
-            tracing::warn!(%error, "the metadata log was not sealed");
+        orders.into_iter().for_each(|order| self.obey(order));
+    }
+
+    fn obey(&mut self, order: Job) {
+        match order {
+            Job::Commit(commit) => self.commit(vec![commit]),
+            Job::Seal => {
+                if let Err(error) = self.log.seal() {
+                    tracing::warn!(%error, "the metadata log was not sealed");
+                }
+            }
+            Job::Keep(journal) => self.journalling.keep(journal),
+            Job::Tell(answer) => drop(answer.send(self.log_end())),
+            Job::Begin(claimed, done) => {
+                self.begin(claimed);
+                // Whoever asked may have gone.
+                done.send(()).ok();
+            }
+            Job::Settle => self.settle(),
         }
     }
 
@@ -116,14 +162,16 @@ impl Writer {
 
     /// Answers all of the group but what may be tried again as [`Purpose::Reclaim`].
     fn commit_for(&mut self, purpose: Purpose, group: Vec<Commit>) -> Vec<Commit> {
+        self.settle();
         let ready = self.state.require_index().and_then(|()| self.make_room(purpose));
+        let ready = ready.and_then(|()| self.journalling.check(purpose));
         if let Err(error) = ready {
             return refuse(purpose, group, &error);
         }
         let (accepted, refused) = self.check(group);
         match self.append(&accepted, purpose) {
             Ok(()) => {
-                self.apply(&accepted);
+                self.apply(&accepted.iter().map(Accepted::batch).collect::<Vec<_>>());
                 accepted.into_iter().for_each(|accepted| accepted.commit.answer(Ok(())));
                 refused.into_iter().for_each(|(commit, error)| commit.answer(Err(error)));
                 Vec::new()
@@ -190,110 +238,83 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the accepted batches durable.
+    /// Makes the accepted batches durable, here and on the nodes.
     fn append(&mut self, accepted: &[Accepted], purpose: Purpose) -> Result<()> {
-        let changing = accepted.iter().filter(|accepted| changes(&accepted.commit.batch));
         let batches: Vec<(u64, &Batch)> =
-            changing.map(|accepted| (accepted.revision, &accepted.commit.batch)).collect();
+            accepted.iter().map(Accepted::batch).filter(|(_, batch)| changes(batch)).collect();
         let Some((revision, _)) = batches.last().copied() else { return Ok(()) };
-        let sequence = self.mark.sequence + 1;
-        let group = Record::new(Kind::COMMIT, record_id(sequence), encode_group(sequence, &batches));
-        let Some(piece) = self.next_piece()? else {
-            self.log.append(&[group], purpose)?;
-            self.mark = Mark { position: self.log.end(), sequence, revision };
-            return Ok(());
-        };
-        let snapshot = Record::new(Kind::SNAPSHOT, record_id(sequence), piece.payload.clone());
-        match self.log.append(&[snapshot, group.clone()], purpose) {
+        let (head, piece, records) = self.prepare(&batches, purpose)?;
+        self.journalling.send(head, piece.as_ref().map(|piece| &piece.payload), &records);
+        match self.log.append(&records, purpose) {
             Ok(locations) => {
-                self.mark = Mark { position: self.log.end(), sequence, revision };
-                self.note_piece(piece, &locations);
+                self.note_appended(head, revision, &locations);
+                if let Some(piece) = piece {
+                    self.note_piece(piece, &locations);
+                }
             }
             Err(error) => {
                 self.put_off_snapshot();
-                if error.kind != ErrorKind::Full {
-                    return Err(error);
-                }
-                self.log.append(&[group], purpose)?;
-                self.mark = Mark { position: self.log.end(), sequence, revision };
+                return Err(self.journalling.lost(head.mark, error));
             }
         }
-        Ok(())
+        self.journalling.wait(head.mark.sequence, || Late::of(self.mark, &batches))
     }
 
-    /// Shows the accepted batches to readers.
-    fn apply(&self, accepted: &[Accepted]) {
+    /// The records of a group, with a piece of the snapshot if there is one to be made and room for it; room is made for them.
+    fn prepare(
+        &mut self,
+        batches: &[(u64, &Batch)],
+        purpose: Purpose,
+    ) -> Result<(GroupHead, Option<Piece>, Vec<Record>)> {
+        if let Some(piece) = self.next_piece()? {
+            let head = self.next_head(piece.whole_from());
+            let snapshot = Record::new(Kind::SNAPSHOT, record_id(head.mark.sequence), piece.payload.clone());
+            let records = vec![snapshot, group_record(head, batches)];
+            match self.log.make_room(&records, purpose) {
+                Ok(()) => return Ok((head, Some(piece), records)),
+                Err(error) if error.kind != ErrorKind::Full => return Err(error),
+                Err(_) => self.put_off_snapshot(),
+            }
+        }
+        let head = self.next_head(None);
+        let records = vec![group_record(head, batches)];
+        self.log.make_room(&records, purpose)?;
+        Ok((head, None, records))
+    }
+
+    fn next_head(&self, whole_from: Option<u64>) -> GroupHead {
+        let mark = JournalMark { epoch: self.journalling.epoch(), sequence: self.mark.sequence + 1 };
+        let whole_from = whole_from.unwrap_or(self.mark.whole_from).max(1);
+        GroupHead { mark, previous: self.mark.epoch, whole_from }
+    }
+
+    fn note_appended(&mut self, head: GroupHead, revision: u64, locations: &[Location]) {
+        let GroupHead { mark: JournalMark { epoch, sequence }, whole_from, .. } = head;
+        self.mark = Mark { position: self.log.end(), sequence, revision, epoch, whole_from };
+        self.source.note(sequence, locations[0].position);
+    }
+
+    /// Shows batches to readers.
+    fn apply(&mut self, batches: &[(u64, &Batch)]) {
         let mut tables = self.state.tables_mut();
-        for Accepted { commit, revision } in accepted {
-            for key in &commit.batch.deletes {
+        for (revision, batch) in batches {
+            for key in &batch.deletes {
                 tables.active.set(key.clone(), None);
             }
-            for (key, value) in &commit.batch.puts {
+            for (key, value) in &batch.puts {
                 let entry = Entry { value: value.clone(), revision: *revision };
                 tables.active.set(key.clone(), Some(entry));
             }
         }
         tables.mark = self.mark;
-    }
-
-    /// The piece of the snapshot that goes with the next group, if there is one to be made.
-    fn next_piece(&mut self) -> Result<Option<Piece>> {
-        if self.snapshot.is_none() && self.log.used_bytes() >= self.snapshot_at_bytes {
-            self.snapshot = Some(Snapshot::begin(self.mark.sequence + 1));
-        }
-        let bytes = self.settings.piece_bytes();
-        self.snapshot.as_ref().map(|snapshot| snapshot.next_piece(&self.state, bytes)).transpose()
-    }
-
-    fn note_piece(&mut self, piece: Piece, locations: &[Location]) {
-        let Some(snapshot) = &mut self.snapshot else { return };
-        if let Some(Finished { begin, bytes }) = snapshot.appended(piece, locations[0].position.segment) {
-            tracing::info!(begin, bytes, sequence = self.mark.sequence, "metadata snapshot is whole");
-            self.snapshot = None;
-            self.removable_before = begin;
-            self.mover.set_snapshot_bytes(bytes);
-            self.snapshot_at_bytes = self.settings.snapshot_at_bytes(bytes);
-        }
-    }
-
-    /// A snapshot must not be what a group fails for: it begins anew when the log has grown by a segment.
-    fn put_off_snapshot(&mut self) {
-        if self.snapshot.take().is_some() {
-            self.snapshot_at_bytes = self.log.used_bytes() + self.settings.segment_bytes;
-        }
-    }
-
-    /// Removes what the last snapshot made superfluous, once no restart would begin there.
-    fn remove_segments(&mut self) {
-        if self.removable_before == 0 {
-            return;
-        }
-        if self.state.replay_segment() < self.removable_before {
-            // The checkpoint follows the next table; have that moved now.
-            if self.state.has_room()
-                && let Err(error) = self.mover.move_active(false)
-            {
-                tracing::warn!(%error, "old metadata segments stay");
-            }
-            return;
-        }
-        let old = self.log.segments().into_iter().filter(|segment| segment.number < self.removable_before);
-        for segment in old.collect::<Vec<_>>() {
-            if let Err(error) = self.log.remove_segment(segment.number) {
-                tracing::warn!(%error, segment = segment.number, "an old metadata segment stays until the next snapshot");
-                break;
-            }
-        }
-        self.removable_before = 0;
+        drop(tables);
+        self.journalling.note_voters(&self.state, batches);
     }
 }
 
-impl Job {
-    fn commit(self) -> Option<Commit> {
-        match self {
-            Job::Commit(commit) => Some(commit),
-            Job::Seal => None,
-        }
+impl Accepted {
+    fn batch(&self) -> (u64, &Batch) {
+        (self.revision, &self.commit.batch)
     }
 }
 
@@ -326,7 +347,11 @@ fn repeat(error: &Error) -> Error {
     Error::new(kind, error.message.clone())
 }
 
-fn record_id(sequence: u64) -> [u8; 17] {
+fn group_record(head: GroupHead, batches: &[(u64, &Batch)]) -> Record {
+    Record::new(Kind::COMMIT, record_id(head.mark.sequence), encode_group(head, batches))
+}
+
+pub(super) fn record_id(sequence: u64) -> [u8; 17] {
     let mut id = [0; 17];
     id[..8].copy_from_slice(&sequence.to_be_bytes());
     id

@@ -9,6 +9,7 @@
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
 mod joining;
+mod journal;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -21,8 +22,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use joining::Joining;
 use protocol::{
-    ByteRange, ClusterFile, Error, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,
-    ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
+    ByteRange, ClusterFile, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
+    ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -149,6 +150,10 @@ impl Node for HttpNode {
         let health: NodeHealth = self.json(call).await?;
         self.wire.note_disk(health.disk);
         Ok(health)
+    }
+
+    fn journal(&self) -> Option<&dyn JournalNode> {
+        Some(self)
     }
 }
 

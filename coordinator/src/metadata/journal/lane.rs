@@ -1,0 +1,262 @@
+//! The way of the journal to one node: one request at a time, what waits meanwhile goes with the next.
+//!
+//! A lane, in order:
+//! 1. It makes the node obey the claim, and hears what the node holds.
+//! 2. It sends the node's last entry again, to learn whether the node agrees, and what comes behind it. Where the node holds nothing, is
+//!    not whole, is of another opinion, or lacks more than the log still has, everything from the last whole snapshot on is sent, and
+//!    the node begins anew with it.
+//! 3. It sends what comes, as it comes.
+//!
+//! After any failure it begins again with 1, a little later each time.
+
+use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase};
+use crate::metadata::names;
+use protocol::{
+    Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalState,
+    NodeId, Result,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long after a failure a lane tries again: at first, and at most.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// One part in so many of a new measurement goes into the moving average.
+const AVERAGE_WEIGHT: u64 = 8;
+
+/// What a lane tells of its node.
+pub(super) struct LaneState {
+    /// Its name, once it has told it.
+    pub node: Option<NodeId>,
+    /// It holds everything up to this group, under the claim.
+    pub through: u64,
+    /// Why it does not answer.
+    pub trouble: Option<String>,
+    pub has_room: bool,
+    /// Moving average of one append, in microseconds.
+    pub latency_us: u64,
+    /// It waits to be told of the next group.
+    pub idle: bool,
+    /// The claim above ours that it obeys.
+    pub obeys: Option<JournalClaim>,
+    pub wake: Arc<Notify>,
+    pub ended: CancellationToken,
+}
+
+impl LaneState {
+    pub fn new(ended: CancellationToken) -> LaneState {
+        let (wake, has_room) = (Arc::new(Notify::new()), true);
+        let (latency_us, idle) = (0, false);
+        LaneState { node: None, through: 0, trouble: None, has_room, latency_us, idle, obeys: None, wake, ended }
+    }
+
+    fn measure(&mut self, took_us: u64) {
+        let before_us = if self.latency_us == 0 { took_us } else { self.latency_us };
+        self.latency_us = before_us - before_us / AVERAGE_WEIGHT + took_us / AVERAGE_WEIGHT;
+    }
+
+    /// Nothing is known under a new claim.
+    pub fn restart(&mut self) {
+        (self.through, self.obeys) = (0, None);
+    }
+}
+
+pub(super) struct Lane {
+    journal: Arc<Journal>,
+    member: JournalMember,
+    wake: Arc<Notify>,
+    ended: CancellationToken,
+    /// The claim that the node obeys, as far as is known.
+    joined: Option<JournalClaim>,
+    /// The next group to send, and whether the node begins anew with it.
+    next: u64,
+    anew: bool,
+    /// Whether the last entries sent did not fit.
+    astray: bool,
+    pause: Duration,
+    /// It has waited for more to come.
+    lingered: bool,
+    lag: Option<metrics::Gauge>,
+}
+
+enum Work {
+    /// Nothing to send.
+    Idle,
+    /// Something, but more may come to go with it.
+    Linger,
+    Join(JournalClaim),
+    Send(JournalClaim, Vec<JournalEntry>),
+    Fetch(JournalClaim),
+}
+
+impl Lane {
+    pub fn new(journal: Arc<Journal>, member: JournalMember, state: &LaneState) -> Lane {
+        let (wake, ended) = (Arc::clone(&state.wake), state.ended.clone());
+        Lane {
+            journal,
+            member,
+            wake,
+            ended,
+            joined: None,
+            next: 1,
+            anew: false,
+            astray: false,
+            pause: PAUSE_MIN,
+            lingered: false,
+            lag: None,
+        }
+    }
+
+    pub async fn run(mut self) {
+        let ended = self.ended.clone();
+        ended.run_until_cancelled(async { while self.step().await {} }).await;
+    }
+
+    /// One request, or a wait for something to send; always `true`, so that it goes on until it is ended.
+    async fn step(&mut self) -> bool {
+        let (claim, outcome) = match self.work() {
+            Work::Idle => {
+                self.wake.notified().await;
+                return true;
+            }
+            Work::Linger => {
+                self.lingered = timeout(LAG_MAX, self.wake.notified()).await.is_err();
+                return true;
+            }
+            Work::Join(claim) => (claim, self.join(claim).await),
+            Work::Send(claim, entries) => (claim, self.send(claim, entries).await),
+            Work::Fetch(claim) => (claim, self.fetch(claim).await),
+        };
+        match outcome {
+            Ok(()) => self.pause = PAUSE_MIN,
+            Err(error) => self.fail(claim, error).await,
+        }
+        true
+    }
+
+    fn work(&mut self) -> Work {
+        let mut core = self.journal.core();
+        let lingered = std::mem::take(&mut self.lingered);
+        let claim = match core.phase {
+            Phase::Claimed(claim) if self.joined != Some(claim) => return Work::Join(claim),
+            Phase::Claimed(claim) if self.next <= core.end.sequence => claim,
+            _ => {
+                if let Some(lane) = core.lanes.get_mut(&self.member.url) {
+                    lane.idle = true;
+                }
+                return Work::Idle;
+            }
+        };
+        if !lingered && self.next > core.urgent && !core.is_prompt(&self.member.url) {
+            return Work::Linger;
+        }
+        core.ring.from(self.next).map_or(Work::Fetch(claim), |entries| Work::Send(claim, entries))
+    }
+
+    async fn join(&mut self, claim: JournalClaim) -> Result<()> {
+        let state = node(&self.member)?.journal_claim(claim).await?;
+        let (end, whole_from) = {
+            let core = self.journal.core();
+            (core.end, core.whole_from)
+        };
+        let agrees = state.last == end && state.is_whole();
+        let last = state.last.sequence.min(end.sequence).max(1);
+        self.anew = !agrees && (last < whole_from || (state.last.sequence > 0 && !state.is_whole()));
+        self.next = match (agrees, self.anew) {
+            (true, _) => end.sequence + 1,
+            (false, true) => whole_from,
+            (false, false) => last,
+        };
+        (self.joined, self.astray) = (Some(claim), false);
+        self.note(claim, &state, if agrees { end.sequence } else { 0 }, None);
+        Ok(())
+    }
+
+    async fn send(&mut self, claim: JournalClaim, entries: Vec<JournalEntry>) -> Result<()> {
+        let Some(last) = entries.last().map(|entry| entry.mark.sequence) else { return Ok(()) };
+        let append = JournalAppend { claim, anew: self.anew, entries };
+        let sent = Instant::now();
+        let appended = node(&self.member)?.journal_append(append).await?;
+        let took_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if appended.through >= last {
+            (self.next, self.anew, self.astray) = (last + 1, false, false);
+            self.note(claim, &appended.state, last, Some(took_us));
+            return Ok(());
+        }
+        if self.astray && self.anew {
+            return Err(Error::unavailable(format!("{}: its journal takes no entries", self.member.url)));
+        }
+        // Once it may only lack a few; then it is of another opinion, or the log has no longer what it lacks.
+        let lacks = appended.state.last.sequence;
+        let whole_from = self.journal.core().whole_from;
+        self.anew = self.astray || lacks >= self.next || lacks < whole_from;
+        self.next = if self.anew { whole_from } else { lacks.max(1) };
+        self.astray = true;
+        Ok(())
+    }
+
+    /// Sends what is no longer in memory, at a bounded rate.
+    async fn fetch(&mut self, claim: JournalClaim) -> Result<()> {
+        let found = self.journal.source.entries(self.next, JOURNAL_APPEND_BYTES_MAX as u64).await;
+        let entries = match found {
+            Err(error) if error.kind == ErrorKind::NotFound && !self.anew => {
+                // A snapshot has cut the log down since.
+                (self.anew, self.next) = (true, self.journal.core().whole_from);
+                return Ok(());
+            }
+            found => found?,
+        };
+        let bytes: usize = entries.iter().map(|entry| entry.frame().len()).sum();
+        self.send(claim, entries).await?;
+        sleep(Duration::from_micros(bytes as u64 * 1_000_000 / CATCH_UP_BYTES_PER_S)).await;
+        Ok(())
+    }
+
+    fn note(&mut self, claim: JournalClaim, state: &JournalState, through: u64, took_us: Option<u64>) {
+        let end = self.journal.core().end.sequence;
+        let gauge = || metrics::gauge!(names::JOURNAL_LAG, "node" => state.node.to_string());
+        self.lag.get_or_insert_with(gauge).set(end.saturating_sub(through) as f64);
+        self.journal.note(&self.member.url, claim, |lane| {
+            if lane.trouble.take().is_some() {
+                tracing::info!(target: "degradation", node = %state.node, "the node's catalog journal answers again");
+            }
+            if lane.node.as_ref() != Some(&state.node) {
+                lane.node = Some(state.node.clone());
+            }
+            lane.has_room = state.has_room;
+            lane.obeys = None;
+            lane.through = lane.through.max(through);
+            took_us.into_iter().for_each(|took_us| lane.measure(took_us));
+        });
+    }
+
+    async fn fail(&mut self, claim: JournalClaim, error: Error) {
+        self.joined = None;
+        let obeys = if error.kind == ErrorKind::Denied { self.other_claim(claim).await } else { None };
+        let url = Arc::clone(&self.member.url);
+        self.journal.note(&url, claim, |lane| {
+            if lane.trouble.is_none() {
+                tracing::warn!(target: "degradation", node = %url, %error, "the node's catalog journal does not take groups");
+            }
+            lane.trouble = Some(error.message.clone());
+            lane.obeys = obeys.or(lane.obeys);
+        });
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// The claim that the node obeys instead of ours.
+    async fn other_claim(&self, claim: JournalClaim) -> Option<JournalClaim> {
+        let state = node(&self.member).ok()?.journal_state().await.ok()?;
+        (!claim.supersedes(&state.claim)).then_some(state.claim)
+    }
+}
+
+/// The journal that a member keeps.
+pub(super) fn node(member: &JournalMember) -> Result<&dyn JournalNode> {
+    member.node.journal().ok_or_else(|| Error::unavailable(format!("{}: keeps no catalog journal", member.url)))
+}

@@ -1,0 +1,164 @@
+//! `coordinator restore-catalog`: makes a catalog's directory from the journals that the storage nodes keep (law 11), and says what it
+//! found. It ends with an error where the catalog is not known to be whole, and leaves no directory then.
+
+use crate::config::RestoreCatalog;
+use crate::metadata::journal::JournalMember;
+use crate::metadata::journal::quorum::{Electorate, is_voter};
+use crate::metadata::journal::restore::{ReadBack, Survey, read_back, survey};
+use crate::metadata::keys::{self, KeyRange};
+use crate::metadata::records::{NodeRecord, Record};
+use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
+use crate::metadata::{Metadata, SCAN_ENTRIES_MAX};
+use crate::nodes::client::{Connections, HttpNode};
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use protocol::{Clock, ClusterFile, NodeId, SystemClock};
+use segments::durable;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::{Builder, Handle};
+use tokio_util::task::TaskTracker;
+
+/// What the restored catalog holds.
+#[derive(Debug, Default)]
+struct Census {
+    objects: u64,
+    versions: u64,
+    chunks: u64,
+    /// Those whose journals count.
+    nodes: Vec<NodeRecord>,
+}
+
+/// Restores, and prints the report.
+pub fn run(restore: &RestoreCatalog, cluster_file: &Path) -> Result<()> {
+    let cluster = process::cluster_file::read(cluster_file)?;
+    let runtime = Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let started = Instant::now();
+    let outcome = runtime.block_on(into_directory(restore, &cluster));
+    let (survey, read, census) = match outcome {
+        Ok(restored) => restored,
+        Err(error) => {
+            // It holds nothing that the nodes do not: one that is not whole must not be served by mistake.
+            if error.downcast_ref::<NotOurs>().is_none() {
+                durable::remove_dir_all(&restore.data)?;
+            }
+            return Err(error);
+        }
+    };
+    print(restore, &survey, &read, &census, started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The directory was there before, and stays as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotOurs(protocol::Error);
+
+async fn into_directory(restore: &RestoreCatalog, cluster: &ClusterFile) -> Result<(Survey, ReadBack, Census)> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = SledSettings::default();
+    let mut directory =
+        RestoredDirectory::begin(&restore.data, cluster.cluster, &*clock, &settings).map_err(NotOurs)?;
+    let connections = Connections::new(cluster, TaskTracker::new(), Handle::current())?;
+    let member = |url: &String| -> Result<JournalMember> {
+        Ok(JournalMember { url: url.as_str().into(), node: Arc::new(HttpNode::new(url, &connections)?) })
+    };
+    let members = restore.node.iter().map(member).collect::<Result<Vec<_>>>()?;
+    let survey = survey(&members, &*clock).await?;
+    let read = read_back(&survey, &mut |entries| directory.append(entries)).await?;
+    let dir = directory.end()?;
+    let metadata = SledMetadata::open(&dir, cluster.cluster, clock, settings)?;
+    let census = count(&metadata).await?;
+    metadata.stop().await?;
+    require_enough(&survey, &census)?;
+    RestoredDirectory::claim(&dir, survey.claim)?;
+    Ok((survey, read, census))
+}
+
+async fn count(metadata: &SledMetadata) -> Result<Census> {
+    let whole = |prefix: &'static [u8]| keys::starting_with(Bytes::from_static(prefix));
+    let mut census = Census {
+        objects: count_range(metadata, whole(b"object/"), |_| Ok(())).await?,
+        versions: count_range(metadata, keys::every_version(), |_| Ok(())).await?,
+        chunks: count_range(metadata, keys::chunks(), |_| Ok(())).await?,
+        nodes: Vec::new(),
+    };
+    count_range(metadata, keys::nodes(), |value| {
+        census.nodes.extend(Some(NodeRecord::decode(value)?).filter(is_voter));
+        Ok(())
+    })
+    .await?;
+    Ok(census)
+}
+
+async fn count_range(
+    metadata: &SledMetadata,
+    range: KeyRange,
+    mut see: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<u64> {
+    let (mut from, mut count) = (range.from, 0);
+    loop {
+        let page = metadata.scan(&from, &range.to, SCAN_ENTRIES_MAX).await?;
+        let Some((last, _)) = page.last() else { return Ok(count) };
+        from = keys::after(last);
+        count += page.len() as u64;
+        page.iter().try_for_each(|(_, entry)| see(&entry.value))?;
+    }
+}
+
+/// An error unless the journals that were read meet every group that was ever acknowledged.
+fn require_enough(survey: &Survey, census: &Census) -> Result<()> {
+    let voters: BTreeSet<NodeId> = census.nodes.iter().map(|record| record.node.clone()).collect();
+    let electorate = Electorate { voters, members: survey.answers.len() };
+    let holds = |node: &NodeId| survey.answers.iter().any(|(_, state)| state.node == *node && state.last.sequence > 0);
+    let (held, missing): (Vec<&NodeRecord>, Vec<&NodeRecord>) =
+        census.nodes.iter().partition(|record| holds(&record.node));
+    let needed = electorate.read_quorum();
+    if !census.nodes.is_empty() && held.len() < needed {
+        let missing: Vec<String> = missing.iter().map(|record| format!("{} ({})", record.node, record.url)).collect();
+        bail!(
+            "the catalog knows {} nodes, and only {} of them gave a journal; {needed} are needed to know that nothing acknowledged is \
+             missing. Start these as well, and name them with --node: {}. {}",
+            census.nodes.len(),
+            held.len(),
+            missing.join(", "),
+            survey.silent.join("; ")
+        );
+    }
+    Ok(())
+}
+
+fn print(restore: &RestoreCatalog, survey: &Survey, read: &ReadBack, census: &Census, seconds: f64) {
+    let (directory, last, claim) = (restore.data.display().to_string(), read.last, survey.claim);
+    if restore.json {
+        let nodes: Vec<_> = survey
+            .answers
+            .iter()
+            .map(|(member, state)| {
+                let groups = read.given.get(&state.node).copied().unwrap_or(0);
+                json!({ "node": state.node, "url": &*member.url, "last_sequence": state.last.sequence,
+                    "last_epoch": state.last.epoch, "whole": state.is_whole(), "groups_read": groups })
+            })
+            .collect();
+        let report = json!({
+            "directory": directory, "epoch": claim.epoch, "sequence": last.sequence, "first_sequence": read.first,
+            "objects": census.objects, "versions": census.versions, "chunks": census.chunks, "bytes": read.bytes,
+            "seconds": seconds, "nodes": nodes, "silent": survey.silent, "missing": [],
+        });
+        println!("{report}");
+        return;
+    }
+    println!("catalog restored into {directory} in {seconds:.1} s");
+    println!("  groups    {} to {}, {} bytes; nothing is missing", read.first, last.sequence, read.bytes);
+    println!("  epoch     {} claimed; a coordinator of an earlier one commits nothing any more", claim.epoch);
+    println!("  holds     {} objects, {} versions, {} chunks", census.objects, census.versions, census.chunks);
+    for (member, state) in &survey.answers {
+        let groups = read.given.get(&state.node).copied().unwrap_or(0);
+        println!("  node      {} at {}: up to {}, gave {groups} groups", state.node, member.url, state.last);
+    }
+    survey.silent.iter().for_each(|why| println!("  silent    {why}"));
+    println!("start the coordinator with --data {directory}");
+}

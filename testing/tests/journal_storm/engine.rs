@@ -1,0 +1,134 @@
+//! The real engine on disk over the keepers: what its callers hear, and its readers see, when the nodes do not answer (faults I9).
+
+use crate::keeper::{Keeper, Keepers};
+use coordinator::metadata::journal::{JOURNAL_PATIENCE, Phase};
+use coordinator::metadata::records::{NodeRecord, NodeState, Record};
+use coordinator::metadata::sled::{SledMetadata, SledSettings};
+use coordinator::metadata::{Batch, Metadata, keys};
+use protocol::{ClusterId, DiskId, ErrorKind, SystemClock};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+const WAIT: Duration = Duration::from_secs(30);
+
+fn open(dir: &Path, keepers: &Arc<Keepers>) -> SledMetadata {
+    let settings = SledSettings { free_floor_bytes: 0, journalled: Some(CLUSTER), ..SledSettings::default() };
+    let engine = SledMetadata::open(dir, CLUSTER, Arc::new(SystemClock), settings).unwrap();
+    engine.keep_journal(Arc::clone(keepers) as _, Handle::current()).unwrap();
+    engine
+}
+
+async fn claimed(engine: &SledMetadata) {
+    let phase = timeout(WAIT, engine.journal_settled()).await.unwrap();
+    assert!(matches!(phase, Phase::Claimed(_)), "{phase:?}");
+}
+
+fn nodes(count: usize) -> Arc<Keepers> {
+    Arc::new(Keepers((1..=count).map(|number| Keeper::new(number, 1)).collect()))
+}
+
+fn put(key: &str) -> Batch {
+    Batch::new().put(key.to_owned(), "value").clone()
+}
+
+/// Makes the catalog know its nodes, as their admission does.
+async fn admit(engine: &SledMetadata, keepers: &Keepers) {
+    for keeper in &keepers.0 {
+        let record = NodeRecord {
+            node: keeper.name.clone(),
+            url: format!("sim://{}", keeper.name),
+            zone: String::new(),
+            disk: DiskId(Uuid::from_u128(1)),
+            weight: 100,
+            known_since_ms: 1,
+            state: NodeState::Active,
+            state_since_ms: 1,
+        };
+        engine.commit(Batch::new().put(keys::node(&keeper.name), record.encode()).clone()).await.unwrap();
+    }
+}
+
+async fn is_there(engine: &SledMetadata, key: &str) -> bool {
+    engine.get(key.as_bytes()).await.unwrap().is_some()
+}
+
+async fn until_committed(engine: &SledMetadata, key: &str) {
+    timeout(WAIT, async {
+        while engine.commit(put(key)).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_without_a_quorum_is_unknown_unseen_and_counts_once_the_nodes_are_back() {
+    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
+    let engine = open(dir.path(), &keepers);
+    claimed(&engine).await;
+    admit(&engine, &keepers).await;
+    engine.commit(put("a")).await.unwrap();
+    keepers.0[0].power_cut();
+    engine.commit(put("b")).await.unwrap();
+    keepers.0[1].power_cut();
+
+    let error = timeout(3 * JOURNAL_PATIENCE, engine.commit(put("c"))).await.unwrap().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Unknown | ErrorKind::Unavailable), "{error}");
+    let unknown = error.kind == ErrorKind::Unknown;
+    assert!(!is_there(&engine, "c").await, "what is not on a quorum is not shown");
+    let error = engine.commit(put("d")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "nothing goes before it: {error}");
+    keepers.0[1].start();
+    until_committed(&engine, "e").await;
+    assert_eq!(is_there(&engine, "c").await, unknown, "unknown means that it may count; here it does");
+    assert!(!is_there(&engine, "d").await, "what was refused never comes");
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_only_the_nodes_hold_is_taken_over_and_an_older_directory_is_refused() {
+    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
+    let here = dir.path().join("here");
+    let engine = open(&here, &keepers);
+    claimed(&engine).await;
+    admit(&engine, &keepers).await;
+    engine.commit(put("a")).await.unwrap();
+    // As a crash between sending and appending leaves it: the log ends one group before the nodes do; then two.
+    let copy = |name: &str| {
+        let to = dir.path().join(name);
+        let status = Command::new("cp").arg("-a").arg(&here).arg(&to).status().unwrap();
+        assert!(status.success());
+        to
+    };
+    let two_behind = copy("two-behind");
+    engine.commit(put("b")).await.unwrap();
+    engine.commit(put("c")).await.unwrap();
+
+    let old = open(&two_behind, &keepers);
+    let phase = timeout(WAIT, old.journal_settled()).await.unwrap();
+    assert!(
+        matches!(&phase, Phase::Refused(why) if why.contains("old copy") && why.contains("restore-catalog")),
+        "{phase:?}"
+    );
+    assert_eq!(old.commit(put("x")).await.unwrap_err().kind, ErrorKind::Unavailable);
+    old.stop().await.unwrap();
+    engine.commit(put("d")).await.expect("the newest directory is not disturbed by that");
+    let newest = copy("one-behind");
+    engine.commit(put("e")).await.unwrap();
+    engine.stop().await.unwrap();
+
+    let next = open(&newest, &keepers);
+    claimed(&next).await;
+    until_committed(&next, "f").await;
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        assert!(is_there(&next, key).await, "{key}");
+    }
+    next.stop().await.unwrap();
+}

@@ -1,0 +1,90 @@
+//! Two coordinators with directories of one catalog: the older one commits nothing any more (I16).
+
+use super::{report, restore};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use testing::real::{Cluster, Plan, eventually};
+
+const REFUSED_WAIT: Duration = Duration::from_secs(30);
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_is_fenced_by_a_restore_and_its_directory_is_refused() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("before", b"one").await;
+    report(&restore(&cluster, "restored", &[1, 2, 3, 4]));
+
+    let said = eventually("the old coordinator commits nothing", REFUSED_WAIT, || async {
+        let reply = client.send(client.upload_request("after", b"two")).await;
+        if reply.status == 503 && reply.to_string().contains("taken over") {
+            Ok(reply.to_string())
+        } else {
+            Err(reply.to_string())
+        }
+    })
+    .await;
+    println!("{said}");
+    assert_eq!(client.download("before", None).await.expect(200).body, b"one"[..], "it still reads");
+    assert!(cluster.coordinator.log().contains("commits nothing any more"));
+    cluster.coordinator.kill();
+    let said = Cluster::refusal_of(&mut cluster.coordinator);
+    assert!(said.contains("another coordinator has taken over"), "{said}");
+
+    let restored = cluster.data("restored").display().to_string();
+    cluster.coordinator.change_flag("--data", restored);
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    client.download("before", None).await.expect(200);
+    client.upload("after", b"three").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_from_a_backup_is_refused() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("first", b"one").await;
+    cluster.coordinator.kill();
+    copy(&cluster.data("coordinator"), &cluster.data("backup"));
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    client.upload("second", b"two").await;
+    cluster.coordinator.kill();
+    let backup = cluster.data("backup").display().to_string();
+    cluster.coordinator.change_flag("--data", backup);
+    let said = Cluster::refusal_of(&mut cluster.coordinator);
+    assert!(said.contains("another coordinator has taken over") && said.contains("restore-catalog"), "{said}");
+
+    // The right directory is not disturbed by that.
+    let right = cluster.data("coordinator").display().to_string();
+    cluster.coordinator.change_flag("--data", right);
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    client.upload("third", b"three").await;
+    assert_eq!(client.names("").await, ["first", "second", "third"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_nodes_a_start_serves_reads_and_says_why_it_does_not_write() {
+    let mut cluster = Plan::new().start().await;
+    let client = cluster.client();
+    client.upload("file", b"one").await;
+    client.delete("file").await;
+    cluster.kill_all();
+    cluster.start_coordinator().await;
+    assert_eq!(client.versions("file").await.len(), 2, "the catalog is there");
+    let reply = client.send(client.delete_request("file", true)).await.expect(503);
+    assert!(reply.to_string().contains("catalog journal"), "{reply}");
+    cluster.start_all().await;
+    eventually("it commits once the nodes are up", REFUSED_WAIT, || async {
+        let reply = client.send(client.delete_request("file", true)).await;
+        if reply.status == 200 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    cluster.stop_all();
+}
