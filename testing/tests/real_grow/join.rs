@@ -8,7 +8,7 @@ use testing::real::{Client, Cluster, eventually, new_cluster_file, random_bytes}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_grows_from_nothing_and_is_known_again() {
-    let mut cluster = plan("3").joining().lay_out();
+    let mut cluster = plan("3").lay_out_joining().await;
     cluster.start_coordinator().await;
     let client = cluster.client();
     let refusal = client.send(client.upload_request("early", b"x")).await.expect(503);
