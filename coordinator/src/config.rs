@@ -149,7 +149,7 @@ pub struct RestoreCatalog {
     pub from_nodes: bool,
 
     /// Base URL of a storage node; repeated for each: all but one of the cluster's nodes must answer
-    #[arg(long, value_name = "URL", value_parser = node_url, value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "URL", value_parser = base_url, value_delimiter = ',', required = true)]
     pub node: Vec<String>,
 
     /// Directory to be made; must be empty or missing

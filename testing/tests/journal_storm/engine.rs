@@ -49,6 +49,7 @@ async fn admit(engine: &SledMetadata, keepers: &Keepers) {
             known_since_ms: 1,
             state: NodeState::Active,
             state_since_ms: 1,
+            decommissioned: false,
         };
         engine.commit(Batch::new().put(keys::node(&keeper.name), record.encode()).clone()).await.unwrap();
     }
