@@ -58,7 +58,7 @@ pub async fn survey(members: &[JournalMember], clock: &dyn Clock) -> Result<Surv
     let (answers, failed) = sort(join_all(claimed).await);
     silent.extend(failed);
     let mut answers: Vec<_> = answers.into_iter().map(|(member, state)| (member.clone(), state)).collect();
-    answers.sort_by(|(_, one), (_, other)| other.last.cmp(&one.last));
+    answers.sort_by_key(|(_, answer)| std::cmp::Reverse(answer.last));
     Ok(Survey { claim, answers, silent })
 }
 
