@@ -11,7 +11,6 @@ use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
 use crate::metadata::{Metadata, SCAN_ENTRIES_MAX};
 use crate::nodes::client::{Connections, HttpNode};
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use protocol::{Clock, ClusterFile, NodeId, SystemClock};
 use segments::durable;
 use serde_json::json;
@@ -79,9 +78,8 @@ async fn into_directory(restore: &RestoreCatalog, cluster: &ClusterFile) -> Resu
 }
 
 async fn count(metadata: &SledMetadata) -> Result<Census> {
-    let whole = |prefix: &'static [u8]| keys::starting_with(Bytes::from_static(prefix));
     let mut census = Census {
-        objects: count_range(metadata, whole(b"object/"), |_| Ok(())).await?,
+        objects: count_range(metadata, keys::every_object(), |_| Ok(())).await?,
         versions: count_range(metadata, keys::every_version(), |_| Ok(())).await?,
         chunks: count_range(metadata, keys::chunks(), |_| Ok(())).await?,
         nodes: Vec::new(),

@@ -29,7 +29,15 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 5] = [
         &["coordinator/src/dialect/", "coordinator/src/main.rs", "storage-node/src/http", "storage-node/src/main.rs"],
     ),
     ("reqwest", &["coordinator/src/nodes/client", "storage-node/src/peer.rs"]),
-    ("sled", &["coordinator/src/metadata/sled/", "coordinator/src/main.rs", "storage-node/src/index"]),
+    (
+        "sled",
+        &[
+            "coordinator/src/metadata/sled/",
+            "coordinator/src/main.rs",
+            "coordinator/src/restore_catalog.rs",
+            "storage-node/src/index",
+        ],
+    ),
     ("rmp_serde", &["coordinator/src/metadata/codec.rs"]),
     ("zstd", &["coordinator/src/object/pack.rs", "protocol/src/content.rs"]),
 ];

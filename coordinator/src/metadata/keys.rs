@@ -71,6 +71,11 @@ pub fn object(bucket: &str, key: &str) -> Bytes {
     join(&[OBJECT, name(bucket), b"\0", name(key)])
 }
 
+/// The objects of every bucket.
+pub fn every_object() -> KeyRange {
+    starting_with(Bytes::from_static(OBJECT))
+}
+
 /// The objects of a bucket whose keys start with `prefix`.
 pub fn objects(bucket: &str, prefix: &str) -> KeyRange {
     starting_with(join(&[OBJECT, name(bucket), b"\0", name(prefix)]))
