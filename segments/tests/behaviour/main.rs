@@ -4,6 +4,7 @@
 mod appends;
 mod golden;
 mod groups;
+mod inspect;
 mod properties;
 mod real_disk;
 mod recovery;

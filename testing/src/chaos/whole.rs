@@ -64,11 +64,11 @@ pub async fn look_again(until: Until, client: &Client, healing: Healing, within:
     Ok(())
 }
 
-/// Has a worker make a whole pass from now on.
+/// Has a worker make a whole pass from now on, as fast as it can: beside clients it would take its time.
 async fn pass_of(client: &Client, worker: &str, deadline: Instant) -> Result<(), String> {
     let before = line(client, worker).await?["items"].as_u64();
     let request = client.request(Method::POST, &format!("/admin/workers/{worker}"));
-    let request = request.header("content-type", "application/json").body(r#"{"run":true,"bytes_per_s":0}"#);
+    let request = request.header("content-type", "application/json").body(r#"{"run":true,"bytes_per_s":0,"tranquility":0}"#);
     let reply = client.try_send(request).await.map_err(|failure| failure.reason)?;
     if reply.status >= 300 {
         return Err(format!("worker {worker} cannot be asked to run: {reply}"));
