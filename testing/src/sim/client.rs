@@ -97,6 +97,16 @@ impl Client {
         drop(self.until_end(job::begin(&self.coordinator.objects, &request)).await);
     }
 
+    /// Removes a version or a marker of `key`, whichever there is.
+    pub async fn remove_any(&self, key: &str) {
+        if let Ended::Answered(Ok(Some(page))) = self.history(key).await
+            && !page.entries.is_empty()
+        {
+            let version = self.oracle.draw(|rng| rng.pick(&page.entries).version.clone());
+            drop(self.remove(key, version.number, version.id).await);
+        }
+    }
+
     /// Reads a version whole.
     pub async fn get(&self, key: &str, selector: VersionSelector) -> Ended<Got> {
         let began = self.oracle.read_begins();

@@ -252,7 +252,7 @@ impl Player {
             return self.replace(client).await;
         }
         if self.work.removes_per_mille > 0 && self.rng.chance(self.work.removes_per_mille) {
-            return self.remove(client, &key).await;
+            return client.remove_any(&key).await;
         }
         if self.rng.below(100) < self.work.purges_percent {
             return drop(client.delete(&key, DeleteMode::Purge).await);
@@ -268,16 +268,6 @@ impl Player {
             93..96 => drop(client.history(&key).await),
             96 => client.order_verification().await,
             _ => drop(client.list().await),
-        }
-    }
-
-    /// Removes a version or a marker, whichever there is.
-    async fn remove(&mut self, client: &Client, key: &str) {
-        if let Ended::Answered(Ok(Some(page))) = client.history(key).await
-            && !page.entries.is_empty()
-        {
-            let version = &self.rng.pick(&page.entries).version;
-            drop(client.remove(key, version.number, version.id).await);
         }
     }
 
