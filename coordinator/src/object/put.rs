@@ -13,6 +13,7 @@
 use super::batch::StoredBatch;
 use super::budget::Allowance;
 use super::chunker::{Chunker, PlainChunk, StreamDigest};
+use super::compute::CUT_COST;
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
@@ -199,13 +200,13 @@ impl<'a> Upload<'a> {
         if self.allowance.is_none() {
             self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
         }
-        let bytes = pieces.iter().map(Bytes::len).sum();
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
         let mut chunker = std::mem::take(&mut self.chunker);
         let cut = move || {
             let chunks = chunker.push(pieces);
             (chunker, chunks)
         };
-        let (chunker, chunks) = self.objects.compute.run(bytes, cut).await;
+        let (chunker, chunks) = self.objects.compute.run(CUT_COST * bytes, cut).await;
         self.chunker = chunker;
         for chunk in chunks {
             self.fill(chunk).await?;
@@ -319,7 +320,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn end_stream(&mut self, pieces: Vec<Bytes>) -> (Vec<PlainChunk>, StreamDigest) {
-        let bytes = pieces.iter().map(Bytes::len).sum();
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
         let mut chunker = std::mem::take(&mut self.chunker);
         let cut = move || {
             let mut chunks = chunker.push(pieces);
@@ -327,7 +328,7 @@ impl<'a> Upload<'a> {
             chunks.extend(rest);
             (chunks, digest)
         };
-        self.objects.compute.run(bytes, cut).await
+        self.objects.compute.run(CUT_COST * bytes, cut).await
     }
 
     fn draft(&self, digest: StreamDigest) -> Draft {

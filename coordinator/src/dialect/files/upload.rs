@@ -121,7 +121,7 @@ struct FilePart {
 async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
-    let put = door.objects.tasks.spawn(super::super::with_request_id(async move { objects.put(body).await }));
+    let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
     let mut seen = Seen::default();
     let mut parts = 0;
     while let Some(mut part) = form.next_part().await? {

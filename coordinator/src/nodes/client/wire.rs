@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::head::Head;
 use super::pool::Pool;
-use crate::nodes::{Refused, request_id};
+use crate::nodes::{Refused, home, request_id};
 use bytes::{Bytes, BytesMut};
 use protocol::{
     ByteRange, ClusterFile, DiskId, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
@@ -210,7 +210,10 @@ impl Wire {
 
     /// Sends a call and waits for its answer, within its deadline. Errors are sorted as the node sorted them.
     pub(super) async fn call(&self, call: Call) -> Result<Reply> {
-        // Sockets and connection tasks must outlive the runtime of an HTTP worker that happens to make them.
+        if home::here().is_some() {
+            return self.exchange(call).await;
+        }
+        // Sockets must outlive the runtime of a thread that happens to make them.
         let mut answer = pin!(self.exchange(call));
         poll_fn(|context| {
             let _entered = self.runtime.enter();
