@@ -5,7 +5,7 @@
 use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
-use super::put::with_starts;
+use super::page::with_starts;
 use super::tasks::joined;
 use crate::metadata::records::{ChunkEntry, ChunkList, VersionId, VersionRecord};
 use bytes::Bytes;

@@ -28,6 +28,7 @@ mod list;
 mod manifest;
 mod name;
 mod pack;
+mod page;
 mod publish;
 mod put;
 mod receipt;

@@ -9,7 +9,8 @@
 //! - A connection serves another call only after the last answer was read to its end, and nothing came after it.
 
 use super::head::{Head, parse_head};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use segments::buffers;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -73,15 +74,16 @@ impl Connection {
         if came.len() == length {
             return Ok((came.freeze(), hasher.finalize()));
         }
-        let mut body = BytesMut::with_capacity(length);
-        body.extend_from_slice(&came);
-        while body.len() < length {
-            let from = body.len();
-            let mut room = (&mut body).limit(length - from);
-            if self.stream.read_buf(&mut room).await? == 0 {
+        let mut body = buffers::take(length);
+        body.fill(&came);
+        while !body.is_full() {
+            let room = body.room();
+            let count = self.stream.read(room).await?;
+            if count == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            hasher.update(&body[from..]);
+            hasher.update(&room[..count]);
+            body.advance(count);
         }
         Ok((body.freeze(), hasher.finalize()))
     }
