@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of unused buffers that are kept.
-pub const KEPT_BYTES_MAX: usize = 24 << 20;
+pub const KEPT_BYTES_MAX: usize = 12 << 20;
 /// Shorter ones are the allocator's business.
 const POOLED_BYTES_MIN: usize = 16 << 10;
 /// The longest kept.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_unused_is_bounded() {
-        let many: Vec<Buffer> = (0..40).map(|_| take(1 << 20)).collect();
+        let many: Vec<Buffer> = (0..20).map(|_| take(1 << 20)).collect();
         drop(many);
         assert!(unused().bytes <= KEPT_BYTES_MAX);
     }
