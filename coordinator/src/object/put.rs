@@ -14,6 +14,7 @@ use super::batch::StoredBatch;
 use super::budget::Allowance;
 use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
 use super::compute::CUT_COST;
+use super::incoming::{Body, Incoming, Taken, joined_pieces};
 use super::page::NamedPage;
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
@@ -25,11 +26,9 @@ use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
-use tokio::sync::mpsc;
+use tokio::select;
 use tokio::task::JoinHandle;
 
-/// A body that ends within so many bytes is stored from the pieces it came in; a longer one has a stage, and an allowance.
-const SHORT_BYTES_MAX: usize = 64 << 10;
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
@@ -43,37 +42,6 @@ const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 /// An intent's heartbeat is renewed by the first page commit after this time, in milliseconds.
 const HEARTBEAT_MS: u64 = 30_000;
 
-/// Pieces that may wait between client and put.
-pub const BODY_QUEUE_PIECES: usize = 2;
-
-/// A message from whoever reads the client's body.
-#[derive(Debug)]
-pub enum BodyMessage {
-    /// The next bytes.
-    Piece(Bytes),
-    /// All bytes have come, and this is what they are to be called.
-    End(Box<PutTarget>),
-    /// The body cannot be had.
-    Failed(Error),
-}
-
-/// A client's body; closed without [`BodyMessage::End`] it broke off.
-pub type Body = mpsc::Receiver<BodyMessage>;
-
-/// A bounded channel for a body.
-pub fn body_channel() -> (mpsc::Sender<BodyMessage>, Body) {
-    mpsc::channel(BODY_QUEUE_PIECES)
-}
-
-/// A body that is there already.
-pub async fn whole_body(data: Bytes, target: PutTarget) -> Body {
-    let (sender, body) = body_channel();
-    for message in [BodyMessage::Piece(data), BodyMessage::End(Box::new(target))] {
-        assert!(sender.send(message).await.is_ok(), "the receiver lives and has room for two");
-    }
-    body
-}
-
 impl Objects {
     /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
     ///
@@ -86,44 +54,6 @@ impl Objects {
     /// The same, and the version gets an MD5.
     pub async fn put_with_md5(&self, body: Body) -> Result<PutDone> {
         Upload::new(self, Chunker::with_md5()).run(body).await
-    }
-}
-
-enum Taken {
-    Piece(Bytes),
-    End(Box<PutTarget>),
-}
-
-async fn next_message(body: &mut Body) -> Result<Taken> {
-    match body.recv().await {
-        Some(BodyMessage::Piece(piece)) => Ok(Taken::Piece(piece)),
-        Some(BodyMessage::End(target)) => Ok(Taken::End(target)),
-        Some(BodyMessage::Failed(error)) => Err(error),
-        None => Err(Error::invalid("the client went away before its upload was complete")),
-    }
-}
-
-/// Pieces to the body's end, or as many as make it a long one.
-async fn read_short(body: &mut Body) -> Result<(Vec<Bytes>, Option<Box<PutTarget>>)> {
-    let mut pieces = Vec::new();
-    let mut bytes = 0;
-    while bytes <= SHORT_BYTES_MAX {
-        match next_message(body).await? {
-            Taken::Piece(piece) => {
-                bytes += piece.len();
-                pieces.push(piece);
-            }
-            Taken::End(target) => return Ok((pieces, Some(target))),
-        }
-    }
-    Ok((pieces, None))
-}
-
-/// Bytes in one buffer.
-fn joined_pieces(pieces: &[Bytes]) -> Bytes {
-    match pieces {
-        [only] => only.clone(),
-        pieces => pieces.concat().into(),
     }
 }
 
@@ -183,25 +113,26 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn run(mut self, mut body: Body) -> Result<PutDone> {
+    async fn run(mut self, body: Body) -> Result<PutDone> {
         let _served = self.objects.clients.serve();
-        let (first, target) = read_short(&mut body).await?;
+        let mut incoming = Incoming::new(body);
+        let (first, target) = incoming.next_short().await?;
         if let Some(target) = target {
             return self.finish_short(&first, &target).await;
         }
         for piece in first {
-            self.take(piece).await?;
+            self.take(piece, &mut incoming).await?;
         }
         loop {
-            match next_message(&mut body).await? {
-                Taken::Piece(piece) => self.take(piece).await?,
+            match incoming.next().await? {
+                Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
                 Taken::End(target) => return self.finish(&target).await,
             }
         }
     }
 
     /// Takes a piece; cuts and sends off the stage whenever it is full.
-    async fn take(&mut self, piece: Bytes) -> Result<()> {
+    async fn take(&mut self, piece: Bytes, incoming: &mut Incoming) -> Result<()> {
         if self.allowance.is_none() {
             self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
         }
@@ -211,7 +142,7 @@ impl<'a> Upload<'a> {
             let stage = self.stage.get_or_insert_with(|| Stage::begin(bytes, &[]));
             rest = stage.buffer.fill(rest);
             if stage.buffer.is_full() {
-                self.cut_full_stage().await?;
+                self.cut_full_stage(incoming).await?;
             }
         }
         Ok(())
@@ -226,8 +157,14 @@ impl<'a> Upload<'a> {
         self.allowance.as_ref().map_or(ALLOWANCE_BYTES_MIN, Allowance::bytes)
     }
 
-    async fn cut_full_stage(&mut self) -> Result<()> {
-        let (chunks, rest) = self.cut_stage(false).await;
+    /// Cuts and sends the stage; meanwhile the client goes on sending as much as fits a third of the next one.
+    async fn cut_full_stage(&mut self, incoming: &mut Incoming) -> Result<()> {
+        let ahead_bytes_max = self.stage_bytes() / 3;
+        let (chunks, rest) = select! {
+            biased;
+            cuts = self.cut_stage(false) => cuts,
+            never = incoming.take_ahead(ahead_bytes_max) => match never {},
+        };
         self.stage = Some(Stage::begin(self.stage_bytes(), &rest));
         self.send_pages(chunks).await
     }
