@@ -2,7 +2,7 @@
 //! the kernel straight into the memory where they stay.
 //!
 //! Why not a general client: what it does for a call (a task for the connection, channels to and from it, buffers of its own)
-//! cost 20 µs of a small call and 0.3 CPU-seconds of a GiB read (measured; `docs/decisions/0011-the-node-client.md`).
+//! cost 20 µs of a small call and 0.3 CPU-seconds of a GiB read (measured; `docs/decisions/0026-the-node-client.md`).
 //!
 //! What it keeps true:
 //! - An answer is taken only if its head is whole, its length is told, and all of it came.
