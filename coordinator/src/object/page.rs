@@ -50,7 +50,7 @@ impl Objects {
                 return Ok(self.page_named(stored));
             }
             if self.metadata.get(&keys::intent(version)).await?.is_none() {
-                return Err(Error::unavailable("the upload took too long and was given up; send it again"));
+                return Err(given_up());
             }
             self.refresh_batch(&mut stored).await?;
         }
@@ -74,6 +74,11 @@ impl Objects {
         let found = self.metadata.scan(&pages.from, &pages.to, 1).await?;
         found.first().map(|(_, entry)| PageRecord::decode(&entry.value)).transpose()
     }
+}
+
+/// What an upload hears whose intent is gone.
+pub(super) fn given_up() -> Error {
+    Error::unavailable("the upload took too long and was given up; send it again")
 }
 
 /// The length of each entry, from the end of the one before.

@@ -15,7 +15,7 @@ use super::budget::Allowance;
 use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
 use super::compute::CUT_COST;
 use super::incoming::{Body, Incoming, Taken, joined_pieces};
-use super::page::NamedPage;
+use super::page::{NamedPage, given_up};
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
@@ -23,11 +23,14 @@ use super::{Objects, settle};
 use crate::metadata::records::{IntentRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{ErrorKind, Result};
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::Duration;
 use tokio::select;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
@@ -39,8 +42,8 @@ const BATCH_CHUNKS_MAX: usize = 40;
 const BATCHES_UNDER_WAY_MAX: usize = 2;
 /// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
-/// An intent's heartbeat is renewed by the first page commit after this time, in milliseconds.
-const HEARTBEAT_MS: u64 = 30_000;
+/// An intent's heartbeat is renewed after this time: by the next page commit, or while the client is waited for.
+const HEARTBEAT: Duration = Duration::from_secs(30);
 
 impl Objects {
     /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
@@ -82,7 +85,8 @@ struct Upload<'a> {
     stage: Option<Stage>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     has_intent: bool,
-    heartbeat_ms: u64,
+    /// When the intent showed life last.
+    beaten: Instant,
     pages: u64,
     next_page_start: u64,
     chunks: u64,
@@ -103,7 +107,7 @@ impl<'a> Upload<'a> {
             stage: None,
             under_way: VecDeque::new(),
             has_intent: false,
-            heartbeat_ms: started_ms,
+            beaten: Instant::now(),
             pages: 0,
             next_page_start: 0,
             chunks: 0,
@@ -124,10 +128,34 @@ impl<'a> Upload<'a> {
             self.take(piece, &mut incoming).await?;
         }
         loop {
-            match incoming.next().await? {
+            match self.next(&mut incoming).await? {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
                 Taken::End(target) => return self.finish(&target).await,
             }
+        }
+    }
+
+    /// What comes next. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
+    async fn next(&mut self, incoming: &mut Incoming) -> Result<Taken> {
+        let mut next = pin!(incoming.next());
+        loop {
+            select! {
+                biased;
+                next = &mut next => return next,
+                () = sleep_until(self.beaten + HEARTBEAT), if self.has_intent => self.beat().await?,
+            }
+        }
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        self.beaten = Instant::now();
+        let key = keys::intent(self.id);
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Present).put(key, self.intent(self.objects.clock.now_ms()).encode());
+        match self.objects.metadata.commit(commit).await {
+            Err(error) if error.kind == ErrorKind::Conflict => Err(given_up()),
+            // Whatever became of it, it is tried again long before the upload is given up.
+            _ => Ok(()),
         }
     }
 
@@ -231,12 +259,11 @@ impl<'a> Upload<'a> {
     }
 
     fn due_heartbeat(&mut self) -> Option<IntentRecord> {
-        let now_ms = self.objects.clock.now_ms();
-        if now_ms < self.heartbeat_ms + HEARTBEAT_MS {
+        if self.beaten.elapsed() < HEARTBEAT {
             return None;
         }
-        self.heartbeat_ms = now_ms;
-        Some(self.intent(now_ms))
+        self.beaten = Instant::now();
+        Some(self.intent(self.objects.clock.now_ms()))
     }
 
     async fn join_oldest(&mut self) -> Result<()> {
