@@ -12,6 +12,7 @@ scripts/bench.sh [OPTIONS]
 
   --quick           the default, under three minutes
   --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
+  --only PARTS      of the table: small, medium, large, memory, releases, restarts; several with commas
   --data DIR        where the cluster keeps its data: empty or not there; removed afterwards   (./data-own-…)
   --markdown FILE   writes the table as Markdown, too
 
@@ -27,12 +28,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/own-cluster.sh"
 web_sys_versions=(0.3.98 0.3.99 0.3.100 0.3.102 0.3.103 0.3.104 0.3.105 0.3.106)
 tokio_versions=(1.46.0 1.47.0 1.48.0 1.49.0 1.50.0 1.51.0 1.52.0 1.53.0)
 
-full='' data='' markdown=''
+full='' data='' markdown='' only=''
 while [[ $# -gt 0 ]]; do
   case $1 in
     --quick) full='' ;;
     --full) full=1 ;;
-    --data | --markdown)
+    --data | --markdown | --only)
       [[ $# -ge 2 ]] || fail "$1 needs a value"
       printf -v "${1#--}" '%s' "$2"
       shift
@@ -75,8 +76,9 @@ fetch_all_releases() {
 }
 
 start_own_cluster "$data"
-fetch_all_releases >&2
+[[ -n $only && $only != *releases* ]] || fetch_all_releases >&2
 arguments=(suite --data "$data" --storage-node "$bin/storage-node" --releases "$work/releases")
 [[ -z $full ]] || arguments+=(--full)
+[[ -z $only ]] || arguments+=(--only "$only")
 [[ -z $markdown ]] || arguments+=(--markdown "$markdown")
 "$bin/bench" "${arguments[@]}"

@@ -21,7 +21,7 @@ use crate::driver::Driver;
 use crate::http::Endpoint;
 use crate::load::{Load, Objects, Operation, Stop};
 use crate::processes::Processes;
-use crate::suite::Options;
+use crate::suite::{Options, Part};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::env;
 use std::fs::File;
@@ -115,6 +115,9 @@ struct SuiteArgs {
     /// Longer runs, a 4 GiB upload, a node with a million shards.
     #[arg(long)]
     full: bool,
+    /// Measures these parts of the table alone.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// A directory with a directory for each package, in it plain tars of its successive releases.
     #[arg(long)]
     releases: Option<PathBuf>,
@@ -189,7 +192,7 @@ fn print_suite(args: SuiteArgs) -> io::Result<ExitCode> {
         None => env::current_exe()?.with_file_name("storage-node"),
     };
     let machine = machine::describe(&args.data);
-    let options = Options { full: args.full, releases: args.releases, storage_node };
+    let options = Options { full: args.full, only: args.only, releases: args.releases, storage_node };
     let rows = suite::run(&Cluster::of_directory(&args.data)?, &options)?;
     println!("{machine}\n\n{}", table::to_text(&rows));
     if let Some(path) = &args.markdown {

@@ -17,7 +17,6 @@ use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
-use mimalloc::MiMalloc;
 use process::events::Events;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
@@ -27,6 +26,7 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tikv_jemallocator::Jemalloc;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -38,9 +38,10 @@ const JOURNAL_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 /// Share of `--memory-bytes` for uploads; downloads get the rest.
 const UPLOAD_SHARE_PERCENT: u64 = 67;
 
-/// A fifth of the CPU of a small put went into the C library's allocator (measured); this one takes a third of that.
+/// Not the C library's: a fifth of the CPU of a small put went into it (measured). Not the nodes': where one thread takes what
+/// another frees, it kept three times the bytes in use (measured: 377 MiB after small puts, this one 171).
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());

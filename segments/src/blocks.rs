@@ -36,11 +36,6 @@ impl AlignedMemory {
     pub(crate) fn capacity(&self) -> usize {
         self.memory.len() - BLOCK
     }
-
-    /// The memory itself, and where its aligned part begins.
-    pub(crate) fn into_parts(self) -> (Vec<u8>, usize) {
-        (self.memory, self.start)
-    }
 }
 
 /// Gathers bytes that go to consecutive offsets of one file, and writes them in whole blocks.

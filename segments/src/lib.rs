@@ -10,6 +10,7 @@
 //! - Only this crate syncs, renames or removes files; small ones through [`durable`].
 
 mod blocks;
+pub mod buffers;
 mod catalog;
 mod config;
 mod disk;

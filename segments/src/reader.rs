@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: bytes leave here only after header (id, stamp, position, length) and payload matched their CRCs (law 6).
 
-use crate::blocks::AlignedMemory;
+use crate::buffers;
 use crate::catalog::Catalog;
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Source};
 use crate::mutation::Mutation;
@@ -113,19 +113,21 @@ impl<D: Disk> SegmentReader<D> {
             Ok(file) => file,
             Err(error) => return Some(Err(error)),
         };
-        let mut memory = vec![0; wanted_bytes(location) as usize];
-        file.read_cached_at(&mut memory, u64::from(location.position.offset)).ok()??;
-        self.check(&memory, location, id).ok()?;
-        Some(Ok(Bytes::from(memory).slice(HEADER_BYTES as usize..)))
+        let mut memory = buffers::take(wanted_bytes(location) as usize);
+        let read = file.read_cached_at(memory.room(), u64::from(location.position.offset)).ok()??;
+        memory.advance(read);
+        self.check(memory.filled(), location, id).ok()?;
+        Some(Ok(memory.freeze().slice(HEADER_BYTES as usize..)))
     }
 
     fn read_small(&self, file: &D::File, location: Location, id: &[u8; 17]) -> Result<Bytes> {
-        let mut memory = vec![0; wanted_bytes(location) as usize];
+        let mut memory = buffers::take(wanted_bytes(location) as usize);
         let read = file
-            .read_at(&mut memory, u64::from(location.position.offset), Source::Cache)
+            .read_at(memory.room(), u64::from(location.position.offset), Source::Cache)
             .map_err(|error| self.unreadable(location, error))?;
-        self.check(&memory[..read], location, id)?;
-        Ok(Bytes::from(memory).slice(HEADER_BYTES as usize..))
+        memory.advance(read);
+        self.check(memory.filled(), location, id)?;
+        Ok(memory.freeze().slice(HEADER_BYTES as usize..))
     }
 
     fn read_from_device(&self, file: &D::File, location: Location, id: &[u8; 17]) -> Result<Bytes> {
@@ -133,14 +135,14 @@ impl<D: Disk> SegmentReader<D> {
         let from = u64::from(location.position.offset);
         let start = from - from % BLOCK_BYTES;
         let length = ((from + wanted).next_multiple_of(BLOCK_BYTES) - start) as usize;
-        let (mut memory, aligned) = AlignedMemory::new(length).into_parts();
-        let read = file
-            .read_at(&mut memory[aligned..aligned + length], start, Source::Device)
-            .map_err(|error| self.unreadable(location, error))?;
+        let mut memory = buffers::take(length);
+        let read =
+            file.read_at(memory.room(), start, Source::Device).map_err(|error| self.unreadable(location, error))?;
+        memory.advance(read);
         let begin = (from - start) as usize;
         let end = (begin + wanted as usize).min(read);
-        self.check(&memory[aligned + begin.min(end)..aligned + end], location, id)?;
-        Ok(Bytes::from(memory).slice(aligned + begin + HEADER_BYTES as usize..aligned + end))
+        self.check(&memory.filled()[begin.min(end)..end], location, id)?;
+        Ok(memory.freeze().slice(begin + HEADER_BYTES as usize..end))
     }
 
     fn check(&self, bytes: &[u8], location: Location, id: &[u8; 17]) -> Result<()> {

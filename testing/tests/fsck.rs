@@ -1,7 +1,6 @@
 //! The census must be able to find: each kind of damage is done to a copy of a whole cluster's disks, and `holdfast-fsck` is asked.
 //! And it must be harmless: what it has looked at is, byte for byte, what it was.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
-
 #![expect(clippy::disallowed_methods, reason = "damages copies of data directories")]
 
 use bytes::Bytes;

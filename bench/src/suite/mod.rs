@@ -15,6 +15,7 @@ use crate::limits::{self, DiskLimits};
 use crate::load::{self, Load, Objects, Operation, Outcome, Stop};
 use crate::loopback::{self, LoopbackLimits};
 use crate::table::{Quantity, Row, Unit};
+use clap::ValueEnum;
 use std::io;
 use std::path::PathBuf;
 
@@ -23,8 +24,27 @@ const COPIES: u64 = 3;
 /// One GiB.
 const GIB: u64 = 1 << 30;
 
+/// A part of the table that can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// 4 KiB.
+    Small,
+    /// 1 MiB and 64 MiB.
+    Medium,
+    /// 1 GiB.
+    Large,
+    /// The coordinator's peaks.
+    Memory,
+    /// Successive releases of packages.
+    Releases,
+    /// Starts of a node.
+    Restarts,
+}
+
 /// What to measure.
 pub struct Options {
+    /// These parts alone; all if there are none.
+    pub only: Vec<Part>,
     /// Longer runs, the 4 GiB upload and a node with a million shards as well.
     pub full: bool,
     /// A directory for each package, in it plain tars of its successive releases, in the order of their names.
@@ -51,20 +71,25 @@ pub fn run(cluster: &Cluster, options: &Options) -> io::Result<Vec<Row>> {
     let rows = [disk.rows(), loopback.rows()].concat();
     let mut suite = Suite { cluster, options, disk, loopback, rows };
     // A part that fails does not take the others along.
-    suite.measure("small objects", Suite::small_objects);
-    suite.measure("medium objects", Suite::medium_objects);
-    suite.measure("large objects", Suite::large_objects);
-    suite.measure("memory", Suite::memory);
-    suite.measure("releases", Suite::releases);
-    suite.measure("restarts", Suite::restarts);
+    for part in Part::value_variants().iter().filter(|part| options.only.is_empty() || options.only.contains(part)) {
+        suite.measure(*part);
+    }
     Ok(suite.rows)
 }
 
 impl Suite<'_> {
     /// Measures a part of the table, and says why should it end early.
-    fn measure(&mut self, name: &str, part: fn(&mut Self) -> io::Result<()>) {
-        if let Err(error) = part(self) {
-            self.add(Row::skipped(format!("the rest of: {name}"), error.to_string()));
+    fn measure(&mut self, part: Part) {
+        let measured = match part {
+            Part::Small => self.small_objects(),
+            Part::Medium => self.medium_objects(),
+            Part::Large => self.large_objects(),
+            Part::Memory => self.memory(),
+            Part::Releases => self.releases(),
+            Part::Restarts => self.restarts(),
+        };
+        if let Err(error) = measured {
+            self.add(Row::skipped(format!("the rest of: {part:?}"), error.to_string()));
         }
     }
 

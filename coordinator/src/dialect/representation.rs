@@ -20,6 +20,10 @@ use protocol::Error;
 use std::ops::Range;
 use tracing::warn;
 
+/// Bytes handed to the server at a time. It copies them into a buffer that it keeps as long as that stays below 128 KiB; for
+/// larger pieces it takes fresh memory each time.
+const PIECE_BYTES_MAX: usize = 64 << 10;
+
 /// How a door shows a version.
 pub struct Dress {
     /// Its ETag, with the quotes.
@@ -93,19 +97,23 @@ async fn body(door: &Door, version: &VersionRecord, range: Range<u64>, dress: &D
     if first.len() as u64 == length {
         return Ok(BoxBody::new(first));
     }
-    let rest = stream::unfold(Some((reader, Some(first))), send_next);
+    let rest = stream::unfold(Some((reader, first)), send_next);
     Ok(BoxBody::new(SizedStream::new(length, Box::pin(rest))))
 }
 
-type Sending = Option<(ObjectReader, Option<Bytes>)>;
+type Sending = Option<(ObjectReader, Bytes)>;
 
 async fn send_next(state: Sending) -> Option<(Result<Bytes, std::io::Error>, Sending)> {
-    let (mut reader, first) = state?;
-    if let Some(first) = first {
-        return Some((Ok(first), Some((reader, None))));
+    let (mut reader, mut rest) = state?;
+    if !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
+        return Some((Ok(piece), Some((reader, rest))));
     }
     match reader.next().await? {
-        Ok(data) => Some((Ok(data), Some((reader, None)))),
+        Ok(mut data) => {
+            let piece = data.split_to(data.len().min(PIECE_BYTES_MAX));
+            Some((Ok(piece), Some((reader, data))))
+        }
         Err(error) => {
             warn!(target: "degradation", %error, "download cut off: a chunk cannot be read");
             Some((Err(std::io::Error::other(error)), None))

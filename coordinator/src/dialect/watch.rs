@@ -2,7 +2,7 @@
 
 use super::Door;
 use crate::names;
-use crate::nodes;
+use crate::nodes::{self, home};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -25,6 +25,7 @@ pub async fn watch(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    home::settle();
     let began = Instant::now();
     let door = request.app_data::<web::Data<Door>>().cloned();
     let id: Arc<str> = request_id(&request, door.as_ref().map(|door| door.get_ref())).into();

@@ -9,6 +9,7 @@
 
 pub mod breaker;
 pub mod client;
+pub mod home;
 mod journal;
 mod member;
 pub mod orders;

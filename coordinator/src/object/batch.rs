@@ -9,6 +9,7 @@
 
 use super::Objects;
 use super::chunker::PlainChunk;
+use super::compute::PACK_COST;
 use super::pack::{Packed, pack};
 use super::receipt::Receipt;
 use super::write::{NewChunk, Stragglers, WrittenChunk, write_chunks};
@@ -105,8 +106,8 @@ impl Objects {
             return Ok(());
         }
         let plain: Vec<Bytes> = missing.iter().map(|(sha256, _)| batch.plain[sha256].clone()).collect();
-        let bytes = plain.iter().map(Bytes::len).sum();
-        let packed: Vec<Packed> = self.compute.run(bytes, move || plain.iter().map(pack).collect()).await;
+        let bytes: usize = plain.iter().map(Bytes::len).sum();
+        let packed: Vec<Packed> = self.compute.run(PACK_COST * bytes, move || plain.iter().map(pack).collect()).await;
         let new: Vec<NewChunk> = packed
             .iter()
             .map(|packed| NewChunk { id: ChunkId(self.clock.fresh_id()), data: packed.data.clone() })

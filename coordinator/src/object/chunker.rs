@@ -3,14 +3,14 @@
 //!
 //! What it keeps true:
 //! - The cut points depend on the bytes and on the offset's [`SizeClass`] only, never on how the bytes arrived.
-//! - Memory is bounded: one unfinished chunk, at most [`CHUNK_BYTES_MAX`].
+//! - No byte is copied here: chunks share the memory of the stage that they were cut from.
 //!
 //! The cutting algorithm is FastCDC 2020 (Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication
 //! Based Storage Systems", IEEE TPDS 31(9)), by the `fastcdc` crate. Its parameters are part of what a bucket promises: changed
 //! ones find no old chunk again.
 
 use super::digest::{Md5, Sha256, sha256};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
 
 /// The longest chunk of any class, in bytes.
@@ -67,7 +67,6 @@ pub struct StreamDigest {
 
 /// The state of one stream.
 pub struct Chunker {
-    buffer: BytesMut,
     cut_bytes: u64,
     whole: Sha256,
     md5: Option<Md5>,
@@ -75,8 +74,16 @@ pub struct Chunker {
 
 impl Default for Chunker {
     fn default() -> Chunker {
-        Chunker { buffer: BytesMut::new(), cut_bytes: 0, whole: Sha256::new(), md5: None }
+        Chunker { cut_bytes: 0, whole: Sha256::new(), md5: None }
     }
+}
+
+/// What became of a stage.
+pub struct Cuts {
+    /// Chunks whose ends are certain; they share the stage's memory.
+    pub chunks: Vec<PlainChunk>,
+    /// The bytes behind them, to stand at the front of the next stage.
+    pub rest: Bytes,
 }
 
 impl Chunker {
@@ -85,57 +92,62 @@ impl Chunker {
         Chunker { md5: Some(Md5::default()), ..Chunker::default() }
     }
 
-    /// Takes the next pieces and gives out the chunks that are certain.
-    pub fn push(&mut self, pieces: Vec<Bytes>) -> Vec<PlainChunk> {
-        let incoming: usize = pieces.iter().map(Bytes::len).sum();
-        self.buffer.reserve(incoming);
-        for piece in pieces {
-            self.whole.update(&piece);
-            if let Some(md5) = &mut self.md5 {
-                md5.update(&piece);
-            }
-            self.buffer.extend_from_slice(&piece);
-        }
-        self.cut(false)
+    /// Bytes a stage needs here for at least one certain cut.
+    pub fn stage_bytes_min(&self) -> usize {
+        class_at(self.cut_bytes).max_bytes
     }
 
-    /// Ends the stream: the last chunks, and what the whole came to.
-    pub fn finish(mut self) -> (Vec<PlainChunk>, StreamDigest) {
-        let md5 = self.md5.take().map(Md5::finish);
-        let certainly_one_chunk = self.cut_bytes == 0 && (1..=CLASSES[0].min_bytes).contains(&self.buffer.len());
-        if certainly_one_chunk {
-            let sha256 = self.whole.finish();
-            let size = self.buffer.len() as u64;
-            let only = PlainChunk { data: self.buffer.freeze(), sha256, end: size };
-            return (vec![only], StreamDigest { size, sha256, md5 });
+    /// Cuts `stage`, which begins with the rest of the one before: `carried` bytes. All of it is cut when the stream has ended.
+    pub fn cut(&mut self, stage: Bytes, carried: usize, ended: bool) -> Cuts {
+        self.whole.update(&stage[carried..]);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(&stage[carried..]);
         }
-        let chunks = self.cut(true);
-        (chunks, StreamDigest { size: self.cut_bytes, sha256: self.whole.finish(), md5 })
-    }
-
-    fn cut(&mut self, ended: bool) -> Vec<PlainChunk> {
+        let mut rest = stage;
         let mut chunks = Vec::new();
-        loop {
-            let class = class_at(self.cut_bytes);
-            if self.buffer.is_empty() || (!ended && self.buffer.len() < class.max_bytes) {
-                return chunks;
-            }
-            let length = first_cut(&self.buffer, class);
-            let data = self.buffer.split_to(length).freeze();
+        while let Some(length) = first_cut(&rest, class_at(self.cut_bytes), ended) {
+            let data = rest.split_to(length);
             self.cut_bytes += length as u64;
             let sha256 = sha256(&data);
             chunks.push(PlainChunk { data, sha256, end: self.cut_bytes });
         }
+        Cuts { chunks, rest }
+    }
+
+    /// Ends the stream: what the whole came to.
+    pub fn finish(self) -> StreamDigest {
+        StreamDigest { size: self.cut_bytes, sha256: self.whole.finish(), md5: self.md5.map(Md5::finish) }
+    }
+
+    /// Cuts a stream that is all there.
+    pub fn cut_whole(mut self, data: Bytes) -> (Vec<PlainChunk>, StreamDigest) {
+        let size = data.len() as u64;
+        // So few bytes that there can be but one chunk are hashed once.
+        if (1..=CLASSES[0].min_bytes).contains(&data.len()) {
+            let sha256 = sha256(&data);
+            let mut md5 = self.md5;
+            if let Some(md5) = &mut md5 {
+                md5.update(&data);
+            }
+            let digest = StreamDigest { size, sha256, md5: md5.map(Md5::finish) };
+            return (vec![PlainChunk { data, sha256, end: size }], digest);
+        }
+        let Cuts { chunks, .. } = self.cut(data, 0, true);
+        (chunks, self.finish())
     }
 }
 
-fn first_cut(buffer: &[u8], class: SizeClass) -> usize {
-    let window = &buffer[..buffer.len().min(class.max_bytes)];
+/// Where the first chunk of `bytes` ends; `None` where bytes to come may still say.
+fn first_cut(bytes: &[u8], class: SizeClass, ended: bool) -> Option<usize> {
+    let window = &bytes[..bytes.len().min(class.max_bytes)];
+    let certain = ended || window.len() == class.max_bytes;
     if window.len() <= class.min_bytes {
-        return window.len();
+        return (certain && !window.is_empty()).then_some(window.len());
     }
     let mut cutter = FastCDC::new(window, class.min_bytes, class.average_bytes, class.max_bytes);
-    cutter.next().map_or(window.len(), |chunk| chunk.length)
+    let length = cutter.next().map_or(window.len(), |chunk| chunk.length);
+    // A cut before the window's end was found by what comes before it, and stays.
+    (certain || length < window.len()).then_some(length)
 }
 
 #[cfg(test)]
@@ -156,19 +168,23 @@ mod tests {
     fn chunks_of(data: &[u8], piece_bytes: usize) -> (Vec<PlainChunk>, StreamDigest) {
         let mut chunker = Chunker::default();
         let mut chunks = Vec::new();
-        for piece in data.chunks(piece_bytes) {
-            chunks.extend(chunker.push(vec![Bytes::copy_from_slice(piece)]));
+        let mut rest = Bytes::new();
+        for (number, piece) in data.chunks(piece_bytes).enumerate() {
+            let stage = Bytes::from([&rest[..], piece].concat());
+            let ended = (number + 1) * piece_bytes >= data.len();
+            let cuts = chunker.cut(stage, rest.len(), ended);
+            chunks.extend(cuts.chunks);
+            rest = cuts.rest;
         }
-        let (last, digest) = chunker.finish();
-        chunks.extend(last);
-        (chunks, digest)
+        assert!(rest.is_empty());
+        (chunks, chunker.finish())
     }
 
     #[test]
     fn cuts_do_not_depend_on_how_the_bytes_arrived() {
         let data = noise(3_000_000, 1);
         let (one, digest) = chunks_of(&data, data.len());
-        for piece_bytes in [1_000, 65_536, 700_001] {
+        for piece_bytes in [1_000, 20_000, 65_536, 200_000, 700_001] {
             let (other, other_digest) = chunks_of(&data, piece_bytes);
             assert_eq!(digest, other_digest);
             assert_eq!(ends(&one), ends(&other));
@@ -204,6 +220,10 @@ mod tests {
         let (chunks, digest) = chunks_of(b"hello", 2);
         assert_eq!(chunks.len(), 1);
         assert_eq!((chunks[0].end, digest.size), (5, 5));
+        let (whole, whole_digest) = Chunker::default().cut_whole(Bytes::from_static(b"hello"));
+        assert_eq!((whole.len(), whole[0].sha256, whole[0].end), (1, chunks[0].sha256, 5));
+        assert_eq!(whole_digest, digest);
+        assert!(Chunker::default().cut_whole(Bytes::new()).0.is_empty());
     }
 
     #[test]

@@ -3,8 +3,13 @@
 //! What it keeps true: an async thread is never held for longer than it takes to hash [`INLINE_BYTES_MAX`]; in a simulation
 //! everything runs in place, so that a seed decides the order of all that happens.
 
-/// Work on fewer bytes than this runs in place: SHA-256 takes 40 µs for 64 KiB here, as much as two hops between threads.
-pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Work of less than this runs in place: 0.3 ms. Two hops between threads cost a tenth of that on a busy machine, and on one
+/// with few cores the work delays others wherever it runs.
+pub const INLINE_BYTES_MAX: usize = 512 << 10;
+/// Cutting and hashing a byte twice takes as long as hashing this many.
+pub const CUT_COST: usize = 3;
+/// Compressing a byte takes as long as hashing this many.
+pub const PACK_COST: usize = 4;
 
 /// How to run processor work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub enum Compute {
 }
 
 impl Compute {
-    /// Runs `work`, which touches about `bytes` bytes.
+    /// Runs `work`, which takes about as long as hashing `bytes` bytes.
     pub async fn run<T: Send + 'static>(self, bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
         if self == Compute::Inline || bytes < INLINE_BYTES_MAX {
             return work();

@@ -5,7 +5,7 @@
 use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
-use super::put::with_starts;
+use super::page::with_starts;
 use super::tasks::joined;
 use crate::metadata::records::{ChunkEntry, ChunkList, VersionId, VersionRecord};
 use bytes::Bytes;
@@ -98,7 +98,7 @@ impl ObjectReader {
             }
             let part = self.planned.pop_front().expect("just seen");
             let (objects, chunk) = (self.objects.clone(), part.entry.chunk);
-            let read = self.objects.tasks.spawn(async move { objects.fetch_chunk(chunk).await });
+            let read = self.objects.tasks.spawn_here(async move { objects.fetch_chunk(chunk).await });
             self.under_way_bytes += part.wanted.len();
             self.under_way.push_back((part.wanted, read));
         }

@@ -3,7 +3,7 @@
 //! What it keeps true: memory is bounded by one page, however large the version is (law 10).
 
 use super::Objects;
-use super::put::with_starts;
+use super::page::with_starts;
 use crate::metadata::records::{ChunkEntry, ChunkList, VersionRecord};
 use protocol::{Error, Result};
 

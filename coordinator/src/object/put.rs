@@ -1,9 +1,9 @@
 //! Put: a stream of bytes becomes a version.
 //!
 //! Steps; a crash after any of them leaves the old state visible until the last, and the new one from then on:
-//! 1. bytes arrive in stages of [`STAGE_BYTES`]; the chunker cuts and hashes them;
+//! 1. bytes gather in a stage; when it is full the chunker cuts and hashes it;
 //! 2. if more than one batch comes, an intent is committed, so that what follows is named (law 4);
-//! 3. full batches are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
+//! 3. the batches of a full stage are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
 //! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`]).
 //!
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
@@ -12,69 +12,38 @@
 
 use super::batch::StoredBatch;
 use super::budget::Allowance;
-use super::chunker::{Chunker, PlainChunk, StreamDigest};
+use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
+use super::compute::CUT_COST;
+use super::incoming::{Body, Incoming, Taken, joined_pieces};
+use super::page::{NamedPage, given_up};
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
 use super::{Objects, settle};
-use crate::metadata::records::{ChunkEntry, IntentRecord, PageRecord, Record, VersionId};
+use crate::metadata::records::{IntentRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{ErrorKind, Result};
+use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::select;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes taken from the client at a time.
-const STAGE_BYTES: usize = 256 << 10;
-/// The smallest allowance with which a put makes progress, in bytes: three batches of one chunk of the first size class.
+/// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
 const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 const BATCH_CHUNKS_MAX: usize = 40;
-/// Batches being stored while the next one fills.
+/// Batches being stored while the next stage fills.
 const BATCHES_UNDER_WAY_MAX: usize = 2;
-/// Allowance is shared by the batch that fills and those under way.
-const BATCH_SHARE: usize = BATCHES_UNDER_WAY_MAX + 1;
-/// A page commit that meets conflicts this often gives up; each conflict means that another writer or repair got ahead.
-const PAGE_ATTEMPTS_MAX: u32 = 16;
+/// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
+const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 /// An intent's heartbeat is renewed after this time: by the next page commit, or while the client is waited for.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-
-/// Pieces that may wait between client and put.
-pub const BODY_QUEUE_PIECES: usize = 4;
-
-/// A message from whoever reads the client's body.
-#[derive(Debug)]
-pub enum BodyMessage {
-    /// The next bytes.
-    Piece(Bytes),
-    /// All bytes have come, and this is what they are to be called.
-    End(Box<PutTarget>),
-    /// The body cannot be had.
-    Failed(Error),
-}
-
-/// A client's body; closed without [`BodyMessage::End`] it broke off.
-pub type Body = mpsc::Receiver<BodyMessage>;
-
-/// A bounded channel for a body.
-pub fn body_channel() -> (mpsc::Sender<BodyMessage>, Body) {
-    mpsc::channel(BODY_QUEUE_PIECES)
-}
-
-/// A body that is there already.
-pub async fn whole_body(data: Bytes, target: PutTarget) -> Body {
-    let (sender, body) = body_channel();
-    for message in [BodyMessage::Piece(data), BodyMessage::End(Box::new(target))] {
-        assert!(sender.send(message).await.is_ok(), "the receiver lives and has room for two");
-    }
-    body
-}
 
 impl Objects {
     /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
@@ -91,21 +60,19 @@ impl Objects {
     }
 }
 
-async fn read_stage(body: &mut Body) -> Result<(Vec<Bytes>, Option<Box<PutTarget>>)> {
-    let mut pieces = Vec::new();
-    let mut bytes = 0;
-    while bytes < STAGE_BYTES {
-        match body.recv().await {
-            Some(BodyMessage::Piece(piece)) => {
-                bytes += piece.len();
-                pieces.push(piece);
-            }
-            Some(BodyMessage::End(target)) => return Ok((pieces, Some(target))),
-            Some(BodyMessage::Failed(error)) => return Err(error),
-            None => return Err(Error::invalid("the client went away before its upload was complete")),
-        }
+/// Where the bytes of a body gather until they are cut.
+struct Stage {
+    buffer: Buffer,
+    /// Bytes at its front that were in the stage before, too.
+    carried: usize,
+}
+
+impl Stage {
+    fn begin(bytes: usize, rest: &[u8]) -> Stage {
+        let mut buffer = buffers::take(bytes.max(rest.len()));
+        buffer.fill(rest);
+        Stage { buffer, carried: rest.len() }
     }
-    Ok((pieces, None))
 }
 
 /// One put under way.
@@ -115,8 +82,7 @@ struct Upload<'a> {
     started_ms: u64,
     chunker: Chunker,
     allowance: Option<Allowance>,
-    filling: Vec<PlainChunk>,
-    filling_bytes: usize,
+    stage: Option<Stage>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     has_intent: bool,
     /// When the intent showed life last.
@@ -124,13 +90,6 @@ struct Upload<'a> {
     pages: u64,
     next_page_start: u64,
     chunks: u64,
-    stored_bytes: u64,
-    reuses_any: bool,
-    receipt: Option<Receipt>,
-}
-
-/// What a page that is stored and named adds to the whole.
-struct NamedPage {
     stored_bytes: u64,
     reuses_any: bool,
     receipt: Option<Receipt>,
@@ -145,8 +104,7 @@ impl<'a> Upload<'a> {
             started_ms,
             chunker,
             allowance: None,
-            filling: Vec::new(),
-            filling_bytes: 0,
+            stage: None,
             under_way: VecDeque::new(),
             has_intent: false,
             beaten: Instant::now(),
@@ -159,24 +117,31 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn run(mut self, mut body: Body) -> Result<PutDone> {
+    async fn run(mut self, body: Body) -> Result<PutDone> {
         let _served = self.objects.clients.serve();
+        let mut incoming = Incoming::new(body);
+        let (first, target) = incoming.next_short().await?;
+        if let Some(target) = target {
+            return self.finish_short(&first, &target).await;
+        }
+        for piece in first {
+            self.take(piece, &mut incoming).await?;
+        }
         loop {
-            let (pieces, target) = self.next_stage(&mut body).await?;
-            match target {
-                Some(target) => return self.finish(pieces, &target).await,
-                None => self.take(pieces).await?,
+            match self.next(&mut incoming).await? {
+                Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
+                Taken::End(target) => return self.finish(&target).await,
             }
         }
     }
 
-    /// The next stage. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
-    async fn next_stage(&mut self, body: &mut Body) -> Result<(Vec<Bytes>, Option<Box<PutTarget>>)> {
-        let mut stage = pin!(read_stage(body));
+    /// What comes next. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
+    async fn next(&mut self, incoming: &mut Incoming) -> Result<Taken> {
+        let mut next = pin!(incoming.next());
         loop {
-            tokio::select! {
+            select! {
                 biased;
-                stage = &mut stage => return stage,
+                next = &mut next => return next,
                 () = sleep_until(self.beaten + HEARTBEAT), if self.has_intent => self.beat().await?,
             }
         }
@@ -194,51 +159,77 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// Takes one stage; sends off the batch whenever it is full.
-    async fn take(&mut self, pieces: Vec<Bytes>) -> Result<()> {
+    /// Takes a piece; cuts and sends off the stage whenever it is full.
+    async fn take(&mut self, piece: Bytes, incoming: &mut Incoming) -> Result<()> {
         if self.allowance.is_none() {
             self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
         }
-        let bytes = pieces.iter().map(Bytes::len).sum();
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            let bytes = self.stage_bytes();
+            let stage = self.stage.get_or_insert_with(|| Stage::begin(bytes, &[]));
+            rest = stage.buffer.fill(rest);
+            if stage.buffer.is_full() {
+                self.cut_full_stage(incoming).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Each stage has its share of the allowance, and room for one chunk at least.
+    fn stage_bytes(&self) -> usize {
+        (self.allowance_bytes() / STAGES).max(self.chunker.stage_bytes_min())
+    }
+
+    fn allowance_bytes(&self) -> usize {
+        self.allowance.as_ref().map_or(ALLOWANCE_BYTES_MIN, Allowance::bytes)
+    }
+
+    /// Cuts and sends the stage; meanwhile the client goes on sending as much as fits a third of the next one.
+    async fn cut_full_stage(&mut self, incoming: &mut Incoming) -> Result<()> {
+        let ahead_bytes_max = self.stage_bytes() / 3;
+        let (chunks, rest) = select! {
+            biased;
+            cuts = self.cut_stage(false) => cuts,
+            never = incoming.take_ahead(ahead_bytes_max) => match never {},
+        };
+        self.stage = Some(Stage::begin(self.stage_bytes(), &rest));
+        self.send_pages(chunks).await
+    }
+
+    /// Cuts what has gathered: the chunks, and what is left for the next stage.
+    async fn cut_stage(&mut self, ended: bool) -> (Vec<PlainChunk>, Bytes) {
+        let Some(Stage { buffer, carried }) = self.stage.take() else { return (Vec::new(), Bytes::new()) };
+        let bytes = buffer.filled().len();
         let mut chunker = std::mem::take(&mut self.chunker);
         let cut = move || {
-            let chunks = chunker.push(pieces);
-            (chunker, chunks)
+            let cuts = chunker.cut(buffer.freeze(), carried, ended);
+            (chunker, cuts)
         };
-        let (chunker, chunks) = self.objects.compute.run(bytes, cut).await;
+        let (chunker, Cuts { chunks, rest }) = self.objects.compute.run(CUT_COST * bytes, cut).await;
         self.chunker = chunker;
-        for chunk in chunks {
-            self.fill(chunk).await?;
+        (chunks, rest)
+    }
+
+    /// Sends chunks to be stored, a page at a time; waits while more is under way than the allowance holds besides a full stage.
+    async fn send_pages(&mut self, mut chunks: Vec<PlainChunk>) -> Result<()> {
+        while !chunks.is_empty() {
+            let rest = chunks.split_off(chunks.len().min(BATCH_CHUNKS_MAX));
+            self.send_page(chunks).await?;
+            chunks = rest;
+        }
+        let stages_held = self.allowance_bytes() / self.stage_bytes();
+        while self.under_way.len() > stages_held.saturating_sub(1).min(BATCHES_UNDER_WAY_MAX) {
+            self.join_oldest().await?;
         }
         Ok(())
     }
 
-    async fn fill(&mut self, chunk: PlainChunk) -> Result<()> {
-        let bytes = chunk.data.len();
-        if !self.filling.is_empty()
-            && (self.filling.len() == BATCH_CHUNKS_MAX || self.filling_bytes + bytes > self.batch_bytes_max())
-        {
-            self.send_page().await?;
-        }
-        self.filling_bytes += bytes;
-        self.filling.push(chunk);
-        Ok(())
-    }
-
-    fn batch_bytes_max(&self) -> usize {
-        self.allowance.as_ref().map_or(ALLOWANCE_BYTES_MIN, Allowance::bytes) / BATCH_SHARE
-    }
-
-    /// Sends the batch that is full to be stored and named as a page; waits if enough are under way.
-    async fn send_page(&mut self) -> Result<()> {
+    /// Sends a batch to be stored and named as a page.
+    async fn send_page(&mut self, chunks: Vec<PlainChunk>) -> Result<()> {
         if !self.has_intent {
             self.begin_intent().await?;
         }
-        while self.under_way.len() >= BATCHES_UNDER_WAY_MAX {
-            self.join_oldest().await?;
-        }
-        let chunks = std::mem::take(&mut self.filling);
-        self.filling_bytes = 0;
         let start = self.next_page_start;
         self.next_page_start = chunks.last().map_or(start, |chunk| chunk.end);
         self.pages += 1;
@@ -292,14 +283,28 @@ impl<'a> Upload<'a> {
         };
     }
 
-    /// Takes the last stage, stores what is left and publishes.
-    async fn finish(mut self, pieces: Vec<Bytes>, target: &PutTarget) -> Result<PutDone> {
-        let (chunks, digest) = self.end_stream(pieces).await;
+    /// Stores and publishes a body of few bytes: one chunk of them, most often.
+    async fn finish_short(mut self, pieces: &[Bytes], target: &PutTarget) -> Result<PutDone> {
+        let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
         target.require_content(&digest)?;
-        for chunk in chunks {
-            self.fill(chunk).await?;
+        self.publish(chunks, digest, target).await
+    }
+
+    /// Cuts the last stage, stores what is left and publishes.
+    async fn finish(mut self, target: &PutTarget) -> Result<PutDone> {
+        let (mut chunks, _) = self.cut_stage(true).await;
+        let digest = std::mem::take(&mut self.chunker).finish();
+        target.require_content(&digest)?;
+        if chunks.len() > BATCH_CHUNKS_MAX {
+            let last = chunks.split_off((chunks.len() - 1) / BATCH_CHUNKS_MAX * BATCH_CHUNKS_MAX);
+            self.send_pages(chunks).await?;
+            chunks = last;
         }
-        let last = std::mem::take(&mut self.filling);
+        self.publish(chunks, digest, target).await
+    }
+
+    /// Stores the last batch and publishes everything.
+    async fn publish(mut self, last: Vec<PlainChunk>, digest: StreamDigest, target: &PutTarget) -> Result<PutDone> {
         self.chunks += last.len() as u64;
         let mut stored = match last.is_empty() {
             true => StoredBatch::empty(),
@@ -316,18 +321,6 @@ impl<'a> Upload<'a> {
         }
         settle::start(self.objects, stored.stragglers);
         Ok(done)
-    }
-
-    async fn end_stream(&mut self, pieces: Vec<Bytes>) -> (Vec<PlainChunk>, StreamDigest) {
-        let bytes = pieces.iter().map(Bytes::len).sum();
-        let mut chunker = std::mem::take(&mut self.chunker);
-        let cut = move || {
-            let mut chunks = chunker.push(pieces);
-            let (rest, digest) = chunker.finish();
-            chunks.extend(rest);
-            (chunks, digest)
-        };
-        self.objects.compute.run(bytes, cut).await
     }
 
     fn draft(&self, digest: StreamDigest) -> Draft {
@@ -350,69 +343,4 @@ fn single_small_chunk(stored: &StoredBatch, digest: StreamDigest) -> Option<Byte
         [only] if only.end == digest.size => stored.plain_of(only),
         _ => None,
     }
-}
-
-impl Objects {
-    /// Stores a batch and names it as the page of `version` that starts at `start`.
-    async fn store_page(
-        &self,
-        version: VersionId,
-        start: u64,
-        chunks: Vec<PlainChunk>,
-        heartbeat: Option<IntentRecord>,
-    ) -> Result<NamedPage> {
-        let end = chunks.last().map_or(start, |chunk| chunk.end);
-        let mut stored = self.store_batch(chunks).await?;
-        let page_key = keys::page(version, end);
-        for _ in 0..PAGE_ATTEMPTS_MAX {
-            let mut commit = Batch::new();
-            commit.check(keys::intent(version), Expect::Present);
-            if let Some(intent) = &heartbeat {
-                commit.put(keys::intent(version), intent.encode());
-            }
-            stored.name_in(&mut commit, version, self.clock.now_ms());
-            commit.put(page_key.clone(), PageRecord { start, entries: stored.entries().to_vec() }.encode());
-            match self.metadata.commit(commit).await {
-                Ok(()) => return Ok(self.page_named(stored)),
-                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => {}
-                Err(error) => return Err(error),
-            }
-            if self.metadata.get(&page_key).await?.is_some() {
-                return Ok(self.page_named(stored));
-            }
-            if self.metadata.get(&keys::intent(version)).await?.is_none() {
-                return Err(given_up());
-            }
-            self.refresh_batch(&mut stored).await?;
-        }
-        Err(Error::unavailable(format!("a page of the upload lost {PAGE_ATTEMPTS_MAX} races in a row; send it again")))
-    }
-
-    fn page_named(&self, stored: StoredBatch) -> NamedPage {
-        stored.log_shortfall();
-        let named = NamedPage {
-            stored_bytes: stored.fresh_stored_bytes(),
-            reuses_any: stored.reuses_any(),
-            receipt: stored.receipt(),
-        };
-        settle::start(self, stored.stragglers);
-        named
-    }
-
-    /// The page of `version` that holds the byte at `offset`: pages are keyed by their end, so it is the first beyond.
-    pub(super) async fn page_after(&self, version: VersionId, offset: u64) -> Result<Option<PageRecord>> {
-        let pages = keys::pages_from(version, offset);
-        let found = self.metadata.scan(&pages.from, &pages.to, 1).await?;
-        found.first().map(|(_, entry)| PageRecord::decode(&entry.value)).transpose()
-    }
-}
-
-fn given_up() -> Error {
-    Error::unavailable("the upload took too long and was given up; send it again")
-}
-
-/// The length of each entry, from the end of the one before.
-pub(super) fn with_starts(start: u64, entries: &[ChunkEntry]) -> impl Iterator<Item = (u64, &ChunkEntry)> {
-    let starts = std::iter::once(start).chain(entries.iter().map(|entry| entry.end));
-    starts.zip(entries)
 }

@@ -1,12 +1,13 @@
 //! The one place that starts tasks. Every task is counted and joined at shutdown; none is detached (law 8).
 
+use crate::nodes::home;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-/// Starts tasks on the coordinator's own runtime, whichever thread asks.
+/// Starts tasks, on the coordinator's own runtime whichever thread asks, or where they are asked for.
 #[derive(Clone, Debug)]
 pub struct Tasks {
     tracker: TaskTracker,
@@ -22,6 +23,14 @@ impl Tasks {
     /// Starts `work`; it ends with its own deadlines, also when nobody waits for it any more.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tracker.spawn_on(work, &self.runtime)
+    }
+
+    /// The same on this thread, if it is a home: what serves one request and is worth no hop to another thread.
+    pub fn spawn_here<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match home::here() {
+            Some(_) => self.tracker.spawn_local(work),
+            None => self.spawn(work),
+        }
     }
 
     /// The counter behind it, for those who start tasks themselves.

@@ -5,6 +5,7 @@
 //! only itself.
 
 use protocol::{Error, ErrorKind, FRAME_HEADER_BYTES, FrameHeader, PutOutcome, Result, Shard};
+use segments::buffers::{self, Buffer};
 
 /// The frames of one body so far.
 pub(super) struct Frames {
@@ -19,7 +20,7 @@ pub(super) struct Frames {
 /// The frame that is arriving.
 struct Open {
     header: FrameHeader,
-    data: Vec<u8>,
+    data: Buffer,
     hasher: crc32fast::Hasher,
 }
 
@@ -51,22 +52,21 @@ impl Frames {
         }
         self.head.clear();
         // The length was checked against its bound, and the body's against the memory there is.
-        self.keep(Open { header, data: Vec::with_capacity(header.length), hasher: crc32fast::Hasher::new() });
+        self.keep(Open { header, data: buffers::take(header.length), hasher: crc32fast::Hasher::new() });
         Ok(rest)
     }
 
     /// Takes of a piece what belongs to the open frame; returns the rest.
     fn take_data<'a>(&mut self, mut open: Open, piece: &'a [u8]) -> &'a [u8] {
-        let (part, rest) = piece.split_at(piece.len().min(open.header.length - open.data.len()));
-        open.hasher.update(part);
-        open.data.extend_from_slice(part);
+        let rest = open.data.fill(piece);
+        open.hasher.update(&piece[..piece.len() - rest.len()]);
         self.keep(open);
         rest
     }
 
     /// Goes on with a frame, or counts it if it is whole.
     fn keep(&mut self, open: Open) {
-        if open.data.len() < open.header.length {
+        if !open.data.is_full() {
             self.open = Some(open);
             return;
         }
@@ -74,7 +74,7 @@ impl Frames {
         let sound = open.hasher.finalize() == crc;
         self.outcomes.push(if sound { Ok(()) } else { Err(ErrorKind::Corrupt) });
         if sound {
-            self.sound.push(Shard { id, crc, data: open.data.into() });
+            self.sound.push(Shard { id, crc, data: open.data.freeze() });
         }
     }
 

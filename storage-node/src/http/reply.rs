@@ -15,6 +15,9 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// Bytes handed to the server at a time. It copies them into a buffer that it keeps as long as that stays below 128 KiB; for
+/// larger pieces it takes fresh memory each time.
+const PIECE_BYTES_MAX: usize = 64 << 10;
 /// Seconds after which a refused caller may come back.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -117,8 +120,9 @@ impl MessageBody for ShardBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let bytes = std::mem::take(&mut self.get_mut().bytes);
-        Poll::Ready(if bytes.is_empty() { None } else { Some(Ok(bytes)) })
+        let rest = &mut self.get_mut().bytes;
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
+        Poll::Ready(if piece.is_empty() { None } else { Some(Ok(piece)) })
     }
 }
 

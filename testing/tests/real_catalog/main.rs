@@ -1,7 +1,6 @@
 //! The catalog outlives its machine (law 11; faults I14, I16, rows 10 and 42): real processes, whose coordinator's directory is removed,
 //! copied and restored from the storage nodes.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
-
 #![expect(clippy::disallowed_methods, reason = "removes and copies directories of processes it started")]
 
 mod catch_up;

@@ -8,12 +8,18 @@ mod upload;
 use super::query::{Query, decode};
 use super::reply::{Refusal, only};
 use crate::object::{BucketName, ObjectName};
+use actix_multipart::MultipartConfig;
 use actix_web::{HttpRequest, web};
 
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/upload").route(web::post().to(upload::upload)).default_service(only("POST")))
+        .service(
+            web::resource("/upload")
+                .app_data(MultipartConfig::default().buffer_limit(upload::PARSER_BYTES_MAX))
+                .route(web::post().to(upload::upload))
+                .default_service(only("POST")),
+        )
         .service(
             web::resource("/download")
                 .route(web::get().to(download::by_query))

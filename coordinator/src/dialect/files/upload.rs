@@ -8,9 +8,10 @@ use super::file;
 use crate::names;
 use crate::object::{BodyMessage, Condition, ObjectName, PutDone, PutTarget, body_channel, joined};
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
 use protocol::Error;
@@ -21,6 +22,9 @@ use tokio::sync::mpsc::Sender;
 
 /// The longest text field; longer ones cannot be names.
 const FIELD_BYTES_MAX: usize = 4 << 10;
+/// Bytes the form's parser holds: more than the server reads at a time. What of a piece did not fit would keep the server from
+/// using its read buffer again, and a new one grows from 8 KiB by doubling, copied each time.
+pub(super) const PARSER_BYTES_MAX: usize = 192 << 10;
 /// More parts than any form of this door has.
 const PARTS_MAX: usize = 32;
 const MEDIA_TYPE_DEFAULT: &str = "application/octet-stream";
@@ -33,8 +37,10 @@ pub(super) async fn upload(
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
     let condition = condition(&request, sha256_tag)?;
-    let body = never_still(payload, door.settings.body_stall);
-    let form = Form { parts: Multipart::new(request.headers(), body), stall: door.settings.body_stall };
+    let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
+    let parts = Multipart::from_request(&request, &mut body).await;
+    let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let form = Form { parts, stall: door.settings.body_stall };
     let (name, done) = receive(form, &door, condition).await?;
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     Ok(HttpResponse::Created().insert_header(("x-holdfast-durability", done.receipt.to_header())).json(json!({
@@ -121,7 +127,7 @@ struct FilePart {
 async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
-    let put = door.objects.tasks.spawn(super::super::with_request_id(async move { objects.put(body).await }));
+    let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
     let mut seen = Seen::default();
     let mut parts = 0;
     while let Some(mut part) = form.next_part().await? {

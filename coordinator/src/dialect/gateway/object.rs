@@ -139,7 +139,7 @@ async fn receive(payload: web::Payload, door: &Door, target: PutTarget) -> Resul
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
     let put = async move { objects.put_with_md5(pieces).await };
-    let put = door.objects.tasks.spawn(super::super::with_request_id(put));
+    let put = door.objects.tasks.spawn_here(super::super::with_request_id(put));
     let mut pump = Pump::new(door, &sender);
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|error| broken(&error, stall))?;

@@ -1,4 +1,4 @@
-//! A storage node behind HTTP. Nothing outside this directory names the HTTP client.
+//! A storage node behind HTTP. Nothing outside this directory speaks HTTP to nodes.
 //!
 //! What it keeps true:
 //! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`].
@@ -8,8 +8,11 @@
 //! - Calls name the disk that the node showed last; a node that has another one by now denies them (I21).
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
+mod connection;
+mod head;
 mod joining;
 mod journal;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -29,7 +32,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use wire::{Call, Reply, Verb, Wire};
+use wire::{Call, Credentials, Reply, Verb, Wire};
 
 /// The most bytes one request stores; larger calls are cut.
 pub const REQUEST_BYTES_MAX: usize = 2 * SHARD_BYTES_MAX;
@@ -41,7 +44,7 @@ const LIST_ENTRY_BYTES: u64 = 128;
 /// The connections to all nodes of one cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Connections {
-    pool: wire::Pool,
+    credentials: Credentials,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -49,7 +52,7 @@ pub struct Connections {
 impl Connections {
     /// Connections that live on `runtime`, whichever runtime a call comes from; tasks are tracked by `tasks`.
     pub fn new(cluster: &ClusterFile, tasks: TaskTracker, runtime: Handle) -> Result<Connections> {
-        Ok(Connections { pool: wire::Pool::new(cluster)?, tasks, runtime })
+        Ok(Connections { credentials: Credentials::new(cluster)?, tasks, runtime })
     }
 }
 
@@ -62,7 +65,7 @@ pub struct HttpNode {
 impl HttpNode {
     /// The node at `url`, such as `http://127.0.0.1:8081`. `Invalid` if that is no base URL.
     pub fn new(url: &str, connections: &Connections) -> Result<HttpNode> {
-        let wire = Arc::new(Wire::new(url, connections.pool.clone(), connections.runtime.clone())?);
+        let wire = Arc::new(Wire::new(url, connections.credentials.clone(), connections.runtime.clone())?);
         let joining = Arc::new(Joining::new(Arc::clone(&wire), connections.tasks.clone(), connections.runtime.clone()));
         Ok(HttpNode { wire, joining })
     }

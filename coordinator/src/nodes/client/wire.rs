@@ -1,26 +1,23 @@
 //! One request to a node and its answer: deadlines, checksums, and errors sorted by what they say.
 
-use crate::nodes::{Refused, request_id};
+use super::connection::Connection;
+use super::head::Head;
+use super::pool::Pool;
+use crate::nodes::{Refused, home, request_id};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
 use protocol::{
     ByteRange, ClusterFile, DiskId, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
     decode_outcomes, encode_frame_header, routes,
 };
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RANGE};
-use reqwest::redirect::Policy;
-use reqwest::{Body, Client, Method, Request, Response, StatusCode, Url};
-use std::convert::Infallible;
-use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::future::poll_fn;
 use std::io;
-use std::mem::take;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use url::{Host, Position, Url};
 
 /// How long a call may take that moves no bytes.
 pub const DEADLINE_BASE: Duration = Duration::from_secs(2);
@@ -28,45 +25,38 @@ pub const DEADLINE_BASE: Duration = Duration::from_secs(2);
 pub const RATE_FLOOR_BYTES_PER_SECOND: u64 = 1 << 20;
 /// How long a connection may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How many idle connections are kept to each node.
-const IDLE_CONNECTIONS_MAX: usize = 64;
 /// Shards up to this size are copied into a batch's body: that costs less than writing them as pieces of their own.
 const COPIED_BYTES_MAX: usize = 16 << 10;
 /// The longest answer taken, in bytes: a shard, or a page of a listing.
 const ANSWER_BYTES_MAX: u64 = SHARD_BYTES_MAX as u64;
 /// How much of an error's body is read.
 const ERROR_BYTES_MAX: u64 = 4 << 10;
+/// About the length of a request's head.
+const HEAD_BYTES: usize = 512;
 
-const SECRET: HeaderName = HeaderName::from_static(routes::HEADER_SECRET);
-const CLUSTER: HeaderName = HeaderName::from_static(routes::HEADER_CLUSTER);
-const DISK: HeaderName = HeaderName::from_static(routes::HEADER_DISK);
-const CRC: HeaderName = HeaderName::from_static(routes::HEADER_CRC);
-const REQUEST: HeaderName = HeaderName::from_static(routes::HEADER_REQUEST);
-
-/// The pooled client and what every call carries.
+/// What every call of a cluster carries, as header lines.
 #[derive(Clone)]
-pub(super) struct Pool {
-    http: Client,
-    secret: HeaderValue,
-    cluster: HeaderValue,
+pub(super) struct Credentials {
+    cluster: Arc<str>,
+    secret: Arc<str>,
 }
 
-impl Pool {
-    pub(super) fn new(cluster: &ClusterFile) -> Result<Pool> {
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(Policy::none())
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build()
-            .map_err(|error| Error::caused(ErrorKind::Invalid, "the HTTP client cannot be set up", error))?;
-        let mut secret = HeaderValue::from_str(&cluster.secret)
-            .map_err(|_| Error::invalid("the cluster secret must be printable characters"))?;
-        secret.set_sensitive(true);
-        let cluster = HeaderValue::from_str(&cluster.cluster.to_string()).expect("a uuid is a header value");
-        Ok(Pool { http, secret, cluster })
+impl Credentials {
+    pub(super) fn new(cluster: &ClusterFile) -> Result<Credentials> {
+        if !is_printable(&cluster.secret) {
+            return Err(Error::invalid("the cluster secret must be printable characters"));
+        }
+        let line = |name: &str, value: &str| format!("{name}: {value}\r\n").into();
+        Ok(Credentials {
+            cluster: line(routes::HEADER_CLUSTER, &cluster.cluster.to_string()),
+            secret: line(routes::HEADER_SECRET, &cluster.secret),
+        })
     }
+}
+
+/// Whether it can stand in a header.
+fn is_printable(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +65,17 @@ pub(super) enum Verb {
     Head,
     Put,
     Post,
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Verb::Get => "GET",
+            Verb::Head => "HEAD",
+            Verb::Put => "PUT",
+            Verb::Post => "POST",
+        }
+    }
 }
 
 /// What to ask of a node.
@@ -108,7 +109,7 @@ impl Call {
 pub(super) struct Reply {
     pub(super) body: Bytes,
     crc_of_body: u32,
-    headers: HeaderMap,
+    head: Head,
     from: Arc<str>,
 }
 
@@ -125,25 +126,27 @@ impl Reply {
 
     /// Length and checksum by the headers, for an answer without a body.
     pub(super) fn length_and_crc(&self) -> Result<(u32, u32)> {
-        let length = self.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = self.head.length.and_then(|length| u32::try_from(length).ok());
         let length = length.ok_or_else(|| Error::unavailable(format!("{}: answer tells no length", self.from)))?;
         Ok((length, self.told_crc()?))
     }
 
     fn told_crc(&self) -> Result<u32> {
-        let told = self.headers.get(CRC).and_then(|value| routes::crc_from_text(value.to_str().ok()?));
-        told.ok_or_else(|| Error::corrupt(format!("{}: answer carries no CRC32", self.from)))
+        self.head.crc.ok_or_else(|| Error::corrupt(format!("{}: answer carries no CRC32", self.from)))
     }
 }
 
 /// The way to one node.
 pub(super) struct Wire {
-    base: Url,
     name: Arc<str>,
+    host: String,
+    port: u16,
+    host_line: String,
+    credentials: Credentials,
     pool: Pool,
     runtime: Handle,
     /// The disk that the node named last. Calls carry it: a node that was started on another one meanwhile denies them.
-    disk: RwLock<Option<HeaderValue>>,
+    disk: RwLock<Option<DiskId>>,
 }
 
 impl fmt::Display for Wire {
@@ -153,21 +156,28 @@ impl fmt::Display for Wire {
 }
 
 impl Wire {
-    pub(super) fn new(url: &str, pool: Pool, runtime: Handle) -> Result<Wire> {
+    pub(super) fn new(url: &str, credentials: Credentials, runtime: Handle) -> Result<Wire> {
         let base = Url::parse(url).map_err(|error| Error::invalid(format!("node URL {url:?}: {error}")))?;
-        if base.scheme() != "http" || !base.has_host() || base.path() != "/" || base.query().is_some() {
+        let plain = base.scheme() == "http" && base.path() == "/" && base.query().is_none();
+        let host = match base.host() {
+            Some(Host::Domain(name)) => Some(name.to_owned()),
+            Some(Host::Ipv4(address)) => Some(address.to_string()),
+            Some(Host::Ipv6(address)) => Some(address.to_string()),
+            None => None,
+        };
+        let (Some(host), Some(port), true) = (host, base.port_or_known_default(), plain) else {
             return Err(Error::invalid(format!("node URL {url:?} must read like http://host:port")));
-        }
-        let name = format!("node {}", base.as_str().trim_end_matches('/'));
-        Ok(Wire { base, name: name.into(), pool, runtime, disk: RwLock::default() })
+        };
+        let name = format!("node {}", base.as_str().trim_end_matches('/')).into();
+        let host_line = format!("host: {}\r\n", &base[Position::BeforeHost..Position::AfterPort]);
+        Ok(Wire { name, host, port, host_line, credentials, pool: Pool::default(), runtime, disk: RwLock::default() })
     }
 
     /// Takes note of the disk that the node says it has.
     pub(super) fn note_disk(&self, disk: DiskId) {
-        let value = HeaderValue::from_str(&disk.to_string()).expect("a uuid is a header value");
         let mut known = self.disk.write().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref() != Some(&value) {
-            *known = Some(value);
+        if *known != Some(disk) {
+            *known = Some(disk);
         }
     }
 
@@ -200,7 +210,10 @@ impl Wire {
 
     /// Sends a call and waits for its answer, within its deadline. Errors are sorted as the node sorted them.
     pub(super) async fn call(&self, call: Call) -> Result<Reply> {
-        // Sockets and connection tasks must outlive the runtime of an HTTP worker that happens to make them.
+        if home::here().is_some() {
+            return self.exchange(call).await;
+        }
+        // Sockets must outlive the runtime of a thread that happens to make them.
         let mut answer = pin!(self.exchange(call));
         poll_fn(|context| {
             let _entered = self.runtime.enter();
@@ -215,133 +228,124 @@ impl Wire {
         let allowed = deadline(sent_bytes.saturating_add(call.work_bytes));
         let late =
             |allowed: Duration| Error::unavailable(format!("{self}: no answer within {} ms", allowed.as_millis()));
-        let mut response = timeout_at(began + allowed, self.send(&call)).await.map_err(|_| late(allowed))??;
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if call.verb == Verb::Head && response.status().is_success() {
-            return Ok(self.reply(take(response.headers_mut()), Bytes::new(), 0));
+        let asked = timeout_at(began + allowed, async {
+            // Whether the node is there at all is asked past those who wait for it.
+            let place = if call.open_to_all { None } else { Some(self.pool.place().await) };
+            self.send(&call).await.map(|(connection, head)| (place, connection, head))
+        });
+        let (_place, mut connection, head) = asked.await.map_err(|_| late(allowed))??;
+        if call.verb == Verb::Head && head.is_success() {
+            self.pool.give_back(connection);
+            return Ok(self.reply(head, Bytes::new(), 0));
         }
-        let limit = if response.status().is_success() { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
-        let allowed = allowed + deadline(length.unwrap_or(limit).min(limit)) - DEADLINE_BASE;
-        let (status, headers) = (response.status(), take(response.headers_mut()));
-        let collected = timeout_at(began + allowed, self.collect(response, length, limit)).await;
-        if !status.is_success() {
+        let limit = if head.is_success() { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
+        let allowed = allowed + deadline(head.length.unwrap_or(limit).min(limit)) - DEADLINE_BASE;
+        let collected = timeout_at(began + allowed, self.collect(&mut connection, &head, limit)).await;
+        if !matches!(collected, Ok(Ok(_))) {
+            drop(connection);
+        } else {
+            self.pool.give_back(connection);
+        }
+        if !head.is_success() {
             let text = collected.ok().and_then(Result::ok).map(|(body, _)| body).unwrap_or_default();
-            return Err(self.refusal(status, &headers, &text));
+            return Err(self.refusal(&head, &text));
         }
         let (body, crc) = collected.map_err(|_| late(allowed))??;
-        Ok(self.reply(headers, body, crc))
+        Ok(self.reply(head, body, crc))
     }
 
-    fn reply(&self, headers: HeaderMap, body: Bytes, crc_of_body: u32) -> Reply {
-        Reply { body, crc_of_body, headers, from: Arc::clone(&self.name) }
+    fn reply(&self, head: Head, body: Bytes, crc_of_body: u32) -> Reply {
+        Reply { body, crc_of_body, head, from: Arc::clone(&self.name) }
     }
 
     /// Sends once, and once more if the connection broke: every call may be repeated, and a kept connection may have been closed
     /// by the node in the moment it was used.
-    async fn send(&self, call: &Call) -> Result<Response> {
-        let first = self.pool.http.execute(self.request(call)).await;
-        let result = match first {
-            Err(error) if !error.is_connect() && !error.is_timeout() && !error.is_builder() => {
-                self.pool.http.execute(self.request(call)).await
-            }
-            result => result,
+    async fn send(&self, call: &Call) -> Result<(Connection, Head)> {
+        let head = self.request_head(call);
+        let mut pieces = Vec::with_capacity(1 + call.body.len());
+        pieces.push(head.as_bytes());
+        pieces.extend(call.body.iter().map(|piece| &piece[..]));
+        let mut first = match self.pool.take() {
+            Some(kept) => kept,
+            None => self.connect().await?,
         };
-        result.map_err(|error| self.unanswered(&error))
+        if let Ok(head) = first.ask(&pieces).await {
+            return Ok((first, head));
+        }
+        self.pool.clear();
+        let mut second = self.connect().await?;
+        let head = second.ask(&pieces).await;
+        let head = head.map_err(|error| Error::unavailable(format!("{self}: connection broke: {error}")))?;
+        Ok((second, head))
     }
 
-    fn request(&self, call: &Call) -> Request {
-        let mut url = self.base.clone();
-        url.set_path(&call.path);
-        url.set_query(call.query.as_deref());
-        let method = match call.verb {
-            Verb::Get => Method::GET,
-            Verb::Head => Method::HEAD,
-            Verb::Put => Method::PUT,
-            Verb::Post => Method::POST,
-        };
-        let mut request = Request::new(method, url);
-        let headers = request.headers_mut();
-        headers.insert(CLUSTER, self.pool.cluster.clone());
-        if !call.open_to_all {
-            headers.insert(SECRET, self.pool.secret.clone());
-            if let Some(disk) = &*self.disk.read().unwrap_or_else(PoisonError::into_inner) {
-                headers.insert(DISK, disk.clone());
+    async fn connect(&self) -> Result<Connection> {
+        match timeout(CONNECT_TIMEOUT, Connection::open(&self.host, self.port)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(Error::caused(ErrorKind::Unavailable, format!("{self}: {Refused}"), Refused))
+            }
+            Ok(Err(error)) => Err(Error::unavailable(format!("{self}: cannot connect: {error}"))),
+            Err(_) => {
+                let ms = CONNECT_TIMEOUT.as_millis();
+                Err(Error::unavailable(format!("{self}: cannot connect: no answer within {ms} ms")))
             }
         }
-        if let Some(value) = call.requests.as_deref().and_then(|ids| HeaderValue::from_str(ids).ok()) {
-            headers.insert(REQUEST, value);
+    }
+
+    /// The head of the request, with its length. Paths, queries and ids are ours and plain; a request's own id that is not is
+    /// left out.
+    fn request_head(&self, call: &Call) -> String {
+        let mut head = String::with_capacity(HEAD_BYTES);
+        head.push_str(call.verb.as_str());
+        head.push(' ');
+        head.push_str(&call.path);
+        if let Some(query) = &call.query {
+            head.push('?');
+            head.push_str(query);
+        }
+        head.push_str(" HTTP/1.1\r\n");
+        head.push_str(&self.host_line);
+        head.push_str(&self.credentials.cluster);
+        let mut line = |name: &str, value: fmt::Arguments<'_>| {
+            write!(head, "{name}: {value}\r\n").expect("a String takes all that is written");
+        };
+        if let Some(ids) = call.requests.as_deref().filter(|ids| is_printable(ids)) {
+            line(routes::HEADER_REQUEST, format_args!("{ids}"));
         }
         if let Some(crc) = call.crc {
-            headers.insert(CRC, HeaderValue::from_str(&routes::crc_to_text(crc)).expect("hex digits"));
+            line(routes::HEADER_CRC, format_args!("{}", routes::crc_to_text(crc)));
         }
         if let Some(range) = &call.range {
-            let text = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-            headers.insert(RANGE, HeaderValue::from_str(&text).expect("digits"));
+            line("range", format_args!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
         }
-        match call.body.as_slice() {
-            [] if call.verb == Verb::Get || call.verb == Verb::Head => {}
-            [] => *request.body_mut() = Some(Body::from(Bytes::new())),
-            [whole] => *request.body_mut() = Some(Body::from(whole.clone())),
-            pieces => {
-                let length: usize = pieces.iter().map(Bytes::len).sum();
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-                let pieces: Vec<_> = pieces.iter().cloned().map(Ok::<Bytes, Infallible>).collect();
-                *request.body_mut() = Some(Body::wrap_stream(stream::iter(pieces)));
+        if matches!(call.verb, Verb::Put | Verb::Post) {
+            let length: usize = call.body.iter().map(Bytes::len).sum();
+            line("content-length", format_args!("{length}"));
+        }
+        if !call.open_to_all {
+            if let Some(disk) = *self.disk.read().unwrap_or_else(PoisonError::into_inner) {
+                line(routes::HEADER_DISK, format_args!("{disk}"));
             }
+            head.push_str(&self.credentials.secret);
         }
-        request
+        head.push_str("\r\n");
+        head
     }
 
-    /// The whole body and its checksum. One piece is passed on as it is; several are copied into one buffer of the told length.
-    async fn collect(&self, mut response: Response, length: Option<u64>, limit: u64) -> Result<(Bytes, u32)> {
-        if let Some(length) = length.filter(|length| *length > limit) {
+    /// The whole body and its checksum.
+    async fn collect(&self, connection: &mut Connection, head: &Head, limit: u64) -> Result<(Bytes, u32)> {
+        let length = head.length.ok_or_else(|| Error::unavailable(format!("{self}: answer tells no length")))?;
+        if length > limit {
             return Err(Error::unavailable(format!("{self}: answer of {length} bytes, at most {limit} are taken")));
         }
-        let mut hasher = crc32fast::Hasher::new();
-        let mut first = Bytes::new();
-        let mut buffer = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.unanswered(&error))? {
-            hasher.update(&piece);
-            if (first.len() + buffer.len() + piece.len()) as u64 > limit {
-                return Err(Error::unavailable(format!("{self}: answer of more than {limit} bytes")));
-            }
-            if first.is_empty() && buffer.is_empty() {
-                first = piece;
-                continue;
-            }
-            if buffer.is_empty() {
-                buffer.reserve(length.map_or(first.len() + piece.len(), |length| length as usize));
-                buffer.extend_from_slice(&first);
-                first = Bytes::new();
-            }
-            buffer.extend_from_slice(&piece);
-        }
-        let body = if buffer.is_empty() { first } else { buffer.freeze() };
-        Ok((body, hasher.finalize()))
-    }
-
-    /// The error for a call that got no answer.
-    fn unanswered(&self, error: &reqwest::Error) -> Error {
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-        let mut last = error.to_string();
-        while let Some(inner) = cause {
-            if inner.downcast_ref::<io::Error>().is_some_and(|inner| inner.kind() == io::ErrorKind::ConnectionRefused) {
-                return Error::caused(ErrorKind::Unavailable, format!("{self}: {Refused}"), Refused);
-            }
-            last = inner.to_string();
-            cause = inner.source();
-        }
-        let what = if error.is_connect() { "cannot connect" } else { "connection broke" };
-        Error::unavailable(format!("{self}: {what}: {last}"))
+        let body = connection.read_body(length as usize).await;
+        body.map_err(|error| Error::unavailable(format!("{self}: connection broke: {error}")))
     }
 
     /// The error that the node answered.
-    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-        let named = headers.get(routes::HEADER_ERROR).and_then(|value| {
-            let name = value.to_str().ok()?;
-            ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == name)
-        });
-        let kind = named.unwrap_or(match status.as_u16() {
+    fn refusal(&self, head: &Head, body: &[u8]) -> Error {
+        let kind = head.error.unwrap_or(match head.status {
             404 => ErrorKind::NotFound,
             409 => ErrorKind::Conflict,
             401 | 403 => ErrorKind::Denied,
@@ -350,8 +354,10 @@ impl Wire {
             _ => ErrorKind::Unavailable,
         });
         let told: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-        let told = told.as_ref().and_then(|told| told.get("error")?.as_str());
-        Error::new(kind, format!("{self}: {}", told.unwrap_or(status.as_str())))
+        match told.as_ref().and_then(|told| told.get("error")?.as_str()) {
+            Some(told) => Error::new(kind, format!("{self}: {told}")),
+            None => Error::new(kind, format!("{self}: status {}", head.status)),
+        }
     }
 }
 
