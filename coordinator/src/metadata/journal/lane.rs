@@ -13,7 +13,7 @@ use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase};
 use crate::metadata::names;
 use protocol::{
     Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalState,
-    NodeId, Result,
+    Node, NodeId, Result,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,8 @@ const AVERAGE_WEIGHT: u64 = 8;
 
 /// What a lane tells of its node.
 pub(super) struct LaneState {
+    /// The way to it.
+    pub keeper: Arc<dyn Node>,
     /// Its name, once it has told it.
     pub node: Option<NodeId>,
     /// It holds everything up to this group, under the claim.
@@ -48,10 +50,21 @@ pub(super) struct LaneState {
 }
 
 impl LaneState {
-    pub fn new(ended: CancellationToken) -> LaneState {
+    pub fn new(keeper: Arc<dyn Node>, ended: CancellationToken) -> LaneState {
         let (wake, has_room) = (Arc::new(Notify::new()), true);
         let (latency_us, idle) = (0, false);
-        LaneState { node: None, through: 0, trouble: None, has_room, latency_us, idle, obeys: None, wake, ended }
+        LaneState {
+            keeper,
+            node: None,
+            through: 0,
+            trouble: None,
+            has_room,
+            latency_us,
+            idle,
+            obeys: None,
+            wake,
+            ended,
+        }
     }
 
     fn measure(&mut self, took_us: u64) {

@@ -301,7 +301,9 @@ impl Journal {
         let members = self.members.members();
         core.electorate.members = members.len();
         core.lanes.retain(|url, lane| {
-            let stays = members.iter().any(|member| member.url == *url);
+            // The same address with another way to it is another lane: what the old one knows of the node may be of its former disk.
+            let is_its = |member: &JournalMember| member.url == *url && same(&member.node, &lane.keeper);
+            let stays = members.iter().any(is_its);
             if !stays {
                 lane.ended.cancel();
             }
@@ -315,7 +317,7 @@ impl Journal {
                 }
                 continue;
             }
-            let state = LaneState::new(self.ended.child_token());
+            let state = LaneState::new(Arc::clone(&member.node), self.ended.child_token());
             let lane = Lane::new(Arc::clone(self), member.clone(), &state);
             core.lanes.insert(member.url, state);
             self.tasks.spawn_on(lane.run(), &self.runtime);
@@ -366,4 +368,8 @@ impl Journal {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn same(one: &Arc<dyn Node>, other: &Arc<dyn Node>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
