@@ -54,7 +54,7 @@ pub async fn wait_clean(cluster: &mut Cluster, chunks: usize, without: &[&str]) 
     post(&client, "/admin/workers/census", json!({ "run": true })).await.expect(200);
     let cluster = tokio::sync::Mutex::new(cluster);
     eventually("every chunk has three copies and no more", WORK_WAIT, || async {
-        let holders = holders(&mut cluster.lock().await).await;
+        let holders = holders(*cluster.lock().await).await;
         let wrong = holders
             .iter()
             .find(|(_, nodes)| nodes.len() != COPIES || without.iter().any(|without| nodes.contains(*without)));
