@@ -68,7 +68,8 @@ pub async fn look_again(until: Until, client: &Client, healing: Healing, within:
 async fn pass_of(client: &Client, worker: &str, deadline: Instant) -> Result<(), String> {
     let before = line(client, worker).await?["items"].as_u64();
     let request = client.request(Method::POST, &format!("/admin/workers/{worker}"));
-    let request = request.header("content-type", "application/json").body(r#"{"run":true,"bytes_per_s":0,"tranquility":0}"#);
+    let request =
+        request.header("content-type", "application/json").body(r#"{"run":true,"bytes_per_s":0,"tranquility":0}"#);
     let reply = client.try_send(request).await.map_err(|failure| failure.reason)?;
     if reply.status >= 300 {
         return Err(format!("worker {worker} cannot be asked to run: {reply}"));
