@@ -22,6 +22,7 @@ use testing::sim::node::SimNode;
 use testing::sim::reckoning::come_to_rest;
 use testing::sim::runtime::simulate;
 use testing::sim::workers::{Crew, Habits};
+use testing::sim::world::Rates;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -419,6 +420,37 @@ fn rot_that_could_not_be_mended_at_once_is_not_forgotten() {
         crew.finish("repair").await;
         let census = stage.cluster.oracle().census();
         assert_eq!((census.degraded, census.repairs), (0, 0), "law 8: the rotten copy was forgotten");
+        stage.cluster.oracle().violations()
+    });
+    assert!(violations.is_empty() && panics.is_empty(), "{violations:#?} {panics:#?}");
+}
+
+/// Law 5 and law 8: a chunk that is condemned by a commit that was long under way is not forgotten. Meanwhile a reuse was committed,
+/// and the collector had found that the chunk is needed.
+#[test]
+fn a_chunk_that_is_condemned_late_is_put_back() {
+    let (violations, panics) = simulate(async {
+        let stage = Stage::set().await;
+        stage.put("a", 1, 300).await;
+        let chunk = stage.chunks()[0];
+        drop(stage.client.delete("a", DeleteMode::Purge).await);
+        let process = worker(&stage.cluster).await;
+        let mut crew = Crew::hired(&process, &SUCCESSOR).await.expect("nobody else wants the lease");
+        let view = stage.cluster.oracle().view();
+        while !view.scan(&keys::garbages()).is_empty() {
+            crew.step("collect").await.expect("nothing fails yet");
+        }
+        stage.cluster.world().set_rates(Rates { commit_lands_late: 1_000, ..Rates::default() });
+        crew.step("collect").await.expect_err("the commit that condemns is under way");
+        stage.cluster.world().set_rates(Rates::default());
+        stage.put("b", 1, 300).await;
+        let state = || view.chunk(chunk).map(|record| record.state);
+        assert_eq!(state(), Some(ChunkState::Live), "the reuse came first");
+        crew.step("collect").await.expect("nothing fails any more");
+        sleep(REST).await;
+        crew.finish("collect").await;
+        assert_eq!(state(), Some(ChunkState::Live), "law 5: it is needed");
+        stage.cluster.oracle().census();
         stage.cluster.oracle().violations()
     });
     assert!(violations.is_empty() && panics.is_empty(), "{violations:#?} {panics:#?}");

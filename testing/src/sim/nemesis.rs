@@ -95,7 +95,7 @@ impl Nemesis {
         let rng = Rng::new(cluster.world().seed(), 3);
         // One permanent loss at a time is tolerated, not two; a node that lies is as bad while it does.
         let losses = [Fault::DiskLoss, Fault::Rot, Fault::NodeLies];
-        let first = losses.into_iter().find(|loss| faults.contains(loss));
+        let first = faults.iter().copied().find(|fault| losses.contains(fault));
         faults.retain(|fault| !losses.contains(fault) || Some(*fault) == first);
         if seats.workers() == 0 {
             faults.retain(|fault| *fault != Fault::WorkerPause);

@@ -66,9 +66,11 @@ async fn run(seed: u64, weather: Weather) -> Report {
     let mut rng = Rng::new(seed, 2);
     let nodes = rng.between(4, 6) as usize;
     let cluster = Cluster::new(seed, nodes, weather.plants);
-    let mut faults: Vec<Fault> =
-        if weather.calm { Vec::new() } else { FAULTS.into_iter().filter(|_| rng.chance(400)).collect() };
+    let mut faults: Vec<Fault> = FAULTS.into_iter().filter(|_| rng.chance(400)).collect();
     let work = Work::draw(&mut rng, &mut faults);
+    if weather.calm {
+        faults.clear();
+    }
     if rng.chance(300) {
         let zones = rng.between(2, 3) as usize;
         let zoned = cluster.nodes().iter().enumerate();
@@ -166,15 +168,17 @@ impl Work {
 
     /// So slowly that leases are taken over, and nodes lost.
     fn slowly(self, with: &[Fault], faults: &mut Vec<Fault>, workers: usize) -> Work {
-        faults.extend(with.iter().filter(|fault| !faults.contains(fault)).copied().collect::<Vec<Fault>>());
-        Work { workers, turns: 4 + self.turns / 3, think_ms_max: 2_500, large_percent: 0, ..self }
+        faults.retain(|fault| !with.contains(fault));
+        faults.splice(0..0, with.iter().copied());
+        let habits = Habits { rest_ms_max: 90, ..self.habits };
+        Work { workers, habits, turns: 4 + self.turns / 3, think_ms_max: 2_500, large_percent: 0, ..self }
     }
 
     /// The same bytes are purged and put again: chunks lose their last reference while someone is about to take a new one.
     fn reuse_of_what_goes(any: Work) -> Work {
         Work {
             workers: any.workers.max(1),
-            habits: Habits { trash_window: Duration::ZERO, rest_ms_max: 20, ..any.habits },
+            habits: Habits { trash_window: Duration::ZERO, rest_ms_max: 10, ..any.habits },
             clients: 4,
             turns: 24,
             think_ms_max: 40,

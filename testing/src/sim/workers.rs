@@ -20,8 +20,8 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
-/// Workers that find nothing to do rest up to this long,
-const IDLE_MS_MAX: u64 = 700;
+/// Workers that find nothing to do rest up to so many times as long as those that have work,
+const IDLE_TIMES_MAX: u64 = 8;
 /// and after the storm all do: little is left to race with.
 const CALM_REST_MS_MAX: u64 = 2_000;
 
@@ -73,7 +73,7 @@ impl Habits {
             node_lost_after: one_of(&[1_200, 3_000, 60_000]),
             scrub_interval: one_of(&[200, 2_000, 60_000]),
             census_interval: one_of(&[50, 500, 5_000]),
-            rest_ms_max: *rng.pick(&[2, 30, 150]),
+            rest_ms_max: *rng.pick(&[8, 30, 90]),
         }
     }
 
@@ -131,14 +131,18 @@ impl Crew {
         &self.work
     }
 
+    /// Steps the worker of this name once.
+    pub async fn step(&mut self, name: &str) -> Result<Progress> {
+        let worker = self.workers.iter_mut().find(|worker| worker.name() == name);
+        worker.unwrap_or_else(|| panic!("there is no worker {name}")).step(&self.work).await
+    }
+
     /// Steps the worker of this name until it has nothing to do twice in a row, or fails too often.
     pub async fn finish(&mut self, name: &str) {
-        let worker = self.workers.iter_mut().find(|worker| worker.name() == name);
-        let worker = worker.unwrap_or_else(|| panic!("there is no worker {name}"));
         let (mut idle, mut failures) = (0, 0);
         while idle < 2 && failures < FAILURES_MAX {
             sleep(STEP_EVERY).await;
-            match worker.step(&self.work).await {
+            match self.step(name).await {
                 Ok(Progress::Idle) => idle += 1,
                 Ok(Progress::Did { .. }) => idle = 0,
                 Ok(Progress::Waits(_)) | Err(_) => (idle, failures) = (0, failures + 1),
@@ -177,11 +181,11 @@ async fn keep_lease(office: Arc<Office>, mut keeper: LeaseKeeper, mut rng: Rng) 
 }
 
 async fn work(office: Arc<Office>, mut worker: Box<dyn Worker>, rest_ms_max: u64, mut rng: Rng) {
-    let mut idle = 0;
+    let mut idle = 1;
     loop {
         let bound_ms = match office.world.is_calm() {
             true => CALM_REST_MS_MAX,
-            false => (rest_ms_max << idle).clamp(1, IDLE_MS_MAX),
+            false => rest_ms_max * idle,
         };
         let rest_ms = rng.between(1, bound_ms);
         sleep(Duration::from_millis(rest_ms)).await;
@@ -189,7 +193,7 @@ async fn work(office: Arc<Office>, mut worker: Box<dyn Worker>, rest_ms_max: u64
             Some(work) => office.step(&mut *worker, &work).await,
             None => false,
         };
-        idle = if worked { 0 } else { (idle + 1).min(10) };
+        idle = if worked { 1 } else { (2 * idle).min(IDLE_TIMES_MAX) };
     }
 }
 

@@ -95,8 +95,7 @@ impl<'a> Judge<'a> {
                     self.live(*chunk, record, *revision, found, &window.silent).await?;
                 }
                 Some((record, _)) if record.shards.is_empty() => self.fenced(*chunk, found).await?,
-                // The collector is at it.
-                Some(_) => {}
+                Some(_) => self.condemned(*chunk).await?,
                 None => self.orphans(*chunk, found).await?,
             }
         }
@@ -201,6 +200,14 @@ impl<'a> Judge<'a> {
         self.count("unreferenced", 1);
         let mut commit = Batch::new();
         commit.put(keys::collect(chunk), CollectRecord { since_ms: self.now_ms() }.encode());
+        self.work.commit(commit).await.map(drop)
+    }
+
+    /// The collector is at it, or is to be: as long as it has not decided, nobody may lean on the chunk and nobody mends it.
+    async fn condemned(&mut self, chunk: ChunkId) -> Result<()> {
+        let (key, collect) = (keys::collect(chunk), CollectRecord { since_ms: self.now_ms() });
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Absent).put(key, collect.encode());
         self.work.commit(commit).await.map(drop)
     }
 

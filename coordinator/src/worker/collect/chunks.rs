@@ -1,8 +1,9 @@
 //! Decides about chunks that lost a reference.
 //!
-//! Steps for one chunk; each commit may be the last:
-//! 1. if it is referenced, it is taken off the queue, unless it was put there anew meanwhile;
-//! 2. it is condemned, which changes its revision: from now on no reuse of it can be committed;
+//! Steps for one chunk; each commit may be the last, and may land late:
+//! 1. if it is referenced, it is taken off the queue, unless it was put there anew or condemned meanwhile;
+//! 2. it is condemned, which changes its revision: from now on no reuse of it can be committed; not if it is off the queue, or nobody
+//!    would put it back;
 //! 3. its references are looked for again; if there is one, it is put back;
 //! 4. its record, digest and repairs go, and its shards are put into the trash, in one commit.
 
@@ -41,10 +42,15 @@ async fn collect(work: &Work, key: Bytes, queued: Entry) -> Result<()> {
     }
     if record.state == ChunkState::Live {
         if is_referenced(work, chunk).await? {
+            dequeue.check(keys::chunk(chunk), Expect::Revision(entry.revision));
             return work.commit(dequeue).await.map(drop);
         }
         record.state = ChunkState::Condemned;
-        if !replace(work, chunk, entry.revision, &record).await? {
+        let mut condemn = Batch::new();
+        condemn.checks.clone_from(&dequeue.checks);
+        condemn.check(keys::chunk(chunk), Expect::Revision(entry.revision));
+        condemn.put(keys::chunk(chunk), record.encode()).reclaim();
+        if !work.commit(condemn).await? {
             return Ok(());
         }
     }
@@ -88,10 +94,4 @@ pub(crate) fn repair_severities(record: &ChunkRecord) -> impl Iterator<Item = u8
 
 async fn is_referenced(work: &Work, chunk: ChunkId) -> Result<bool> {
     Ok(!work.scan(&keys::references(chunk), 1).await?.is_empty())
-}
-
-async fn replace(work: &Work, chunk: ChunkId, revision: u64, record: &ChunkRecord) -> Result<bool> {
-    let mut commit = Batch::new();
-    commit.check(keys::chunk(chunk), Expect::Revision(revision)).put(keys::chunk(chunk), record.encode()).reclaim();
-    work.commit(commit).await
 }
