@@ -11,7 +11,7 @@ pub fn rest(tuning: &Tuning, bytes: u64, took: Duration, clients_served: bool) -
     let at_rate = match tuning.bytes_per_s {
         0 => Duration::ZERO,
         // What no `Duration` holds is more than the longest rest, too.
-        rate => Duration::try_from_secs_f64(bytes as f64 / rate as f64).unwrap_or(REST_MAX).saturating_sub(took),
+        rate => Duration::try_from_secs_f64(bytes as f64 / rate as f64).unwrap_or(Duration::MAX).saturating_sub(took),
     };
     let yielded = if clients_served { took * tuning.tranquility } else { Duration::ZERO };
     at_rate.max(yielded).min(REST_MAX)
