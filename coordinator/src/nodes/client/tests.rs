@@ -300,6 +300,16 @@ async fn wrong_bytes_are_corrupt_never_an_answer() {
 }
 
 #[tokio::test]
+async fn a_refused_head_has_no_body_to_wait_for() {
+    let server = Server::start(|_| async { Answer::refused_head(404, "not_found") }).await;
+    let node = http_node(&server.url);
+    for _ in 0..3 {
+        assert_eq!(node.head(shard(1, 0).id).await.unwrap_err().kind, ErrorKind::NotFound);
+    }
+    assert_eq!(server.connections(), 1, "nothing was waited for in vain, so the connection served all of them");
+}
+
+#[tokio::test]
 async fn errors_keep_the_kind_the_node_gave_them() {
     let server = Server::start(|asked| async move {
         match asked.path.rsplit('-').next().unwrap() {

@@ -234,9 +234,13 @@ impl Wire {
             self.send(&call).await.map(|(connection, head)| (place, connection, head))
         });
         let (_place, mut connection, head) = asked.await.map_err(|_| late(allowed))??;
-        if call.verb == Verb::Head && head.is_success() {
+        if call.verb == Verb::Head {
+            // No body follows, whatever length is told; nor behind a refusal.
             self.pool.give_back(connection);
-            return Ok(self.reply(head, Bytes::new(), 0));
+            return match head.is_success() {
+                true => Ok(self.reply(head, Bytes::new(), 0)),
+                false => Err(self.refusal(&head, b"")),
+            };
         }
         let limit = if head.is_success() { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
         let allowed = allowed + deadline(head.length.unwrap_or(limit).min(limit)) - DEADLINE_BASE;

@@ -53,6 +53,11 @@ impl Answer {
         Answer { length, ..Answer::ok(Bytes::new()) }.header(protocol::routes::HEADER_CRC, crc)
     }
 
+    /// A refusal as HEAD has it: the length of the body that a GET would bring, and no body.
+    pub(super) fn refused_head(status: u16, kind: &str) -> Answer {
+        Answer { status, length: 60, ..Answer::ok(Bytes::new()) }.header(protocol::routes::HEADER_ERROR, kind)
+    }
+
     /// Closes the connection instead of answering.
     pub(super) fn hang_up() -> Answer {
         Answer { hang_up: true, ..Answer::ok(Bytes::new()) }
