@@ -141,7 +141,7 @@ impl LeaseKeeper {
     }
 
     fn hold(&mut self, revision: u64) -> Fence {
-        info!(target: "degradation", holder = self.holder, "this process does the workers' work now");
+        info!(holder = self.holder, "this process does the workers' work now");
         (self.held, self.seen) = (Some(revision), None);
         self.fence(revision)
     }

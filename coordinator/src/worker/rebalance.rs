@@ -197,7 +197,7 @@ async fn walk(work: &Work, pass: &mut Pass, plan: &mut Plan) -> Result<Progress>
         pass.save(work).await?;
     } else {
         if pass.counted("moves") > 0 {
-            info!(target: "degradation", moves = pass.counted("moves"), "rebalance queued moves");
+            info!(moves = pass.counted("moves"), "rebalance queued moves");
         }
         pass.finish(work).await?;
     }

@@ -55,7 +55,7 @@ async fn a_partition_of_everything_ends_well() {
 async fn a_client_that_leaves_after_its_body_has_stored_it_once_or_not_at_all() {
     let mut cluster = Plan::new().start().await;
     let client = cluster.client();
-    let bodies: Vec<(String, Vec<u8>)> = (0..12).map(|n| (format!("left/{n}"), random_bytes(n, 150_000))).collect();
+    let bodies: Vec<(String, Vec<u8>)> = (0..12).map(|n| (format!("left/{n:02}"), random_bytes(n, 150_000))).collect();
     for (name, data) in &bodies {
         let form = Form::new().text("filename", name).file("x", data).finish();
         let mut connection = RawConnection::open(cluster.coordinator.port).await;

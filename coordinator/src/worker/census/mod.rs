@@ -101,12 +101,13 @@ impl Census {
                 set_drained(work, &node.node).await?;
             }
         }
-        let count = |what: &str| pass.counted(what);
-        info!(
-            target: "degradation",
-            chunks = count("chunks"), shards = count("shards"), missing = count("missing"), orphans = count("orphans"),
-            unnamed = count("unnamed"), unreferenced = count("unreferenced"), "census done"
-        );
+        let found: Vec<String> = pass.record.counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
+        let found = found.join(", ");
+        if ["missing", "orphans", "unnamed", "unreferenced"].iter().any(|what| pass.counted(what) > 0) {
+            info!(target: "degradation", found, "census done");
+        } else {
+            info!(found, "census done");
+        }
         pass.finish(work).await?;
         Ok(Progress::Did { items: 0, bytes: 0 })
     }
