@@ -33,7 +33,7 @@ use verdict::Verdict;
 use whole::{Healing, Until, look_again};
 
 /// How long the cluster may take to be whole when all faults are over.
-const QUIET_WAIT: Duration = Duration::from_secs(180);
+const QUIET_WAIT: Duration = Duration::from_secs(300);
 /// Short segments, so that some are sealed soon.
 const SEGMENT_BYTES: &str = "16MiB";
 /// Short times, so that a run sees what an operator sees in days. A coordinator that lacks a flag runs without it.
