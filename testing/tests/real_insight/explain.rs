@@ -1,5 +1,6 @@
 //! `GET /admin/explain`: where a version lies and why, what failures do, and who shares it.
 
+use super::settled;
 use serde_json::{Value, json};
 use std::time::Duration;
 use testing::real::{Client, Cluster, Plan, encode, eventually, random_bytes};
@@ -14,6 +15,7 @@ async fn every_chunk_is_explained_page_by_page() {
     let client = cluster.client();
     let data = random_bytes(1, 12 << 20);
     let uploaded = client.upload("big.bin", &data).await;
+    settled(&client, "big.bin").await;
     // The same bytes under another name, and a part of them.
     client.upload("twin.bin", &data).await;
     let mut after = 0;
@@ -93,6 +95,7 @@ async fn people_get_a_page_in_which_a_name_is_a_name() {
     let client = cluster.client();
     let name = "<script>alert('x')</script>&\"\n.txt";
     client.upload(name, b"content").await;
+    settled(&client, name).await;
     let path = format!("/admin/explain?filename={}", encode(name.as_bytes()));
     let page = client.get_with(&path, &[("accept", "text/html,*/*;q=0.8")]).await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"), "{page}");

@@ -7,3 +7,16 @@ mod explain;
 mod receipt;
 mod usage;
 mod verify;
+
+use std::time::Duration;
+use testing::real::{Client, encode, eventually};
+
+/// Waits until every chunk of a file is on three nodes: on a busy machine the last replica may come after the reply.
+async fn settled(client: &Client, name: &str) {
+    let path = format!("/receipt?filename={}", encode(name.as_bytes()));
+    eventually("three copies of everything", Duration::from_secs(20), || async {
+        let receipt = client.get(&path).await.expect(200).json();
+        if receipt["receipt"]["copies"] == 3 { Ok(()) } else { Err(receipt.to_string()) }
+    })
+    .await;
+}
