@@ -3,7 +3,8 @@
 //! What it keeps true:
 //! - One name is one member. A second URL that claims a name is refused while the first one answers to it, and followed when it does
 //!   not: nodes move, disks do not ([`super::KnownNodes::admit`] looks at the disk).
-//! - A node is a member only after it was admitted, or while the catalog or a flag names it (I21).
+//! - A node is a member only after it was admitted, or while the catalog or a flag names it (I21). While the catalog knows none, one that
+//!   shows the cluster's id is a member before; it is used only after it was admitted, as every member.
 //! - [`Nodes::members`] costs a lock and a reference count.
 
 use super::probe::PROBE_TIMEOUT;
@@ -66,9 +67,14 @@ impl Nodes {
         if members.len() >= NODES_MAX && !members.iter().any(|member| member.id() == Some(&health.node)) {
             return Err(Error::denied(format!("a cluster has at most {NODES_MAX} nodes")));
         }
-        self.admit(&member, &health).await?;
-        member.note_probe(&Ok(health.clone()));
-        Ok(health)
+        let admitted = self.admit(&member, &health).await;
+        if admitted.as_ref().is_err_and(|error| error.kind == ErrorKind::Unavailable) && self.is_newborn() {
+            // The record that admits a cluster's first nodes is kept by them: they are members before it (`super::journal`).
+            self.add_member(member);
+        } else if admitted.is_ok() {
+            member.note_probe(&Ok(health.clone()));
+        }
+        admitted.map(|()| health)
     }
 
     /// Asks a node how it is, now. `NotFound` if there is none of that name.
@@ -187,6 +193,19 @@ impl Nodes {
             Some(at) => now[at] = member,
             None => now.push(member),
         }
+        *members = Arc::new(now);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the catalog knows no node yet.
+    fn is_newborn(&self) -> bool {
+        self.records.read().expect("no one panics while noting records").is_empty()
+    }
+
+    fn add_member(&self, member: Arc<Member>) {
+        let mut members = self.members.write().expect("no one panics while changing the members");
+        let mut now = members.as_ref().clone();
+        now.push(member);
         *members = Arc::new(now);
         self.changes.fetch_add(1, Ordering::Release);
     }

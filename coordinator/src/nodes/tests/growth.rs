@@ -10,8 +10,10 @@ use crate::metadata::{Batch, Metadata, keys};
 use crate::nodes::registry::{CENSUS, REBALANCE, Registry};
 use crate::nodes::{KnownNodes, Nodes};
 use crate::placement::Health;
-use protocol::{ChunkId, Clock, DiskId, Error, ErrorKind, Node, ShardId, SystemClock};
+use async_trait::async_trait;
+use protocol::{ChunkId, Clock, DiskId, Error, ErrorKind, Node, NodeHealth, Result, ShardId, SystemClock};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use uuid::Uuid;
@@ -76,6 +78,45 @@ async fn a_node_that_joins_is_used_at_once_and_joining_again_changes_nothing() {
     refuse(&fake);
     assert_eq!(nodes.join("http://a").await.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(nodes.members().len(), 1, "it is a member all the same");
+}
+
+/// Records nodes only when it may, as a catalog whose journal lies on the nodes does.
+#[derive(Default)]
+struct Reluctant {
+    disks: Disks,
+    may: AtomicBool,
+}
+
+#[async_trait]
+impl KnownNodes for Reluctant {
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()> {
+        match self.may.load(Ordering::Relaxed) {
+            true => self.disks.admit(health, url).await,
+            false => Err(Error::unavailable("nothing can be committed yet")),
+        }
+    }
+    async fn recorded(&self) -> Result<Vec<NodeRecord>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_s_first_nodes_are_members_before_the_catalog_can_say_so() {
+    let (network, known) = (Network::default(), Arc::new(Reluctant::default()));
+    let nodes = network.nodes(known.clone());
+    network.place("http://a", "n1");
+    for _ in 0..2 {
+        assert_eq!(nodes.join("http://a").await.unwrap_err().kind, ErrorKind::Unavailable);
+        assert_eq!((nodes.members().len(), nodes.candidates().len()), (1, 0), "a member, and not used");
+    }
+    known.may.store(true, Ordering::Relaxed);
+    nodes.probe_unreachable().await;
+    assert_eq!(nodes.answering().into_iter().collect::<Vec<_>>(), [id("n1")]);
+    nodes.note_records(&[record("n1", "http://a", NodeState::Active)]);
+    known.may.store(false, Ordering::Relaxed);
+    network.place("http://b", "n2");
+    assert_eq!(nodes.join("http://b").await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(nodes.members().len(), 1, "later ones are admitted first");
 }
 
 #[tokio::test(start_paused = true)]
