@@ -163,8 +163,15 @@ impl Journal {
 
     /// Whether a group sent now is likely to be acknowledged: `Unavailable` if the epoch is not held or too few nodes answer, `Full`
     /// if it makes no room and too few nodes have some.
-    pub fn check(&self, makes_room: bool) -> Result<()> {
-        self.core().check(makes_room)
+    pub fn check(self: &Arc<Journal>, makes_room: bool) -> Result<()> {
+        let mut core = self.core();
+        let outcome = core.check(makes_room);
+        if outcome.is_ok() || !matches!(core.phase, Phase::Claimed(_)) {
+            return outcome;
+        }
+        // The last group may have recorded a node that has no lane yet; if no other counts, no group is sent that would begin one.
+        self.refresh(&mut core);
+        core.check(makes_room)
     }
 
     /// Whether a quorum holds this group.
