@@ -92,6 +92,7 @@ fn node() -> NodeRecord {
         state: NodeState::Active,
         state_since_ms: 1_732_150_000_123,
         decommissioned: false,
+        unproved: false,
     }
 }
 
@@ -171,7 +172,9 @@ fn every_released_layout_reads_for_ever() {
     let manifest = Garbage::Manifest { chunks: ChunkList::Inline(vec![entry(100)]) };
     golden("garbage-manifest.v2", &GarbageRecord { garbage: manifest, since_ms: 0 });
     golden_before("node.v1", &node());
-    golden("node.v2", &NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() });
+    let draining = NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() };
+    golden_before("node.v2", &draining);
+    golden("node.v3", &NodeRecord { unproved: true, ..draining });
     golden("cluster.v1", &ClusterRecord { cluster: ClusterId(Uuid::from_u128(8)), epoch: 2 });
     golden("collect.v1", &CollectRecord { since_ms: 6 });
     golden("trash.v1", &TrashRecord { since_ms: 6 });

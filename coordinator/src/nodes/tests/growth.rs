@@ -53,6 +53,7 @@ fn record(name: &str, url: &str, state: NodeState) -> NodeRecord {
         state,
         state_since_ms: 1,
         decommissioned: false,
+        unproved: false,
     }
 }
 
