@@ -68,11 +68,11 @@ pub struct Config {
     pub upload_bytes_max: u64,
 
     /// Memory for bytes on their way, of all requests together
-    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "48MiB")]
+    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
     pub memory_bytes: u64,
 
     /// Memory for the cache of small chunks read lately; 0 = none
-    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
     pub cache_bytes: u64,
 
     /// Memory for the cache of the catalog's index
