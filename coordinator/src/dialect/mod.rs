@@ -8,6 +8,7 @@
 mod conditions;
 mod files;
 mod gateway;
+pub mod guard;
 mod html;
 mod insight;
 mod intake;
@@ -29,6 +30,7 @@ use protocol::ClusterFile;
 use reply::Refusal;
 use std::future::Future;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{Instrument, Span};
 
@@ -56,8 +58,6 @@ pub struct DoorSettings {
     pub workers: usize,
     /// Cluster and secret, by which a node that joins is known.
     pub cluster: ClusterFile,
-    /// Whether whoever reaches the doors may do anything: all of them are on loopback, or the operator said so.
-    pub trusts_all: bool,
 }
 
 /// What every route can reach.
@@ -71,6 +71,8 @@ pub struct Door {
     pub settings: DoorSettings,
     /// The process's metrics.
     pub metrics: process::metrics::Metrics,
+    /// Who may come in, and how much.
+    pub guard: Arc<guard::Guard>,
     /// Events of degradation, for those who watch.
     pub events: process::events::Events,
 }

@@ -64,7 +64,7 @@ struct Announcement {
 async fn join(door: Data<Door>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Refusal> {
     let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes().to_vec());
     let (secret, cluster) = (header(HEADER_SECRET), header(HEADER_CLUSTER));
-    may_announce(&door.settings.cluster, door.settings.trusts_all, secret.as_deref(), cluster.as_deref())?;
+    may_announce(&door.settings.cluster, door.guard.identity.trusts_all(), secret.as_deref(), cluster.as_deref())?;
     let announcement: Announcement = body_json(payload).await?;
     let url =
         base_url(&announcement.url).map_err(|why| Refusal::bad_request(format!("url {:?} {why}", announcement.url)))?;

@@ -7,6 +7,7 @@
 mod chunk;
 mod cluster;
 mod collect;
+mod credential;
 mod digest;
 mod garbage;
 mod intent;
@@ -25,6 +26,7 @@ mod worker;
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
 pub use collect::CollectRecord;
+pub use credential::{CredentialRecord, GrantRecord};
 pub use digest::DigestRecord;
 pub use garbage::{Garbage, GarbageRecord};
 pub use intent::IntentRecord;
