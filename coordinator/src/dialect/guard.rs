@@ -1,4 +1,12 @@
 //! What stands before every door: the keys, the limits, the audit log. One of it serves all listeners of a process.
+//!
+//! What it keeps true: a request reaches a handler only through [`admit::admit`], and only where [`access`] names its route and method.
+
+pub mod access;
+mod admit;
+mod held;
+
+pub use admit::{Subject, admit, principal};
 
 use crate::audit::Audit;
 use crate::identity::Identity;

@@ -12,6 +12,7 @@ pub mod guard;
 mod html;
 mod insight;
 mod intake;
+mod keys;
 mod nodes;
 mod query;
 mod reply;
@@ -84,6 +85,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .wrap(from_fn(guard::admit))
             .wrap(from_fn(watch::watch))
             .configure(files::routes)
             .configure(gateway::routes)
@@ -91,6 +93,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .configure(system::routes)
             .configure(workers::routes)
             .configure(nodes::routes)
+            .configure(keys::routes)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)
