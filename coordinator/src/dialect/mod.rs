@@ -8,9 +8,11 @@
 mod conditions;
 mod files;
 mod gateway;
+pub mod guard;
 mod html;
 mod insight;
 mod intake;
+mod keys;
 mod nodes;
 mod query;
 mod reply;
@@ -29,6 +31,7 @@ use protocol::ClusterFile;
 use reply::Refusal;
 use std::future::Future;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{Instrument, Span};
 
@@ -56,8 +59,6 @@ pub struct DoorSettings {
     pub workers: usize,
     /// Cluster and secret, by which a node that joins is known.
     pub cluster: ClusterFile,
-    /// Whether whoever reaches the doors may do anything: all of them are on loopback, or the operator said so.
-    pub trusts_all: bool,
 }
 
 /// What every route can reach.
@@ -71,6 +72,8 @@ pub struct Door {
     pub settings: DoorSettings,
     /// The process's metrics.
     pub metrics: process::metrics::Metrics,
+    /// Who may come in, and how much.
+    pub guard: Arc<guard::Guard>,
     /// Events of degradation, for those who watch.
     pub events: process::events::Events,
 }
@@ -82,6 +85,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .wrap(from_fn(guard::admit))
             .wrap(from_fn(watch::watch))
             .configure(files::routes)
             .configure(gateway::routes)
@@ -89,6 +93,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .configure(system::routes)
             .configure(workers::routes)
             .configure(nodes::routes)
+            .configure(keys::routes)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)

@@ -9,6 +9,7 @@ mod bucket;
 mod chunk;
 mod cluster;
 mod collect;
+mod credential;
 mod digest;
 mod garbage;
 mod intent;
@@ -33,6 +34,7 @@ pub use bucket::{
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
 pub use collect::CollectRecord;
+pub use credential::{CredentialRecord, GrantRecord};
 pub use digest::DigestRecord;
 pub use garbage::{Garbage, GarbageRecord};
 pub use intent::IntentRecord;
