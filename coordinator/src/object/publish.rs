@@ -21,6 +21,7 @@ use super::marker::standing_for;
 use super::name::ObjectName;
 use super::page::given_up;
 use super::receipt::Receipt;
+use super::refused::Refused;
 use crate::metadata::records::{
     BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, VersionId, VersionRecord,
     VersionState, Versioning,
@@ -336,7 +337,7 @@ impl PutTarget {
     /// Before anything is published: whether the bytes are those that the client meant.
     pub(super) fn require_content(&self, digest: &StreamDigest) -> Result<()> {
         match (self.md5, digest.md5) {
-            (Some(expected), Some(found)) if expected != found => Err(Error::invalid(format!(
+            (Some(expected), Some(found)) if expected != found => Err(Refused::WrongContent.error(format!(
                 "the MD5 of the {} bytes that arrived is {}, and {} was announced",
                 digest.size,
                 hex::encode(found),

@@ -26,6 +26,8 @@ pub enum Refused {
     NoObjectLock,
     /// The bucket's settings do not go together.
     BucketSettings,
+    /// The bytes are not those that the writer announced.
+    WrongContent,
 }
 
 impl Refused {
@@ -44,7 +46,7 @@ impl Refused {
             Refused::NoSuchBucket | Refused::NoSuchKey | Refused::NoSuchVersion => ErrorKind::NotFound,
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
             Refused::Locked => ErrorKind::Denied,
-            Refused::NoObjectLock | Refused::BucketSettings => ErrorKind::Invalid,
+            Refused::NoObjectLock | Refused::BucketSettings | Refused::WrongContent => ErrorKind::Invalid,
         }
     }
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Refused {
             Refused::Locked => "the version is locked",
             Refused::NoObjectLock => "the bucket has no object lock",
             Refused::BucketSettings => "the bucket's settings do not go together",
+            Refused::WrongContent => "the bytes are not those that were announced",
         })
     }
 }
