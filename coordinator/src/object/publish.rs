@@ -296,19 +296,3 @@ fn done(version: &VersionRecord, receipt: Receipt) -> PutDone {
 fn still_unknown(id: VersionId) -> String {
     format!("the write was sent but its outcome is unknown; look for versionId {id} before sending it again")
 }
-
-impl PutTarget {
-    /// Before anything is published: whether the bytes are those that the client meant.
-    pub(super) fn require_content(&self, digest: &StreamDigest) -> Result<()> {
-        match (self.md5, digest.md5) {
-            (Some(expected), Some(found)) if expected != found => Err(Error::invalid(format!(
-                "the MD5 of the {} bytes that arrived is {}, and {} was announced",
-                digest.size,
-                hex::encode(found),
-                hex::encode(expected)
-            ))),
-            (Some(_), None) => Err(Error::invalid("an MD5 was announced, and this put computes none")),
-            _ => Ok(()),
-        }
-    }
-}

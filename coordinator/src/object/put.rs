@@ -1,10 +1,11 @@
-//! Put: a stream of bytes becomes a version.
+//! Put: a stream of bytes becomes a version, or a part of one.
 //!
 //! Steps; a crash after any of them leaves the old state visible until the last, and the new one from then on:
 //! 1. bytes gather in a stage; when it is full the chunker cuts and hashes it;
 //! 2. if more than one batch comes, an intent is committed, so that what follows is named (law 4);
 //! 3. the batches of a full stage are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
-//! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`]).
+//! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`], or
+//!    [`super::multipart`] where the stream is a part).
 //!
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
 //!
@@ -16,6 +17,7 @@ use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
 use super::compute::CUT_COST;
 use super::incoming::{Body, Incoming, Taken, joined_pieces};
 use super::page::{NamedPage, given_up};
+use super::clients::Served;
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
@@ -51,13 +53,51 @@ impl Objects {
     /// Errors: `Invalid` for a broken body, `Conflict` for a failed condition, `Unavailable` and `Full` where nodes are lacking,
     /// `Unknown` if the commit's outcome could not be learnt.
     pub async fn put(&self, body: Body) -> Result<PutDone> {
-        Upload::new(self, Chunker::default()).run(body).await
+        let stored = self.store(Chunker::default(), body).await?;
+        self.publish_stored(stored).await
     }
 
     /// The same, and the version gets an MD5.
     pub async fn put_with_md5(&self, body: Body) -> Result<PutDone> {
-        Upload::new(self, Chunker::with_md5()).run(body).await
+        let stored = self.store(Chunker::with_md5(), body).await?;
+        self.publish_stored(stored).await
     }
+
+    async fn publish_stored(&self, mut stored: Stored<PutTarget>) -> Result<PutDone> {
+        let small = single_small_chunk(&stored.last, stored.draft.digest);
+        let done = self.publish(&stored.draft, &mut stored.last, &stored.target).await?;
+        if let Some(chunk) = small {
+            self.cache.insert(stored.last.entries()[0].chunk, &chunk);
+        }
+        settle::start(self, stored.last.stragglers);
+        Ok(done)
+    }
+
+    /// Stores the stream at quorum. What was left for the last commit is not named yet, and nothing is visible.
+    pub(super) async fn store<T: Target>(&self, chunker: Chunker, body: Body<T>) -> Result<Stored<T>> {
+        Upload::new(self, chunker).run(body).await
+    }
+}
+
+/// What comes at the end of a body, and says what is to become of it.
+pub(super) trait Target: Send {
+    /// What the MD5 of the bytes must come to, if the client said so.
+    fn md5(&self) -> Option<[u8; 16]>;
+}
+
+impl Target for PutTarget {
+    fn md5(&self) -> Option<[u8; 16]> {
+        self.md5
+    }
+}
+
+/// A stream that is stored, and everything that its last commit needs.
+pub(super) struct Stored<T> {
+    pub(super) draft: Draft,
+    pub(super) last: StoredBatch,
+    pub(super) target: Box<T>,
+    /// Its client, who is being served until the commit is answered.
+    _served: Served,
 }
 
 /// Where the bytes of a body gather until they are cut.
@@ -117,12 +157,13 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn run(mut self, body: Body) -> Result<PutDone> {
-        let _served = self.objects.clients.serve();
+    async fn run<T: Target>(mut self, body: Body<T>) -> Result<Stored<T>> {
+        let served = self.objects.clients.serve();
         let mut incoming = Incoming::new(body);
         let (first, target) = incoming.next_short().await?;
         if let Some(target) = target {
-            return self.finish_short(&first, &target).await;
+            let (draft, last) = self.finish_short(&first, target.md5()).await?;
+            return Ok(Stored { draft, last, target, _served: served });
         }
         for piece in first {
             self.take(piece, &mut incoming).await?;
@@ -130,13 +171,16 @@ impl<'a> Upload<'a> {
         loop {
             match self.next(&mut incoming).await? {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
-                Taken::End(target) => return self.finish(&target).await,
+                Taken::End(target) => {
+                    let (draft, last) = self.finish(target.md5()).await?;
+                    return Ok(Stored { draft, last, target, _served: served });
+                }
             }
         }
     }
 
     /// What comes next. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
-    async fn next(&mut self, incoming: &mut Incoming) -> Result<Taken> {
+    async fn next<T>(&mut self, incoming: &mut Incoming<T>) -> Result<Taken<T>> {
         let mut next = pin!(incoming.next());
         loop {
             select! {
@@ -160,7 +204,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Takes a piece; cuts and sends off the stage whenever it is full.
-    async fn take(&mut self, piece: Bytes, incoming: &mut Incoming) -> Result<()> {
+    async fn take<T>(&mut self, piece: Bytes, incoming: &mut Incoming<T>) -> Result<()> {
         if self.allowance.is_none() {
             self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
         }
@@ -186,7 +230,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Cuts and sends the stage; meanwhile the client goes on sending as much as fits a third of the next one.
-    async fn cut_full_stage(&mut self, incoming: &mut Incoming) -> Result<()> {
+    async fn cut_full_stage<T>(&mut self, incoming: &mut Incoming<T>) -> Result<()> {
         let ahead_bytes_max = self.stage_bytes() / 3;
         let (chunks, rest) = select! {
             biased;
@@ -283,44 +327,37 @@ impl<'a> Upload<'a> {
         };
     }
 
-    /// Stores and publishes a body of few bytes: one chunk of them, most often.
-    async fn finish_short(mut self, pieces: &[Bytes], target: &PutTarget) -> Result<PutDone> {
+    /// Stores a body of few bytes: one chunk of them, most often.
+    async fn finish_short(mut self, pieces: &[Bytes], md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
-        target.require_content(&digest)?;
-        self.publish(chunks, digest, target).await
+        digest.require_md5(md5)?;
+        self.store_last(chunks, digest).await
     }
 
-    /// Cuts the last stage, stores what is left and publishes.
-    async fn finish(mut self, target: &PutTarget) -> Result<PutDone> {
+    /// Cuts the last stage and stores what is left.
+    async fn finish(mut self, md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (mut chunks, _) = self.cut_stage(true).await;
         let digest = std::mem::take(&mut self.chunker).finish();
-        target.require_content(&digest)?;
+        digest.require_md5(md5)?;
         if chunks.len() > BATCH_CHUNKS_MAX {
             let last = chunks.split_off((chunks.len() - 1) / BATCH_CHUNKS_MAX * BATCH_CHUNKS_MAX);
             self.send_pages(chunks).await?;
             chunks = last;
         }
-        self.publish(chunks, digest, target).await
+        self.store_last(chunks, digest).await
     }
 
-    /// Stores the last batch and publishes everything.
-    async fn publish(mut self, last: Vec<PlainChunk>, digest: StreamDigest, target: &PutTarget) -> Result<PutDone> {
+    /// Stores the last batch, which the last commit is to name.
+    async fn store_last(mut self, last: Vec<PlainChunk>, digest: StreamDigest) -> Result<(Draft, StoredBatch)> {
         self.chunks += last.len() as u64;
-        let mut stored = match last.is_empty() {
+        let stored = match last.is_empty() {
             true => StoredBatch::empty(),
             false => self.objects.store_batch(last).await?,
         };
         while !self.under_way.is_empty() {
             self.join_oldest().await?;
         }
-        let small = single_small_chunk(&stored, digest);
-        let draft = self.draft(digest);
-        let done = self.objects.publish(&draft, &mut stored, target).await?;
-        if let Some(chunk) = small {
-            self.objects.cache.insert(stored.entries()[0].chunk, &chunk);
-        }
-        settle::start(self.objects, stored.stragglers);
-        Ok(done)
+        Ok((self.draft(digest), stored))
     }
 
     fn draft(&self, digest: StreamDigest) -> Draft {
