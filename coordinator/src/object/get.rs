@@ -5,7 +5,7 @@
 use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
-use super::manifest::{ManifestRun, Walk};
+use super::manifest::{ManifestRun, ManifestWalk};
 use super::tasks::joined;
 use crate::metadata::records::{ChunkEntry, ChunkList, VersionRecord};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// A version that is being read.
 pub struct ObjectReader {
     objects: Objects,
-    walk: Walk,
+    walk: ManifestWalk,
     /// What is still to be planned.
     rest: Range<u64>,
     planned: VecDeque<Part>,
@@ -46,7 +46,7 @@ impl Objects {
         assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
         let mut reader = ObjectReader {
             objects: self.clone(),
-            walk: Walk::new(version),
+            walk: ManifestWalk::new(version),
             rest: range,
             planned: VecDeque::new(),
             under_way: VecDeque::new(),

@@ -41,7 +41,7 @@ pub struct PlacedPart {
 }
 
 /// A walk through a version's chunks.
-pub(super) struct Walk {
+pub(super) struct ManifestWalk {
     version: VersionId,
     size: u64,
     chunks: ChunkList,
@@ -49,9 +49,9 @@ pub(super) struct Walk {
     parts: Option<PartsRecord>,
 }
 
-impl Walk {
-    pub(super) fn new(version: &VersionRecord) -> Walk {
-        Walk { version: version.id, size: version.size, chunks: version.chunks.clone(), parts: None }
+impl ManifestWalk {
+    pub(super) fn new(version: &VersionRecord) -> ManifestWalk {
+        ManifestWalk { version: version.id, size: version.size, chunks: version.chunks.clone(), parts: None }
     }
 
     /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
@@ -77,7 +77,8 @@ impl Walk {
     }
 
     async fn part_at(&mut self, objects: &Objects, offset: u64) -> Result<PlacedPart> {
-        let held = |parts: &PartsRecord| parts.start <= offset && parts.entries.last().is_some_and(|last| offset < last.end);
+        let held =
+            |parts: &PartsRecord| parts.start <= offset && parts.entries.last().is_some_and(|last| offset < last.end);
         if !self.parts.as_ref().is_some_and(held) {
             self.parts = objects.parts_after(self.version, offset).await?;
         }
@@ -90,7 +91,7 @@ impl Walk {
 impl Objects {
     /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
     pub async fn chunks_from(&self, version: &VersionRecord, offset: u64) -> Result<Option<ManifestRun>> {
-        Walk::new(version).from(self, offset).await
+        ManifestWalk::new(version).from(self, offset).await
     }
 
     /// The page of `owner` that holds the byte at `offset` of what it owns, which stands at `base` in the object.

@@ -14,38 +14,35 @@
 use super::batch::StoredBatch;
 use super::budget::Allowance;
 use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
+use super::clients::Served;
 use super::compute::CUT_COST;
 use super::incoming::{Body, Incoming, Taken, joined_pieces};
-use super::page::{NamedPage, given_up};
-use super::clients::Served;
+use super::intent::Intent;
+use super::page::NamedPage;
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
 use super::{Objects, settle};
-use crate::metadata::records::{IntentRecord, Record, VersionId};
-use crate::metadata::{Batch, Expect, keys};
+use crate::metadata::records::{ETag, VersionId};
 use bytes::Bytes;
-use protocol::{ErrorKind, Result};
+use protocol::Result;
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::time::Duration;
 use tokio::select;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
 const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
-const BATCH_CHUNKS_MAX: usize = 40;
+pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next stage fills.
 const BATCHES_UNDER_WAY_MAX: usize = 2;
 /// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
-/// An intent's heartbeat is renewed after this time: by the next page commit, or while the client is waited for.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 
 impl Objects {
     /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
@@ -64,7 +61,7 @@ impl Objects {
     }
 
     async fn publish_stored(&self, mut stored: Stored<PutTarget>) -> Result<PutDone> {
-        let small = single_small_chunk(&stored.last, stored.draft.digest);
+        let small = single_small_chunk(&stored.last, stored.draft.size);
         let done = self.publish(&stored.draft, &mut stored.last, &stored.target).await?;
         if let Some(chunk) = small {
             self.cache.insert(stored.last.entries()[0].chunk, &chunk);
@@ -119,14 +116,11 @@ impl Stage {
 struct Upload<'a> {
     objects: &'a Objects,
     id: VersionId,
-    started_ms: u64,
+    intent: Intent,
     chunker: Chunker,
     allowance: Option<Allowance>,
     stage: Option<Stage>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
-    has_intent: bool,
-    /// When the intent showed life last.
-    beaten: Instant,
     pages: u64,
     next_page_start: u64,
     chunks: u64,
@@ -138,16 +132,15 @@ struct Upload<'a> {
 impl<'a> Upload<'a> {
     fn new(objects: &'a Objects, chunker: Chunker) -> Upload<'a> {
         let started_ms = objects.clock.now_ms();
+        let id = VersionId(objects.clock.fresh_id());
         Upload {
             objects,
-            id: VersionId(objects.clock.fresh_id()),
-            started_ms,
+            id,
+            intent: Intent::of(id, started_ms),
             chunker,
             allowance: None,
             stage: None,
             under_way: VecDeque::new(),
-            has_intent: false,
-            beaten: Instant::now(),
             pages: 0,
             next_page_start: 0,
             chunks: 0,
@@ -186,20 +179,8 @@ impl<'a> Upload<'a> {
             select! {
                 biased;
                 next = &mut next => return next,
-                () = sleep_until(self.beaten + HEARTBEAT), if self.has_intent => self.beat().await?,
+                () = sleep_until(self.intent.next_beat()), if self.intent.is_begun() => self.intent.beat(self.objects).await?,
             }
-        }
-    }
-
-    async fn beat(&mut self) -> Result<()> {
-        self.beaten = Instant::now();
-        let key = keys::intent(self.id);
-        let mut commit = Batch::new();
-        commit.check(key.clone(), Expect::Present).put(key, self.intent(self.objects.clock.now_ms()).encode());
-        match self.objects.metadata.commit(commit).await {
-            Err(error) if error.kind == ErrorKind::Conflict => Err(given_up()),
-            // Whatever became of it, it is tried again long before the upload is given up.
-            _ => Ok(()),
         }
     }
 
@@ -271,43 +252,16 @@ impl<'a> Upload<'a> {
 
     /// Sends a batch to be stored and named as a page.
     async fn send_page(&mut self, chunks: Vec<PlainChunk>) -> Result<()> {
-        if !self.has_intent {
-            self.begin_intent().await?;
-        }
+        self.intent.begin(self.objects).await?;
         let start = self.next_page_start;
         self.next_page_start = chunks.last().map_or(start, |chunk| chunk.end);
         self.pages += 1;
         self.chunks += chunks.len() as u64;
-        let heartbeat = self.due_heartbeat();
+        let heartbeat = self.intent.due_beat(self.objects.clock.now_ms());
         let (objects, version) = (self.objects.clone(), self.id);
         let store = async move { objects.store_page(version, start, chunks, heartbeat).await };
         self.under_way.push_back(self.objects.tasks.spawn(store));
         Ok(())
-    }
-
-    async fn begin_intent(&mut self) -> Result<()> {
-        let mut commit = Batch::new();
-        let key = keys::intent(self.id);
-        commit.check(key.clone(), Expect::Absent);
-        commit.put(key, self.intent(self.started_ms).encode());
-        match self.objects.metadata.commit(commit).await {
-            // An intent that is there although its answer was lost serves as well; one that is not makes the first page fail.
-            Err(error) if error.kind != ErrorKind::Unknown => return Err(error),
-            _ => self.has_intent = true,
-        }
-        Ok(())
-    }
-
-    fn intent(&self, heartbeat_ms: u64) -> IntentRecord {
-        IntentRecord { bucket: String::new(), key: String::new(), started_ms: self.started_ms, heartbeat_ms }
-    }
-
-    fn due_heartbeat(&mut self) -> Option<IntentRecord> {
-        if self.beaten.elapsed() < HEARTBEAT {
-            return None;
-        }
-        self.beaten = Instant::now();
-        Some(self.intent(self.objects.clock.now_ms()))
     }
 
     async fn join_oldest(&mut self) -> Result<()> {
@@ -363,21 +317,24 @@ impl<'a> Upload<'a> {
     fn draft(&self, digest: StreamDigest) -> Draft {
         Draft {
             id: self.id,
-            has_intent: self.has_intent,
+            has_intent: self.intent.is_begun(),
             pages: self.pages,
             last_page_start: self.next_page_start,
             chunks: self.chunks,
             stored_bytes: self.stored_bytes,
             reuses_any: self.reuses_any,
             receipt: self.receipt.unwrap_or(Receipt::empty(self.objects.code)),
-            digest,
+            size: digest.size,
+            sha256: Some(digest.sha256),
+            etag: digest.md5.map_or(ETag::None, ETag::Md5),
+            assembly: None,
         }
     }
 }
 
-fn single_small_chunk(stored: &StoredBatch, digest: StreamDigest) -> Option<Bytes> {
+fn single_small_chunk(stored: &StoredBatch, size: u64) -> Option<Bytes> {
     match stored.entries() {
-        [only] if only.end == digest.size => stored.plain_of(only),
+        [only] if only.end == size => stored.plain_of(only),
         _ => None,
     }
 }
