@@ -57,14 +57,14 @@ pub struct Whole {
 
 enum Of {
     Bytes { crc: CrcAlgorithm, combined: u64 },
-    Checksums(Checksummer),
+    Checksums(Box<Checksummer>),
 }
 
 impl Whole {
     /// A whole without parts. `Invalid` for a kind that the algorithm does not have.
     pub fn new(algorithm: ChecksumAlgorithm, kind: ChecksumKind) -> Result<Whole> {
         let of = match (kind, crc_of(algorithm)) {
-            (ChecksumKind::Composite, _) => Of::Checksums(Checksummer::new(algorithm)),
+            (ChecksumKind::Composite, _) => Of::Checksums(Box::new(Checksummer::new(algorithm))),
             (ChecksumKind::FullObject, Some(crc)) => Of::Bytes { crc, combined: Digest::new(crc).finalize() },
             (ChecksumKind::FullObject, None) => {
                 let message = format!("{algorithm:?} of a whole object cannot be told from its parts: use COMPOSITE");

@@ -77,7 +77,12 @@ fn of_refusal(refused: Refused) -> S3ErrorCode {
         Refused::Locked => S3ErrorCode::AccessDenied,
         Refused::NoObjectLock => S3ErrorCode::InvalidRequest,
         Refused::BucketSettings => S3ErrorCode::InvalidBucketState,
-        Refused::WrongContent => S3ErrorCode::BadDigest,
+        Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+        Refused::InvalidPart => S3ErrorCode::InvalidPart,
+        Refused::PartOrder => S3ErrorCode::InvalidPartOrder,
+        Refused::PartTooSmall => S3ErrorCode::EntityTooSmall,
+        Refused::PartsMissing => S3ErrorCode::MalformedXML,
+        Refused::ContentDiffers => S3ErrorCode::BadDigest,
     }
 }
 
@@ -176,7 +181,12 @@ mod tests {
             (Refused::Locked, "AccessDenied", 403),
             (Refused::NoObjectLock, "InvalidRequest", 400),
             (Refused::BucketSettings, "InvalidBucketState", 409),
-            (Refused::WrongContent, "BadDigest", 400),
+            (Refused::ContentDiffers, "BadDigest", 400),
+            (Refused::NoSuchUpload, "NoSuchUpload", 404),
+            (Refused::InvalidPart, "InvalidPart", 400),
+            (Refused::PartOrder, "InvalidPartOrder", 400),
+            (Refused::PartTooSmall, "EntityTooSmall", 400),
+            (Refused::PartsMissing, "MalformedXML", 400),
         ] {
             let fault = of_verb(refused.error("why"));
             assert_eq!((fault.code().as_str(), fault.status_code().unwrap().as_u16()), (code, status));
