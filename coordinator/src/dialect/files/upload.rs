@@ -6,8 +6,11 @@ use super::super::guard::Subject;
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
 use super::super::reply::Refusal;
 use super::file;
+use crate::metadata::records::Versioning;
 use crate::names;
-use crate::object::{BodyMessage, Condition, ObjectName, PutDone, PutTarget, body_channel, joined};
+use crate::object::{
+    Attributes, BodyMessage, Condition, MissingBucket, ObjectName, PutDone, PutTarget, body_channel, joined,
+};
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -55,7 +58,7 @@ pub(super) async fn upload(
         "versionId": done.version,
         "size": done.size,
         "chunks": done.chunks,
-        "sha256": hex::encode(done.sha256),
+        "sha256": done.sha256.map(hex::encode),
         "stored_bytes": done.stored_bytes,
         "receipt": done.receipt,
     })))
@@ -186,7 +189,15 @@ fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
     let media_type = part
         .media_type
         .unwrap_or_else(|| mime_guess::from_path(name.key()).first_raw().unwrap_or(MEDIA_TYPE_DEFAULT).to_owned());
-    Ok(PutTarget { name, content_type: media_type, metadata: BTreeMap::new(), condition, md5: None })
+    Ok(PutTarget {
+        name,
+        content_type: media_type,
+        metadata: BTreeMap::new(),
+        condition,
+        md5: None,
+        attributes: Attributes::default(),
+        missing_bucket: MissingBucket::Make(Versioning::Enabled),
+    })
 }
 
 async fn pump(form: &Form, part: &mut Field, sender: &Sender<BodyMessage>, door: &Door) -> Result<Pumped, Refusal> {

@@ -4,6 +4,8 @@
 //! What it keeps true: a manifest ([`VersionRecord`], [`PageRecord`]) says what an object is; a [`ChunkRecord`] says where bytes
 //! are. Repair and rebalance change chunk records only. No record grows with the size of an object beyond [`PAGE_ENTRIES_MAX`].
 
+mod attributes;
+mod bucket;
 mod chunk;
 mod cluster;
 mod collect;
@@ -23,6 +25,12 @@ mod version;
 mod wanted;
 mod worker;
 
+pub use attributes::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass,
+};
+pub use bucket::{
+    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,
+};
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
 pub use collect::CollectRecord;
