@@ -26,6 +26,7 @@ use process::events::Events;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
+use process::tls::Certificate;
 use protocol::{Clock, ClusterFile, Error, ErrorKind, Node, SystemClock};
 use std::io::Write;
 use std::net::TcpListener;
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
     let outcome = match config.command.clone() {
         Some(Command::NewCluster) => make_cluster(&config),
-        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config.cluster_file),
+        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config),
         None => run(config),
     };
     match outcome {
@@ -97,6 +98,7 @@ async fn serve(config: Config) -> Result<()> {
     let metrics = Metrics::install()?;
     names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
+    let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings {
@@ -120,7 +122,7 @@ async fn serve(config: Config) -> Result<()> {
     let settings = door_settings(&config, server_id, cluster);
     let door =
         Door { objects, workers, settings, metrics: metrics.clone(), guard: guard.clone(), events: events.clone() };
-    let server = dialect::serve(door, listeners)?;
+    let server = dialect::serve(door, listeners, certificate.as_ref().map(Certificate::server))?;
     info!(listen = ?config.listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
@@ -130,6 +132,7 @@ async fn serve(config: Config) -> Result<()> {
             nodes.follow_records(),
             metrics.upkeep(),
             keys(&guard, &config),
+            follow(certificate.as_ref()),
             async {
                 if let Some(loki) = loki {
                     loki.await;
@@ -191,6 +194,18 @@ async fn guard(config: &Config, cluster: &ClusterFile, objects: &Objects) -> Res
     Ok(Arc::new(Guard { identity, limits: Limits::new(access), audit: audit.transpose()? }))
 }
 
+/// Takes what the files of the certificate become.
+async fn follow(certificate: Option<&Certificate>) {
+    if let Some(certificate) = certificate {
+        certificate.follow().await;
+    }
+}
+
+fn certificate(config: &Config) -> Result<Option<Certificate>> {
+    let (Some(certificate), Some(key)) = (&config.access.tls_cert, &config.access.tls_key) else { return Ok(None) };
+    Ok(Some(Certificate::load(certificate, key)?))
+}
+
 /// Makes the first key as soon as the catalog takes commits, and reads the keys again and again.
 async fn keys(guard: &Guard, config: &Config) {
     let show = |key: &FreshKey| {
@@ -220,6 +235,7 @@ fn connect(
     tasks: &Tasks,
 ) -> Result<Arc<Nodes>> {
     let connections = Connections::new(cluster, tasks.tracker().clone(), Handle::current())?;
+    let connections = connections.trusting(config.access.tls_ca.as_deref())?;
     let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
     for url in &config.node {
         let node = HttpNode::new(url, &connections)?;

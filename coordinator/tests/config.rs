@@ -85,7 +85,7 @@ fn nodes_are_base_urls_named_once() {
     refused(&["--node=http://127.0.0.1:8081/"], &["--node http://127.0.0.1:8081 is given twice"]);
     for url in [
         "127.0.0.1:8081",
-        "https://n1:8081",
+        "ftp://n1:8081",
         "http://n1",
         "http://n1:0",
         "http://n1:+1",

@@ -66,7 +66,7 @@ pub struct Access {
     pub tls_key: Option<PathBuf>,
 
     /// Certificates (PEM) of the authorities that storage nodes with https:// URLs are trusted by
-    #[arg(long, env = "HOLDFAST_TLS_CA", value_name = "FILE")]
+    #[arg(long, env = "HOLDFAST_TLS_CA", value_name = "FILE", global = true)]
     pub tls_ca: Option<PathBuf>,
 
     /// File of the audit log: a JSON line for every request. Older ones lie beside it as FILE.1, FILE.2 …

@@ -5,6 +5,8 @@
 pub mod access;
 mod admit;
 mod held;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Subject, admit, principal};
 

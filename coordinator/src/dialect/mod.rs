@@ -27,6 +27,7 @@ use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use process::tls::ServerConfig;
 use protocol::ClusterFile;
 use reply::Refusal;
 use std::future::Future;
@@ -78,8 +79,8 @@ pub struct Door {
     pub events: process::events::Events,
 }
 
-/// Serves the native doors on `listeners` until it is stopped.
-pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+/// Serves the native doors on `listeners`, over TLS where there are settings for it, until it is stopped.
+pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>) -> std::io::Result<Server> {
     let workers = door.settings.workers;
     let data = web::Data::new(door);
     let mut server = HttpServer::new(move || {
@@ -87,13 +88,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
             .app_data(data.clone())
             .wrap(from_fn(guard::admit))
             .wrap(from_fn(watch::watch))
-            .configure(files::routes)
-            .configure(gateway::routes)
-            .configure(insight::routes)
-            .configure(system::routes)
-            .configure(workers::routes)
-            .configure(nodes::routes)
-            .configure(keys::routes)
+            .configure(every_route)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)
@@ -104,9 +99,24 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
     .shutdown_timeout(STOP_PATIENCE_S)
     .disable_signals();
     for listener in listeners {
-        server = server.listen(listener)?;
+        server = match &tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
+            None => server.listen(listener)?,
+        };
     }
     Ok(server.run())
+}
+
+/// The routes of every door. What each needs is said in [`guard::access`].
+fn every_route(config: &mut web::ServiceConfig) {
+    config
+        .configure(files::routes)
+        .configure(gateway::routes)
+        .configure(insight::routes)
+        .configure(system::routes)
+        .configure(workers::routes)
+        .configure(nodes::routes)
+        .configure(keys::routes);
 }
 
 async fn no_such_path() -> Result<(), Refusal> {
