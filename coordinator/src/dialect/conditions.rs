@@ -2,9 +2,7 @@
 
 use super::reply::Refusal;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    HeaderMap,
-};
+use actix_web::http::header::HeaderMap;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -53,7 +53,14 @@ impl Trace {
 const NEEDS: [(Action, &[&str]); 5] = [
     (
         Action::Read,
-        &["GetObject", "HeadObject", "GetObjectAttributes", "GetObjectTagging", "GetObjectRetention", "GetObjectLegalHold"],
+        &[
+            "GetObject",
+            "HeadObject",
+            "GetObjectAttributes",
+            "GetObjectTagging",
+            "GetObjectRetention",
+            "GetObjectLegalHold",
+        ],
     ),
     (
         Action::Write,

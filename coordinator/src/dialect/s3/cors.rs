@@ -36,9 +36,11 @@ pub async fn preflight(door: &Door, target: &Target, headers: &HeaderMap) -> S3R
         return Err(denied("CORSResponse: CORS is not enabled for this bucket."));
     }
     let Some(rule) = record.cors.iter().find(|rule| allows(rule, origin, method, &wanted)) else {
-        return Err(denied("CORSResponse: This CORS request is not allowed. This is usually because the evaluation of \
+        return Err(denied(
+            "CORSResponse: This CORS request is not allowed. This is usually because the evaluation of \
                            Origin, request method / Access-Control-Request-Method or Access-Control-Request-Headers \
-                           are not whitelisted by the resource's CORS spec."));
+                           are not whitelisted by the resource's CORS spec.",
+        ));
     };
     let mut response = Response::new(Body::empty());
     say(rule, origin, response.headers_mut());

@@ -2,8 +2,8 @@
 
 use crate::names;
 use crate::object::Refused;
-use hyper::http::header::{HeaderMap, RETRY_AFTER};
 use hyper::StatusCode;
+use hyper::http::header::{HeaderMap, RETRY_AFTER};
 use metrics::counter;
 use protocol::{Error, ErrorKind};
 use s3s::{S3Error, S3ErrorCode};
@@ -129,7 +129,9 @@ impl BodyFault {
             BodyFault::StoodStill(_) => S3ErrorCode::RequestTimeout,
             BodyFault::Broken(_) | BodyFault::Incomplete => S3ErrorCode::IncompleteBody,
             BodyFault::Framing(_) => S3ErrorCode::InvalidRequest,
-            BodyFault::Sha256 => S3ErrorCode::XAmzContentSHA256Mismatch,
+            BodyFault::Sha256 => {
+                return custom("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST, self.to_string());
+            }
             BodyFault::Signature => S3ErrorCode::SignatureDoesNotMatch,
         };
         fault(code, self.to_string())
@@ -147,7 +149,9 @@ impl BodyFault {
             () if says("Sha256Mismatch") => BodyFault::Sha256,
             () if says("no byte of the body arrived") => BodyFault::StoodStill(0),
             () if says("LengthMismatch") || says("Incomplete") => BodyFault::Incomplete,
-            () if says("FormatError") || says("TooLarge") || says("TooMany") => BodyFault::Framing("see the signature's version 4"),
+            () if says("FormatError") || says("TooLarge") || says("TooMany") => {
+                BodyFault::Framing("see the signature's version 4")
+            }
             () => BodyFault::Broken(text),
         }
     }

@@ -67,7 +67,8 @@ impl Front {
         let target = Target::of(&head, self.domain.as_deref());
         let trace = Arc::new(Trace::default());
         let serving = async {
-            let target = target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
+            let target =
+                target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
             let admission = self.enter(&head.headers, peer, local)?;
             let served = self.serve(head, body, target, &trace).await;
             Ok((served.unwrap_or_else(refused), Some(admission)))

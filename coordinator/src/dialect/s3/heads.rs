@@ -121,7 +121,9 @@ fn metadata(headers: &HeaderMap) -> S3Result<BTreeMap<String, String>> {
     let mut metadata = BTreeMap::new();
     let mut bytes = 0;
     for header in headers.keys() {
-        let Some(name) = header.as_str().strip_prefix(METADATA_PREFIX).filter(|name| !name.is_empty()) else { continue };
+        let Some(name) = header.as_str().strip_prefix(METADATA_PREFIX).filter(|name| !name.is_empty()) else {
+            continue;
+        };
         let values = headers.get_all(header).iter().map(|value| match std::str::from_utf8(value.as_bytes()) {
             Ok(text) => text.to_owned(),
             Err(_) => value.as_bytes().iter().map(|byte| char::from(*byte)).collect(),
@@ -145,9 +147,12 @@ fn retention(headers: &HeaderMap, now_ms: u64) -> S3Result<Option<Retention>> {
     let (mode, until) = match (mode, until) {
         (None, None) => return Ok(None),
         (Some(mode), Some(until)) => (mode, until),
-        _ => return Err(invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")),
+        _ => {
+            return Err(invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"));
+        }
     };
-    let until_ms = ms_of_iso(&until).ok_or_else(|| invalid("The retain until date must be provided in ISO 8601 format"))?;
+    let until_ms =
+        ms_of_iso(&until).ok_or_else(|| invalid("The retain until date must be provided in ISO 8601 format"))?;
     checked_retention(&mode, until_ms, now_ms).map(Some)
 }
 
@@ -239,7 +244,8 @@ mod tests {
     }
 
     fn code(pairs: &[(&str, &[u8])]) -> String {
-        described(&headers(pairs), "", NOW_MS).map_or_else(|fault| fault.code().as_str().to_owned(), |_| "ok".to_owned())
+        described(&headers(pairs), "", NOW_MS)
+            .map_or_else(|fault| fault.code().as_str().to_owned(), |_| "ok".to_owned())
     }
 
     #[test]
@@ -291,7 +297,10 @@ mod tests {
     fn conditions_of_writes() {
         let of = |name, value: &str| write_condition(&headers(&[(name, value.as_bytes())]));
         assert_eq!(of("if-none-match", "*").unwrap(), Condition::Absent);
-        assert_eq!(of("if-match", "\"abc-2\"").unwrap(), Condition::Matches(vec![ContentTag::ETag("abc-2".to_owned())]));
+        assert_eq!(
+            of("if-match", "\"abc-2\"").unwrap(),
+            Condition::Matches(vec![ContentTag::ETag("abc-2".to_owned())])
+        );
         assert_eq!(of("if-match", "*").unwrap(), Condition::Matches(Vec::new()));
         assert_eq!(of("if-none-match", "\"abc\"").unwrap_err().code().as_str(), "NotImplemented");
         assert_eq!(of("if-unmodified-since", "x").unwrap_err().code().as_str(), "NotImplemented");

@@ -4,8 +4,8 @@
 
 use super::chunked::Unpacker;
 use super::fault::BodyFault;
-use crate::object::Checksummer;
 use crate::metadata::records::ChecksumAlgorithm;
+use crate::object::Checksummer;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};

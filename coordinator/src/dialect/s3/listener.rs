@@ -11,16 +11,20 @@ use crate::nodes::home;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use process::tls::ServerConfig;
 use protocol::{Error, Result};
-use std::net::TcpListener;
+use std::convert::Infallible;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error};
 
 /// Bytes that a connection reads ahead, and the most that a head may have.
@@ -38,18 +42,25 @@ pub struct S3Listener {
 
 impl S3Listener {
     /// Serves `listener` on so many threads until it is stopped.
-    pub(super) fn start(front: Arc<Front>, listener: &TcpListener, threads: usize) -> Result<S3Listener> {
+    pub(super) fn start(
+        front: Arc<Front>,
+        listener: &TcpListener,
+        threads: usize,
+        tls: Option<ServerConfig>,
+    ) -> Result<S3Listener> {
+        let tls = tls.map(acceptor);
         let (stop, stopped) = watch::channel(false);
         let failed = |error: std::io::Error| Error::unavailable(format!("the S3 listener cannot be served: {error}"));
         listener.set_nonblocking(true).map_err(failed)?;
         let mut started = Vec::new();
         for number in 0..threads {
-            let (front, stopped) = (front.clone(), stopped.clone());
+            let place = Place { front: front.clone(), tls: tls.clone() };
+            let stopped = stopped.clone();
             let listener = listener.try_clone().map_err(failed)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
             let serve = move || {
                 home::settle();
-                LocalSet::new().block_on(&runtime, accept(front, listener, stopped));
+                LocalSet::new().block_on(&runtime, accept(place, listener, stopped));
             };
             started.push(thread::Builder::new().name(format!("s3-{number}")).spawn(serve).map_err(failed)?);
         }
@@ -72,24 +83,36 @@ impl S3Listener {
     }
 }
 
-async fn accept(front: Arc<Front>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+/// What a connection is served with.
+#[derive(Clone)]
+struct Place {
+    front: Arc<Front>,
+    tls: Option<TlsAcceptor>,
+}
+
+fn acceptor(mut tls: ServerConfig) -> TlsAcceptor {
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(tls))
+}
+
+async fn accept(place: Place, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(failure) => return error!(%failure, "the S3 listener cannot be served"),
     };
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_PER_WORKER_MAX));
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_PER_WORKER_MAX));
     loop {
-        let place = tokio::select! {
+        let seat = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            place = places.clone().acquire_owned() => place,
+            seat = seats.clone().acquire_owned() => seat,
         };
         let accepted = tokio::select! {
             _ = stopped.wait_for(|stopped| *stopped) => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => serve(&front, stream, place.ok(), &graceful),
+            Ok((stream, _)) => serve(place.clone(), stream, seat.ok(), graceful.watcher()),
             Err(failure) => {
                 debug!(%failure, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -104,15 +127,33 @@ async fn accept(front: Arc<Front>, listener: TcpListener, mut stopped: watch::Re
     }
 }
 
-fn serve<T: Send + 'static>(front: &Arc<Front>, stream: TcpStream, place: T, graceful: &GracefulShutdown) {
+fn serve(place: Place, stream: TcpStream, seat: Option<OwnedSemaphorePermit>, watcher: Watcher) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
     // Small answers are sent at once; where that cannot be had they come later, and no harm is done.
     stream.set_nodelay(true).ok();
-    let tasks = front.tasks().clone();
-    let front = front.clone();
+    let tasks = place.front.tasks().clone();
+    let connection = async move {
+        let (peer, local) = (peer.ip(), local.ip());
+        match place.tls {
+            None => speak(place.front, stream, peer, local, watcher).await,
+            Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => speak(place.front, stream, peer, local, watcher).await,
+                Ok(Err(failure)) => debug!(%failure, "a connection did not agree on TLS"),
+                Err(_) => debug!("a connection did not agree on TLS in time"),
+            },
+        }
+        drop(seat);
+    };
+    drop(tasks.spawn_here(connection));
+}
+
+async fn speak<S>(front: Arc<Front>, stream: S, peer: IpAddr, local: IpAddr, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(move |request| {
         let front = front.clone();
-        async move { Ok::<_, std::convert::Infallible>(front.answer(request, peer.ip(), local.ip()).await) }
+        async move { Ok::<_, Infallible>(front.answer(request, peer, local).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -120,11 +161,7 @@ fn serve<T: Send + 'static>(front: &Arc<Front>, stream: TcpStream, place: T, gra
         .max_buf_size(READ_BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    drop(tasks.spawn_here(async move {
-        if let Err(failure) = connection.await {
-            debug!(%failure, "a connection ended early");
-        }
-        drop(place);
-    }));
+    if let Err(failure) = watcher.watch(connection).await {
+        debug!(%failure, "a connection ended early");
+    }
 }

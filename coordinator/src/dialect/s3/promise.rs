@@ -30,8 +30,10 @@ pub fn spelled(algorithm: ChecksumAlgorithm) -> (&'static str, &'static str) {
 pub fn algorithm(name: &str) -> S3Result<ChecksumAlgorithm> {
     let found = ALGORITHMS.into_iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(algorithm, _, _)| algorithm).ok_or_else(|| {
-        bad_request("Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                     [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+        bad_request(
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
+                     [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
+        )
     })
 }
 
@@ -72,7 +74,9 @@ impl Promise {
         let mut given = ALGORITHMS.into_iter().filter(|(_, _, header)| headers.contains_key(*header));
         let first = given.next();
         if given.next().is_some() {
-            return Err(bad_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."));
+            return Err(bad_request(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.",
+            ));
         }
         let value = match first {
             Some((algorithm, _, header)) => Some(value(algorithm, &text(headers, header).unwrap_or_default())?),
@@ -86,8 +90,26 @@ impl Promise {
             (Some(given), Some(named)) if given != named => Err(bad_request(
                 "Value for x-amz-sdk-checksum-algorithm header is invalid: it is not the algorithm of the checksum.",
             )),
-            (given, named) => {
-                Ok(Promise { md5, algorithm: given.or(named), value, in_trailer: from_head.is_none() && trailer.is_some() })
+            (given, named) => Ok(Promise {
+                md5,
+                algorithm: given.or(named),
+                value,
+                in_trailer: from_head.is_none() && trailer.is_some(),
+            }),
+        }
+    }
+
+    /// Has the body get a checksum of `wanted`, which is the upload's; refused is a promise of another one.
+    pub fn require(&mut self, wanted: Option<ChecksumAlgorithm>) -> S3Result<()> {
+        match (wanted, self.algorithm) {
+            (Some(wanted), Some(given)) if wanted != given => Err(bad_request(format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                spelled(wanted).0.to_ascii_lowercase(),
+                spelled(given).0.to_ascii_lowercase()
+            ))),
+            (wanted, given) => {
+                self.algorithm = given.or(wanted);
+                Ok(())
             }
         }
     }
@@ -148,19 +170,6 @@ fn value(algorithm: ChecksumAlgorithm, text: &str) -> S3Result<Vec<u8>> {
 fn md5(text: &str) -> S3Result<[u8; 16]> {
     let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| fault(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified is not valid."))
-}
-
-/// Verifies the body of a document, such as a bucket's settings: it is all there.
-pub fn document(headers: &HeaderMap, body: &[u8]) -> S3Result<()> {
-    let promise = Promise::of(headers)?;
-    if promise.md5.is_some_and(|md5| md5 != crate::object::md5_of(body)) {
-        return Err(fault(S3ErrorCode::BadDigest, "The Content-MD5 you specified did not match what we received."));
-    }
-    let mut checksummer = promise.checksummer();
-    if let Some(checksummer) = &mut checksummer {
-        checksummer.update(body);
-    }
-    promise.kept(checksummer, None).map(drop)
 }
 
 /// A part's number.

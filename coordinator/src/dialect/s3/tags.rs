@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn tags_keep_their_rules() {
-        let code = |text: &str| of_query(text).map_or_else(|fault| fault.code().as_str().to_owned(), |_| "ok".to_owned());
+        let code =
+            |text: &str| of_query(text).map_or_else(|fault| fault.code().as_str().to_owned(), |_| "ok".to_owned());
         assert_eq!(code("a=1&b=2"), "ok");
         assert_eq!(code("a=1&a=2"), "InvalidTag");
         assert_eq!(code("=1"), "InvalidTag");

@@ -8,6 +8,7 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use s3s::host::{S3Host, VirtualHost};
+use s3s::validation::NameValidation;
 use s3s::{S3ErrorCode, S3Result};
 use url::form_urlencoded;
 
@@ -57,6 +58,15 @@ impl S3Host for Hosts {
             Some(bucket) => found.with_bucket(bucket),
             None => found,
         })
+    }
+}
+
+/// Which names the library takes for buckets'.
+pub struct Names;
+
+impl NameValidation for Names {
+    fn validate_bucket_name(&self, name: &str) -> bool {
+        crate::object::BucketName::parse(name).is_ok()
     }
 }
 

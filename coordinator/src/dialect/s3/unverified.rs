@@ -7,8 +7,8 @@
 
 use super::fault::{bad_request, custom, fault};
 use super::target::Query;
-use hyper::http::request::Parts;
 use hyper::header::{AUTHORIZATION, DATE};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode, Uri};
 use s3s::{S3ErrorCode, S3Result};
 use url::form_urlencoded;
@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_signature_of_any_key_goes_unless_it_is_out_of_date() {
-        let header = |date| stripped("/b/k?versionId=x", &[("authorization", "AWS4-HMAC-SHA256 …"), ("x-amz-date", date)]);
+        let header =
+            |date| stripped("/b/k?versionId=x", &[("authorization", "AWS4-HMAC-SHA256 …"), ("x-amz-date", date)]);
         assert_eq!(header("20260102T030405Z"), Ok(("/b/k?versionId=x".to_owned(), false)));
         assert_eq!(header("20260102T031905Z"), Ok(("/b/k?versionId=x".to_owned(), false)));
         assert_eq!(header("20260102T031906Z"), Err("RequestTimeTooSkewed".to_owned()));
