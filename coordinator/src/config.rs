@@ -2,6 +2,10 @@
 //!
 //! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
 
+mod access;
+
+pub use access::{Access, Auth, RATE_PER_IP};
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
@@ -36,6 +40,18 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub listen: Vec<SocketAddr>,
+
+    /// Address to serve the S3 protocol on
+    #[arg(long, env = "HOLDFAST_S3_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub s3_listen: SocketAddr,
+
+    /// Domain below which a host name is a bucket's: with s3.example, http://photos.s3.example/cat.jpg is cat.jpg in photos
+    #[arg(long, env = "HOLDFAST_S3_DOMAIN", value_name = "DOMAIN")]
+    pub s3_domain: Option<String>,
+
+    /// Accept the old signatures of version 2, too
+    #[arg(long, env = "HOLDFAST_S3_SIGV2")]
+    pub s3_sigv2: bool,
 
     /// Directory of the catalog
     #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR", default_value = "./data/coordinator")]
@@ -123,9 +139,9 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
     pub loki: Option<String>,
 
-    /// Serve addresses other than loopback without asking for keys: whoever reaches them may do anything
-    #[arg(long, env = "HOLDFAST_INSECURE_NO_AUTH")]
-    pub insecure_no_auth: bool,
+    /// Who may come in, and how much.
+    #[command(flatten)]
+    pub access: Access,
 
     /// Something else than to serve.
     #[command(subcommand)]
@@ -189,7 +205,15 @@ impl Config {
 
     /// Whether whoever reaches a listener may do anything.
     pub fn trusts_all(&self) -> bool {
-        self.insecure_no_auth || self.listen.iter().all(|address| address.ip().is_loopback())
+        match self.access.auth {
+            Auth::On => false,
+            Auth::Auto => self.access.insecure_no_auth || self.listeners().all(|address| address.ip().is_loopback()),
+        }
+    }
+
+    /// Every address that is served, whatever is spoken there.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().copied().chain([self.s3_listen])
     }
 
     /// The first thing that cannot work, in words for the operator.
@@ -197,20 +221,17 @@ impl Config {
         if self.command.is_some() {
             return None; // It uses the cluster file's path, and what it is given itself.
         }
-        self.listen_mistake().or_else(|| self.node_mistake()).or_else(|| self.bound_mistake())
+        self.listen_mistake()
+            .or_else(|| self.access.mistake())
+            .or_else(|| self.node_mistake())
+            .or_else(|| self.bound_mistake())
     }
 
     fn listen_mistake(&self) -> Option<String> {
-        if let Some(twice) = first_repeated(&self.listen) {
-            return Some(format!("--listen {twice} is given twice"));
+        if self.listen.contains(&self.s3_listen) && self.s3_listen.port() != 0 {
+            return Some(format!("--s3-listen {}: is a --listen, too", self.s3_listen));
         }
-        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
-        open.filter(|_| !self.insecure_no_auth).map(|address| {
-            format!(
-                "--listen {address} can be reached from other machines, and there are no keys yet: \
-                 give --insecure-no-auth if whoever reaches it may do anything, or listen on 127.0.0.1"
-            )
-        })
+        first_repeated(&self.listen).map(|twice| format!("--listen {twice} is given twice"))
     }
 
     /// None need be named: the catalog knows those that joined, and others may join.

@@ -2,6 +2,7 @@
 //! put as it arrives; there is no copy of it anywhere.
 
 use super::super::Door;
+use super::super::guard::Subject;
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
 use super::super::reply::Refusal;
 use super::file;
@@ -14,7 +15,7 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
 use protocol::Error;
@@ -45,6 +46,10 @@ pub(super) async fn upload(
     let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let form = Form { parts, stall: door.settings.body_stall };
     let (name, done) = receive(form, &door, condition).await?;
+    // The form named it, not the head.
+    request
+        .extensions_mut()
+        .insert(Subject { bucket: name.bucket().as_str().to_owned(), key: Some(name.key().to_owned()) });
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     Ok(HttpResponse::Created().insert_header(("x-holdfast-durability", done.receipt.to_header())).json(json!({
         "message": "File uploaded successfully",
