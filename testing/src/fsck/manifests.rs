@@ -173,5 +173,5 @@ impl Catalog {
 
 fn is_whole(entries: &Owned, size: u64, chunks: u64) -> bool {
     let ends = entries.iter().map(|(_, entry)| entry.end);
-    ends.clone().is_sorted() && ends.last().is_none_or(|end| end == size) && entries.len() as u64 == chunks
+    ends.is_sorted() && entries.last().map_or(0, |(_, entry)| entry.end) == size && entries.len() as u64 == chunks
 }

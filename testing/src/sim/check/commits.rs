@@ -32,6 +32,7 @@ impl Oracle {
                 self.object_changed(&called(bucket, name), &record, batch);
             }
         }
+        self.uploads_changed(batch);
         self.buckets_changed(batch);
     }
 
