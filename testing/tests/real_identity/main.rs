@@ -3,6 +3,7 @@
 mod audit;
 mod keys;
 mod limits;
+mod quota;
 mod tls;
 
 use reqwest::Method;

@@ -15,7 +15,7 @@ use crate::metadata::records::{BucketRecord, GrantRecord};
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
-use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Tasks};
+use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Tasks, Usage};
 use crate::worker::{Running, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -49,6 +49,7 @@ fn objects() -> Objects {
         read_budget: Budget::new(BUDGET_BYTES_MIN),
         clients: Clients::default(),
         cache: ChunkCache::new(0),
+        usage: Usage::default(),
         code: Code::REPLICATION,
     }
 }
