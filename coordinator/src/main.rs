@@ -19,7 +19,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -279,6 +279,7 @@ fn objects(
         read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
+        usage: Usage::default(),
         code: Code::REPLICATION,
     }
 }

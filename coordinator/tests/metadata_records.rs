@@ -10,8 +10,8 @@ use coordinator::metadata::records::{
     ChunkState, ClusterRecord, CollectRecord, CorsRule, CredentialRecord, DefaultRetention, DigestRecord, ETag,
     FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord, LeaseRecord, LifecycleRule,
     NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Quota, Record,
-    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, VerifyCounts,
-    VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
+    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UsageRecord,
+    VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -280,6 +280,10 @@ fn every_released_layout_reads_for_ever() {
     golden("verify.v1", &verification());
     golden("finding.v1", &finding());
     golden("credential.v1", &credential());
+    golden(
+        "usage.v1",
+        &UsageRecord { bytes: 5 << 40, objects: 7, began_ms: 1_732_150_000_123, ended_ms: 1_732_150_000_456 },
+    );
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -405,6 +409,7 @@ fn decode_as_everything(bytes: &[u8]) {
         VerifyRecord::decode(bytes).err(),
         FindingRecord::decode(bytes).err(),
         CredentialRecord::decode(bytes).err(),
+        UsageRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

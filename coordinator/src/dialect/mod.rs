@@ -5,6 +5,7 @@
 //! - Endpoint labels of metrics are route patterns, never names of clients' files.
 //! - Every request ends: slow heads by the framework's limit, slow bodies by `body_stall`, slow nodes by their deadlines.
 
+mod bucket_settings;
 mod conditions;
 mod files;
 mod gateway;
@@ -117,7 +118,8 @@ fn every_route(config: &mut web::ServiceConfig) {
         .configure(system::routes)
         .configure(workers::routes)
         .configure(nodes::routes)
-        .configure(keys::routes);
+        .configure(keys::routes)
+        .configure(bucket_settings::routes);
 }
 
 async fn no_such_path() -> Result<(), Refusal> {

@@ -3,7 +3,7 @@
 
 use super::admit::Subject;
 use crate::dialect::reply::Refusal;
-use crate::dialect::{files, gateway, insight};
+use crate::dialect::{bucket_settings, files, gateway, insight};
 use crate::identity::Action;
 use actix_web::HttpRequest;
 
@@ -72,6 +72,14 @@ pub const RULES: &[Rule] = &[
     ("/admin/nodes/{id}/decommission", ADMIN_POST),
     ("/admin/nodes/{id}/recommission", ADMIN_POST),
     ("/admin/nodes/{id}/weight", ADMIN_POST),
+    ("/admin/buckets/{bucket}", &[("GET", Need::Admin), ("POST", Need::Admin)]),
+    (
+        "/admin/buckets/{bucket}/public-read",
+        &[
+            ("PUT", Need::On(Action::Admin, bucket_settings::subject)),
+            ("DELETE", Need::On(Action::Admin, bucket_settings::subject)),
+        ],
+    ),
     ("/admin/keys", &[("GET", Need::Admin), ("POST", Need::Admin)]),
     ("/admin/keys/{id}", &[("GET", Need::Admin), ("DELETE", Need::Admin)]),
     ("/admin/keys/{id}/disable", ADMIN_POST),

@@ -14,6 +14,7 @@ use crate::identity::{Action, Principal, Resource, authorize};
 use crate::limits::{Admission, Refused};
 use crate::names;
 use crate::nodes::request_id;
+use crate::object::BucketName;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -89,7 +90,7 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     if let Principal::Key(key) = &entry.principal {
         guard.limits.of_key(&key.record.id).map_err(|refused| limited(refused, "key"))?;
     }
-    may(request, entry).await?;
+    may(door, request, entry).await?;
     Ok(admission)
 }
 
@@ -99,7 +100,7 @@ fn judged(entry: &Entry, method: &str) -> Option<Result<Need, String>> {
 
 /// Whether the route's rule lets this principal do what it asks for. Where authentication is off, the rule still tells the audit log
 /// what it is about.
-async fn may(request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal> {
+async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal> {
     let principal = entry.principal.clone();
     let trusted = matches!(principal, Principal::Trusted);
     let rule = match judged(entry, request.method().as_str()) {
@@ -128,11 +129,24 @@ async fn may(request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal>
                 Err(refusal) if matches!(principal, Principal::Key(_)) => return Err(refusal),
                 Err(_) => return Err(Refusal::unauthenticated("a key is needed")),
             };
-            let verdict = authorize(&principal, action, Resource::unowned(&subject.bucket));
+            let bucket = subject.bucket.clone();
             request.extensions_mut().insert(subject);
-            Ok(verdict?)
+            match trusted {
+                true => Ok(()), // Spares a lookup.
+                false => may_in(door, &principal, action, &bucket).await,
+            }
         }
     }
+}
+
+/// Whether it may do that in this bucket, whosever that is.
+async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str) -> Result<(), Refusal> {
+    let record = door.objects.bucket(&BucketName::parse(bucket)?).await?;
+    let resource = match &record {
+        Some(record) => Resource::Bucket { name: bucket, owner: &record.owner, public_read: record.public_read },
+        None => Resource::unowned(bucket),
+    };
+    Ok(authorize(principal, action, resource)?)
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {
