@@ -24,6 +24,8 @@ pub enum Refused {
     Locked,
     /// The bucket was made without object lock.
     NoObjectLock,
+    /// The bucket has a quota, and is full.
+    OverQuota,
     /// The bucket's settings do not go together.
     BucketSettings,
 }
@@ -43,7 +45,7 @@ impl Refused {
         match self {
             Refused::NoSuchBucket | Refused::NoSuchKey | Refused::NoSuchVersion => ErrorKind::NotFound,
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
-            Refused::Locked => ErrorKind::Denied,
+            Refused::Locked | Refused::OverQuota => ErrorKind::Denied,
             Refused::NoObjectLock | Refused::BucketSettings => ErrorKind::Invalid,
         }
     }
@@ -60,6 +62,7 @@ impl fmt::Display for Refused {
             Refused::ConditionFailed => "a condition does not hold",
             Refused::Locked => "the version is locked",
             Refused::NoObjectLock => "the bucket has no object lock",
+            Refused::OverQuota => "the bucket is full",
             Refused::BucketSettings => "the bucket's settings do not go together",
         })
     }

@@ -10,6 +10,7 @@
 mod listing;
 mod object;
 
+use super::guard::Subject;
 use super::query::decode;
 use super::reply::{Refusal, only};
 use crate::metadata::records::{ETag, Sha256, VersionId};
@@ -33,6 +34,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(object::delete))
                 .default_service(only("DELETE, GET, HEAD, PUT")),
         );
+}
+
+/// What a request to this door is about.
+pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
+    let (bucket, key) = bucket_and_key(request)?;
+    Ok(Subject { bucket: bucket.as_str().to_owned(), key: Some(key).filter(|key| !key.is_empty()) })
 }
 
 /// Bucket and key as the path spells them, decoded by ourselves: the framework would replace what is not UTF-8.

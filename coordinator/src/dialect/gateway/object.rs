@@ -1,6 +1,7 @@
 //! PUT, GET, HEAD and DELETE of one object.
 
 use super::super::Door;
+use super::super::guard::principal;
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
 use super::super::query::Query;
 use super::super::reply::Refusal;
@@ -85,7 +86,7 @@ fn target(request: &HttpRequest) -> Result<PutTarget, Refusal> {
         metadata: BTreeMap::new(),
         condition,
         md5: content_md5(headers)?,
-        attributes: Attributes::default(),
+        attributes: Attributes { owner: principal(request).owner().to_owned(), ..Attributes::default() },
         missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
 }
