@@ -18,6 +18,7 @@ mod insight;
 mod intake;
 mod keys;
 mod nodes;
+mod openapi;
 mod query;
 mod reply;
 mod representation;
@@ -126,7 +127,8 @@ fn every_route(config: &mut web::ServiceConfig) {
         .configure(workers::routes)
         .configure(nodes::routes)
         .configure(keys::routes)
-        .configure(bucket_settings::routes);
+        .configure(bucket_settings::routes)
+        .configure(openapi::routes);
 }
 
 async fn no_such_path() -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod cors;
+mod document;
 mod keys;
 mod listing;
 mod objects;

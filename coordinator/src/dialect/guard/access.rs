@@ -44,6 +44,7 @@ const ADMIN_POST: &[(&str, Need)] = &[("POST", Need::Admin)];
 pub const RULES: &[Rule] = &[
     ("/health", OPEN),
     ("/metrics", OPEN),
+    ("/openapi.json", &[("GET", Need::Nothing)]),
     ("/system/health", HEALTH),
     ("/system/nodes", HEALTH),
     ("/node_status", &[("GET", Need::AnyKey)]),
