@@ -63,7 +63,7 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_PROBE_INTERVAL_S", value_name = "SECONDS", default_value_t = 30)]
     pub probe_interval_s: u64,
 
-    /// A request body that brings no byte for this many seconds is ended
+    /// A request body that brings no byte for this many seconds is ended, and an answer of which the client takes none
     #[arg(long, env = "HOLDFAST_BODY_STALL_S", value_name = "SECONDS", default_value_t = 30)]
     pub body_stall_s: u64,
 
@@ -72,11 +72,11 @@ pub struct Config {
     pub upload_bytes_max: u64,
 
     /// Memory for bytes on their way, of all requests together
-    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "48MiB")]
+    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
     pub memory_bytes: u64,
 
     /// Memory for the cache of small chunks read lately; 0 = none
-    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
     pub cache_bytes: u64,
 
     /// Memory for the cache of the catalog's index

@@ -28,8 +28,9 @@ use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use process::tls::Certificate;
 use protocol::{Clock, ClusterFile, Error, ErrorKind, Node, SystemClock};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -223,8 +224,16 @@ async fn keys(guard: &Guard, config: &Config) {
 }
 
 fn bind(config: &Config) -> Result<Vec<TcpListener>> {
-    let bind = |address| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
-    config.listen.iter().map(bind).collect()
+    config.listen.iter().map(|address| listen(address, config.body_stall())).collect()
+}
+
+/// Connections inherit from the listener that the kernel ends them when their client has not taken a byte for `stall`: whoever asks
+/// and does not read would hold what memory its answer has, and nothing in the process runs that could notice (faults row 76).
+fn listen(address: &SocketAddr, stall: Duration) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let stall_ms = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(&listener, stall_ms).context("the kernel knows no time limit for unread answers")?;
+    Ok(listener)
 }
 
 fn connect(

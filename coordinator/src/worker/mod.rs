@@ -30,7 +30,7 @@ pub mod verify;
 pub use board::{State, Tuning, WorkerStatus};
 pub use lease::{Fence, LeaseKeeper};
 pub use pass::Pass;
-pub use runner::{Running, WorkerSettings, Workers};
+pub use runner::{Running, WorkerSettings, Workers, all};
 pub use safe_mode::SafeMode;
 
 use crate::metadata::keys::KeyRange;

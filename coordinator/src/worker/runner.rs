@@ -86,8 +86,8 @@ struct Shared {
     wake: Arc<Notify>,
 }
 
-/// All workers, with what they begin with.
-fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
+/// All workers there are, and the pace that each begins with.
+pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
     let tuning = |bytes_per_s, tranquility| Tuning { paused: false, bytes_per_s, tranquility };
     vec![
         (Box::new(membership::Membership::new(settings.node_lost_after)), tuning(0, 0)),
