@@ -22,6 +22,7 @@ mod openapi;
 mod query;
 mod reply;
 mod representation;
+pub mod s3;
 mod system;
 mod watch;
 mod whole;

@@ -32,6 +32,7 @@ impl Oracle {
                 self.object_changed(&called(bucket, name), &record, batch);
             }
         }
+        self.uploads_changed(batch);
         self.buckets_changed(batch);
     }
 
@@ -166,16 +167,16 @@ impl Oracle {
         }
     }
 
-    /// Every chunk of the version has a live record and a reference by this version.
+    /// Every chunk of the version has a live record and a reference by this version, or by the part it came with.
     pub(super) fn whole(&self, version: &VersionRecord) -> Result<(), String> {
-        for entry in self.view.entries(version)? {
+        for (owner, entry) in self.view.owned(version)? {
             let Some(record) = self.view.chunk(entry.chunk) else {
                 return Err(format!("chunk {} has no record", entry.chunk));
             };
             if record.sha256 != entry.sha256 {
                 return Err(format!("chunk {} has another digest", entry.chunk));
             }
-            if self.view.get(&keys::reference(entry.chunk, version.id)).is_none() {
+            if self.view.get(&keys::reference(entry.chunk, owner)).is_none() {
                 return Err(format!("law 5: chunk {} is not referenced", entry.chunk));
             }
         }
