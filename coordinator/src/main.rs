@@ -87,7 +87,7 @@ fn run(config: Config) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
-    let server_id = format!("coordinator-{}", config.listen.first().map_or(0, std::net::SocketAddr::port));
+    let server_id = config.server_name();
     let events = Events::new("coordinator");
     let loki = logs::start(LogConfig {
         service: "coordinator",
@@ -306,5 +306,6 @@ fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> Do
         server_id,
         workers: config.worker_count(),
         cluster,
+        cors_origins: config.cors_origin.clone(),
     }
 }
