@@ -2,17 +2,22 @@
 //! answer is lost, or the node called dies. Then the state is the old or the new one, whole (law 3), and the verb can be sent
 //! again. A new verb adds a scenario.
 
-use coordinator::metadata::records::VersionId;
-use coordinator::object::{Condition, DeleteMode, Deleted, VersionSelector};
+use bytes::Bytes;
+use coordinator::metadata::records::{VersionId, VersionRecord};
+use coordinator::object::{Condition, DeleteMode, Deleted, FILES_BUCKET, PartClaim, Refused, VersionSelector};
+use md5::{Digest, Md5};
 use protocol::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use testing::sim::body::{BLOCK_BYTES, TestBody};
 use testing::sim::call::{Fate, Planned, Target};
 use testing::sim::check::{Ended, Got};
+use testing::sim::client::uploads::Begun;
 use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Coordinator, Plants};
+use testing::sim::reckoning::come_to_rest;
 use testing::sim::runtime::simulate;
+use testing::sim::workers::Habits;
 use tokio::time::sleep;
 
 const NODES: usize = 4;
@@ -43,6 +48,25 @@ enum Verb {
     Delete(DeleteMode),
     /// The version with this number, by itself.
     Remove(u64),
+    /// A copy of this, which is under another key.
+    Copy(Body),
+    /// A copy of this, put together from [`MANY`] parts under another key: it takes several pages.
+    CopyOfMany(Body),
+    /// The beginning of an upload in parts.
+    Begin(Body),
+    /// A part of one, of that many; the others are there, and this one, too, with other bytes, if it replaces.
+    Part {
+        body: Body,
+        of: usize,
+        replaces: bool,
+    },
+    /// The completion of one, of that many parts.
+    Complete {
+        body: Body,
+        of: usize,
+    },
+    /// The abortion of one.
+    Abort(Body),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +86,11 @@ const LARGE_PUT: Scenario =
 const LARGE_DEDUP: Scenario =
     Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) };
 
+const EMPTY: Body = Body { tag: 4, bytes: 0 };
+
 const SMALL_SCENARIOS: [Scenario; 12] = [
     Scenario { name: "small put", before: &[], shared: false, verb: Verb::Put(SMALL, When::Always) },
-    Scenario {
-        name: "empty put",
-        before: &[],
-        shared: false,
-        verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always),
-    },
+    Scenario { name: "empty put", before: &[], shared: false, verb: Verb::Put(EMPTY, When::Always) },
     Scenario { name: "overwrite", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Always) },
     Scenario { name: "dedup", before: &[], shared: true, verb: Verb::Put(SMALL, When::Always) },
     Scenario { name: "put if absent", before: &[], shared: false, verb: Verb::Put(SMALL, When::Absent) },
@@ -80,6 +101,40 @@ const SMALL_SCENARIOS: [Scenario; 12] = [
     Scenario { name: "remove an older one", before: &[SMALL, OTHER], shared: false, verb: Verb::Remove(1) },
     Scenario { name: "remove the only one", before: &[SMALL], shared: false, verb: Verb::Remove(1) },
     Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
+];
+
+/// So many that the list of them takes more than one commit.
+const MANY: usize = 101;
+
+const UPLOAD_SCENARIOS: [Scenario; 8] = [
+    Scenario { name: "copy", before: &[OTHER], shared: true, verb: Verb::Copy(SMALL) },
+    Scenario { name: "begin an upload", before: &[], shared: false, verb: Verb::Begin(SMALL) },
+    Scenario {
+        name: "part",
+        before: &[OTHER],
+        shared: false,
+        verb: Verb::Part { body: SMALL, of: 3, replaces: false },
+    },
+    Scenario {
+        name: "part in place of another",
+        before: &[],
+        shared: false,
+        verb: Verb::Part { body: SMALL, of: 2, replaces: true },
+    },
+    Scenario { name: "complete", before: &[OTHER], shared: false, verb: Verb::Complete { body: SMALL, of: 3 } },
+    Scenario { name: "complete many", before: &[], shared: false, verb: Verb::Complete { body: SMALL, of: MANY } },
+    Scenario { name: "complete nothing", before: &[], shared: false, verb: Verb::Complete { body: EMPTY, of: 1 } },
+    Scenario { name: "abort", before: &[OTHER], shared: false, verb: Verb::Abort(SMALL) },
+];
+const LARGE_UPLOADS: [Scenario; 3] = [
+    Scenario { name: "large copy", before: &[], shared: true, verb: Verb::Copy(LARGE) },
+    Scenario { name: "copy of many", before: &[OTHER], shared: true, verb: Verb::CopyOfMany(SMALL) },
+    Scenario {
+        name: "large part",
+        before: &[],
+        shared: false,
+        verb: Verb::Part { body: LARGE, of: 1, replaces: true },
+    },
 ];
 
 /// What became of one run.
@@ -95,19 +150,77 @@ fn run(scenario: Scenario, plan: &[Planned]) -> Run {
     run
 }
 
+/// What is there before the verb.
+struct Ready {
+    ids: Vec<VersionId>,
+    /// What is copied.
+    source: Option<Box<VersionRecord>>,
+    /// The upload, and its parts.
+    upload: Option<(Begun, Vec<Bytes>)>,
+}
+
+async fn prepare(client: &Client, scenario: Scenario) -> Ready {
+    let mut ready = Ready { ids: Vec::new(), source: None, upload: None };
+    for body in scenario.before {
+        ready.ids.push(must(put(client, KEY, *body, When::Always).await).version);
+    }
+    if let (true, Verb::Put(body, _) | Verb::Copy(body)) = (scenario.shared, scenario.verb) {
+        must(put(client, "elsewhere", body, When::Always).await);
+        ready.source = Some(version_of(client, "elsewhere").await);
+    }
+    let (body, of, uploaded) = match scenario.verb {
+        Verb::Part { body, of, replaces } => (body, of, if replaces { of } else { of - 1 }),
+        Verb::Complete { body, of } => (body, of, of),
+        Verb::Abort(body) => (body, 2, 2),
+        Verb::CopyOfMany(body) => {
+            let (begun, _) = upload(client, "elsewhere", body, MANY, MANY).await;
+            must(client.complete(&begun).await);
+            ready.source = Some(version_of(client, "elsewhere").await);
+            return ready;
+        }
+        _ => return ready,
+    };
+    let (begun, parts) = upload(client, KEY, body, of, uploaded).await;
+    if matches!(scenario.verb, Verb::Part { .. }) && uploaded == of {
+        must(client.put_part(&begun, of as u16, Bytes::from_static(b"to be replaced"), Sending::Whole).await);
+    }
+    ready.upload = Some((begun, parts));
+    ready
+}
+
+async fn version_of(client: &Client, key: &str) -> Box<VersionRecord> {
+    match must(client.get(key, VersionSelector::Latest).await) {
+        Got::Version(version, _) => version,
+        got => panic!("{key} was put, and is {got:?}"),
+    }
+}
+
+/// Begins an upload of so many parts, of which the first `uploaded` are there.
+async fn upload(client: &Client, key: &str, body: Body, of: usize, uploaded: usize) -> (Begun, Vec<Bytes>) {
+    let data = TestBody::new(body.tag, body.bytes);
+    let mut begun = must(client.begin_upload(key, &data, Condition::None).await);
+    let slice = |at| data.data.slice(of_parts(&data, at, of)..of_parts(&data, at + 1, of));
+    let parts: Vec<Bytes> = (0..of).map(slice).collect();
+    for (number, part) in (1..).zip(&parts) {
+        if usize::from(number) <= uploaded {
+            must(client.put_part(&begun, number, part.clone(), Sending::Whole).await);
+        }
+        begun.claims.push(PartClaim { number, etag: hex::encode(Md5::digest(part)), checksum: None });
+    }
+    (begun, parts)
+}
+
+fn of_parts(body: &TestBody, at: usize, of: usize) -> usize {
+    body.data.len() * at / of
+}
+
 async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     let cluster = Cluster::new(7, NODES, Plants::default());
     let coordinator = Arc::new(cluster.coordinator().await);
     let client = Client::new(cluster.oracle().clone(), coordinator.clone());
-    let mut ids = Vec::new();
-    for body in scenario.before {
-        ids.push(must(put(&client, KEY, *body, When::Always).await).version);
-    }
-    if let (true, Verb::Put(body, _)) = (scenario.shared, scenario.verb) {
-        must(put(&client, "elsewhere", body, When::Always).await);
-    }
+    let ready = prepare(&client, scenario).await;
     coordinator.calls.arm(&plan);
-    let succeeded = act(&client, scenario, &ids).await;
+    let succeeded = act(&client, scenario, &ready).await;
     sleep(REST).await;
     let targets = coordinator.calls.disarm();
     let client = match coordinator.calls.is_dead() {
@@ -119,7 +232,7 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
         cluster.nodes()[place].start();
     }
     check_state(&cluster, &client, scenario, "after it").await;
-    let again = act(&client, scenario, &ids).await;
+    let again = act(&client, scenario, &ready).await;
     // What was under a condition may have happened the first time.
     let may_conflict = matches!(scenario.verb, Verb::Put(_, When::Absent));
     if !again && !may_conflict {
@@ -128,8 +241,34 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     sleep(REST).await;
     let fresh = restarted(&cluster, &coordinator).await;
     check_state(&cluster, &fresh, scenario, "at the end").await;
+    if scenario.is_of_uploads() {
+        end_uploads(&cluster, &fresh, scenario, &ready).await;
+    }
     cluster.oracle().census();
     Run { targets, violations: cluster.oracle().violations(), succeeded }
+}
+
+impl Scenario {
+    fn is_of_uploads(&self) -> bool {
+        !matches!(self.verb, Verb::Put(..) | Verb::Delete(_) | Verb::Remove(_))
+    }
+}
+
+/// What was acknowledged of an upload can be put together; and when none is open any more, nothing is left of any (law 4).
+async fn end_uploads(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario, ready: &Ready) {
+    if let (Verb::Part { .. }, Some((begun, _))) = (scenario.verb, &ready.upload) {
+        if !matches!(client.complete(begun).await, Ended::Answered(Ok(_))) {
+            cluster.oracle().violated("the parts cannot be put together");
+        }
+        check_state(cluster, client, scenario, "put together").await;
+    }
+    if !matches!(client.abort_all(FILES_BUCKET).await, Ended::Answered(Ok(()))) {
+        cluster.oracle().violated("the open uploads cannot be aborted");
+    }
+    let workers = cluster.worker_process(0, &Habits { rest_ms_max: 20, ..Habits::EAGER });
+    come_to_rest(cluster).await;
+    workers.crash();
+    check_state(cluster, client, scenario, "when all has come to rest").await;
 }
 
 async fn restarted(cluster: &Arc<Cluster>, coordinator: &Coordinator) -> Client {
@@ -154,15 +293,40 @@ fn must<T: std::fmt::Debug>(ended: Ended<T>) -> T {
 }
 
 /// Sends the verb; true if it was acknowledged.
-async fn act(client: &Client, scenario: Scenario, ids: &[VersionId]) -> bool {
+async fn act(client: &Client, scenario: Scenario, ready: &Ready) -> bool {
     match scenario.verb {
         Verb::Put(body, when) => matches!(put(client, KEY, body, when).await, Ended::Answered(Ok(_))),
         Verb::Delete(mode) => {
             matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
         Verb::Remove(number) => {
-            let ended = client.remove(KEY, ids[number as usize - 1]).await;
+            let ended = client.remove(KEY, ready.ids[number as usize - 1]).await;
             matches!(ended, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
+        }
+        Verb::Copy(_) | Verb::CopyOfMany(_) => {
+            let source = ready.source.as_ref().expect("it was put");
+            matches!(client.copy(source, KEY, Condition::None).await, Ended::Answered(Ok(_)))
+        }
+        Verb::Begin(body) => {
+            let body = TestBody::new(body.tag, body.bytes);
+            matches!(client.begin_upload(KEY, &body, Condition::None).await, Ended::Answered(Ok(_)))
+        }
+        Verb::Part { of, .. } => {
+            let (begun, parts) = ready.upload.as_ref().expect("it was begun");
+            let part = client.put_part(begun, of as u16, parts[of - 1].clone(), Sending::Whole).await;
+            matches!(part, Ended::Answered(Ok(_)))
+        }
+        Verb::Complete { .. } => {
+            let (begun, _) = ready.upload.as_ref().expect("it was begun");
+            matches!(client.complete(begun).await, Ended::Answered(Ok(_)))
+        }
+        Verb::Abort(_) => {
+            let (begun, _) = ready.upload.as_ref().expect("it was begun");
+            match client.abort(begun).await {
+                Ended::Answered(Ok(())) => true,
+                Ended::Answered(Err(error)) => Refused::of(&error) == Some(Refused::NoSuchUpload),
+                Ended::Died => false,
+            }
         }
     }
 }
@@ -263,6 +427,24 @@ fn a_large_put_survives_the_failure_of_each_of_its_calls() {
 #[test]
 fn a_large_put_of_known_chunks_survives_the_failure_of_each_of_its_calls() {
     fail_every_call(&[LARGE_DEDUP]);
+}
+
+#[test]
+fn uploads_and_copies_survive_the_failure_of_each_of_their_calls() {
+    fail_every_call(&UPLOAD_SCENARIOS);
+}
+
+#[test]
+fn large_parts_and_copies_survive_the_failure_of_each_of_their_calls() {
+    fail_every_call(&LARGE_UPLOADS);
+}
+
+#[test]
+fn an_upload_s_commit_whose_answer_is_lost_survives_the_failure_of_each_call_that_follows() {
+    let lost = [Fate::FailBefore(ErrorKind::Unknown), Fate::FailAfter(ErrorKind::Unknown)];
+    for scenario in UPLOAD_SCENARIOS.into_iter().filter(|scenario| scenario.name != "complete many") {
+        fail_every_call_after_a_failure(scenario, &lost);
+    }
 }
 
 #[test]
