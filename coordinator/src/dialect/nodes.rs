@@ -164,6 +164,7 @@ fn node(record: &NodeRecord, report: Option<NodeReport>) -> Value {
         "state": record.state,
         "state_since": rfc3339_ms(record.state_since_ms),
         "decommissioned": record.decommissioned,
+        "unproved": record.unproved,
         "zone": record.zone,
         "disk": record.disk,
         "weight": record.weight,

@@ -24,6 +24,7 @@
 //! verify/<id 16>                               records::VerifyRecord    what is read and checked, and how far
 //! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
 //! credential/<id>                              records::CredentialRecord  who may come in
+//! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -66,6 +67,7 @@ const WANTED: &[u8] = b"wanted/";
 const VERIFY: &[u8] = b"verify/";
 const FINDING: &[u8] = b"finding/";
 const CREDENTIAL: &[u8] = b"credential/";
+const USAGE: &[u8] = b"usage/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -372,6 +374,21 @@ pub fn credential(id: &str) -> Bytes {
 /// All of them.
 pub fn credentials() -> KeyRange {
     starting_with(Bytes::from_static(CREDENTIAL))
+}
+
+/// How full a bucket was.
+pub fn usage(bucket: &str) -> Bytes {
+    join(&[USAGE, name(bucket)])
+}
+
+/// All of these.
+pub fn usages() -> KeyRange {
+    starting_with(Bytes::from_static(USAGE))
+}
+
+/// The bucket of a [`usage`] key.
+pub fn parse_usage(key: &[u8]) -> Result<&str> {
+    text(key, strip(key, USAGE)?)
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.

@@ -2,8 +2,8 @@
 //! put as it arrives; there is no copy of it anywhere.
 
 use super::super::Door;
-use super::super::guard::Subject;
-use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
+use super::super::guard::{Subject, owner};
+use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
 use super::super::reply::Refusal;
 use super::file;
 use crate::metadata::records::Versioning;
@@ -40,12 +40,12 @@ pub(super) async fn upload(
     door: web::Data<Door>,
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
-    let condition = condition(&request, sha256_tag)?;
+    let condition = condition(&request)?;
     let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
     let parts = Multipart::from_request(&request, &mut body).await;
     let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let form = Form { parts, stall: door.settings.body_stall };
-    let (name, done) = receive(form, &door, condition).await?;
+    let (name, done) = receive(form, &door, condition, owner(&request)).await?;
     // The form named it, not the head.
     request
         .extensions_mut()
@@ -132,7 +132,12 @@ struct FilePart {
 }
 
 /// Reads the form to its end and publishes the file. Whatever ends it early, ends the put: dropping the channel tells it so.
-async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(ObjectName, PutDone), Refusal> {
+async fn receive(
+    mut form: Form,
+    door: &Door,
+    condition: Condition,
+    owner: String,
+) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
     let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
@@ -159,7 +164,7 @@ async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(O
             }
         }
     }
-    let target = target(seen, condition)?;
+    let target = target(seen, condition, owner)?;
     let name = target.name.clone();
     // If this cannot be sent, the put has ended and says why.
     drop(sender.send(BodyMessage::End(Box::new(target))).await);
@@ -177,7 +182,7 @@ fn file_part(part: &Field) -> FilePart {
     }
 }
 
-fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
+fn target(seen: Seen, condition: Condition, owner: String) -> Result<PutTarget, Refusal> {
     let Some(part) = seen.file else {
         return Err(no_file());
     };
@@ -195,7 +200,7 @@ fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
         metadata: BTreeMap::new(),
         condition,
         md5: None,
-        attributes: Attributes::default(),
+        attributes: Attributes { owner, ..Attributes::default() },
         missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
 }

@@ -6,6 +6,7 @@
 //! - Whatever comes of a request, the audit log hears of it, where there is one.
 
 use super::access::{Need, need};
+use super::ask::permit;
 use super::held::Held;
 use crate::audit::Line;
 use crate::dialect::Door;
@@ -14,6 +15,7 @@ use crate::identity::{Action, Principal, Resource, authorize};
 use crate::limits::{Admission, Refused};
 use crate::names;
 use crate::nodes::request_id;
+use crate::object::BucketName;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -89,7 +91,7 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     if let Principal::Key(key) = &entry.principal {
         guard.limits.of_key(&key.record.id).map_err(|refused| limited(refused, "key"))?;
     }
-    may(request, entry).await?;
+    may(door, request, entry).await?;
     Ok(admission)
 }
 
@@ -99,7 +101,7 @@ fn judged(entry: &Entry, method: &str) -> Option<Result<Need, String>> {
 
 /// Whether the route's rule lets this principal do what it asks for. Where authentication is off, the rule still tells the audit log
 /// what it is about.
-async fn may(request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal> {
+async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal> {
     let principal = entry.principal.clone();
     let trusted = matches!(principal, Principal::Trusted);
     let rule = match judged(entry, request.method().as_str()) {
@@ -114,6 +116,10 @@ async fn may(request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal>
     };
     match rule {
         Need::Nothing => Ok(()),
+        Need::Each(action) => {
+            entry.action = Some(action);
+            Ok(authorize(&principal, action, Resource::Buckets)?)
+        }
         Need::AnyKey => Ok(authorize(&principal, Action::Read, Resource::Health)?),
         Need::SecretOrAdmin if request.headers().contains_key(HEADER_SECRET) => Ok(()),
         Need::Admin | Need::SecretOrAdmin => {
@@ -128,11 +134,21 @@ async fn may(request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal>
                 Err(refusal) if matches!(principal, Principal::Key(_)) => return Err(refusal),
                 Err(_) => return Err(Refusal::unauthenticated("a key is needed")),
             };
-            let verdict = authorize(&principal, action, Resource::unowned(&subject.bucket));
+            let bucket = subject.bucket.clone();
             request.extensions_mut().insert(subject);
-            Ok(verdict?)
+            match trusted {
+                true => Ok(()), // Spares a lookup.
+                false => may_in(door, &principal, action, &bucket).await,
+            }
         }
     }
+}
+
+/// Whether it may do that in this bucket, whosever that is.
+async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str) -> Result<(), Refusal> {
+    let name = BucketName::parse(bucket)?;
+    let record = door.objects.bucket(&name).await?;
+    Ok(permit(principal, action, &name, record.as_ref())?)
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -11,11 +11,11 @@ use crate::identity::{Action, Identity, NewKey};
 use crate::limits::Limits;
 use crate::metadata::Metadata;
 use crate::metadata::memory::MemoryMetadata;
-use crate::metadata::records::GrantRecord;
+use crate::metadata::records::{BucketRecord, GrantRecord};
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
-use crate::object::{ChunkCache, Clients, Compute, Objects, Tasks};
+use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Tasks, Usage};
 use crate::worker::{Running, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -49,6 +49,7 @@ fn objects() -> Objects {
         read_budget: Budget::new(BUDGET_BYTES_MIN),
         clients: Clients::default(),
         cache: ChunkCache::new(0),
+        usage: Usage::default(),
         code: Code::REPLICATION,
     }
 }
@@ -81,6 +82,7 @@ fn door(flags: &[&str]) -> Door {
             server_id: "test".to_owned(),
             workers: 1,
             cluster: ClusterFile { cluster: ClusterId(Uuid::from_u128(7)), secret: "s".repeat(40) },
+            cors_origins: Vec::new(),
         },
         metrics: process::metrics::Metrics::install().unwrap(),
         guard: Arc::new(Guard { identity, limits: Limits::new(&config.access), audit: None }),
@@ -178,6 +180,8 @@ async fn no_route_answers_without_a_key_or_with_one_that_may_not() {
             match rule {
                 Some(Ok(Need::Nothing)) => assert_eq!((none, weak), (200, 200), "{told}"),
                 Some(Ok(Need::AnyKey)) => assert!(none == 401 && weak == 200, "{told}"),
+                // In what is nobody's, or another's, it finds nothing.
+                Some(Ok(Need::Each(_))) => assert!(none == 401 && matches!(weak, 200 | 422), "{told}"),
                 Some(Ok(Need::Admin | Need::SecretOrAdmin | Need::On(..))) => {
                     assert_eq!((none, weak), (401, 403), "{told}")
                 }
@@ -194,6 +198,8 @@ async fn no_route_answers_without_a_key_or_with_one_that_may_not() {
 async fn each_action_opens_its_routes_and_no_other() {
     let door = door(&["--auth=on"]);
     let application = Application::of(&door).await;
+    // Nobody's, or the first that writes would make it its own.
+    door.objects.create_bucket(&BucketName::parse("buc").unwrap(), NewBucket::default()).await.unwrap();
     for action in Action::ALL {
         let narrow = key(&door, "*", &[action], false).await;
         for (pattern, methods) in RULES {
@@ -308,4 +314,32 @@ async fn a_place_is_taken_until_the_answer_has_been_sent() {
     assert!(String::from_utf8_lossy(&body).contains("SlowDown"));
     drop(held);
     assert_eq!(application.status("GET", "/health", &[]).await, 200);
+}
+
+#[actix_web::test]
+async fn another_s_bucket_is_closed_and_an_open_one_is_read_by_anybody() {
+    let door = door(&["--auth=on"]);
+    let application = Application::of(&door).await;
+    let name = BucketName::parse("buc").unwrap();
+    let new = NewBucket { owner: "HFSOMEBODYELSE".to_owned(), ..NewBucket::default() };
+    door.objects.create_bucket(&name, new).await.unwrap();
+    let mine = key(&door, "*", &Action::ALL, false).await;
+    let everybody_s = key(&door, "*", &Action::ALL, true).await;
+    let get = |headers: Vec<(&'static str, String)>| {
+        let application = &application;
+        async move { application.status("GET", "/s3/buc/a", &headers).await }
+    };
+    assert_eq!((get(Vec::new()).await, get(vec![mine.clone()]).await), (401, 403));
+    assert_eq!(get(vec![everybody_s]).await, 404, "it may look, and there is nothing");
+
+    let open = |record: &mut BucketRecord| {
+        record.public_read = true;
+        Ok(())
+    };
+    door.objects.change_bucket(&name, open).await.unwrap();
+    assert_eq!((get(Vec::new()).await, get(vec![mine.clone()]).await), (404, 404));
+    for (method, path) in [("PUT", "/s3/buc/a"), ("DELETE", "/s3/buc/a"), ("GET", "/s3/buc")] {
+        assert_eq!(application.status(method, path, &[]).await, 401, "{method} {path}");
+        assert_eq!(application.status(method, path, std::slice::from_ref(&mine)).await, 403, "{method} {path}");
+    }
 }

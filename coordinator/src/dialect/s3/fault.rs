@@ -49,6 +49,8 @@ pub fn slow_down(retry_after_s: u64) -> S3Error {
 /// What a verb's error is to a client of S3.
 pub fn of_verb(error: Error) -> S3Error {
     let code = match Refused::of(&error) {
+        // S3 knows no quotas; this is what other servers that do answer.
+        Some(Refused::OverQuota) => return custom("QuotaExceeded", StatusCode::FORBIDDEN, error.message),
         Some(refused) => of_refusal(refused),
         None => match error.kind {
             ErrorKind::NotFound => S3ErrorCode::NoSuchKey,
@@ -74,7 +76,7 @@ fn of_refusal(refused: Refused) -> S3ErrorCode {
         Refused::NoSuchKey => S3ErrorCode::NoSuchKey,
         Refused::NoSuchVersion => S3ErrorCode::NoSuchVersion,
         Refused::ConditionFailed => S3ErrorCode::PreconditionFailed,
-        Refused::Locked => S3ErrorCode::AccessDenied,
+        Refused::Locked | Refused::OverQuota => S3ErrorCode::AccessDenied,
         Refused::NoObjectLock => S3ErrorCode::InvalidRequest,
         Refused::BucketSettings => S3ErrorCode::InvalidBucketState,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
@@ -187,6 +189,7 @@ mod tests {
             (Refused::NoSuchVersion, "NoSuchVersion", 404),
             (Refused::ConditionFailed, "PreconditionFailed", 412),
             (Refused::Locked, "AccessDenied", 403),
+            (Refused::OverQuota, "AccessDenied", 403),
             (Refused::NoObjectLock, "InvalidRequest", 400),
             (Refused::BucketSettings, "InvalidBucketState", 409),
             (Refused::ContentDiffers, "BadDigest", 400),

@@ -32,6 +32,7 @@ impl Oracle {
                 self.object_changed(&called(bucket, name), &record, batch);
             }
         }
+        self.uploads_changed(batch);
         self.buckets_changed(batch);
     }
 
@@ -74,6 +75,7 @@ impl Oracle {
     fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
         let mut state = self.state();
         let removed = state.removed_versions(key, batch);
+        let annotates = state.annotates(key, batch);
         let made = state.made_version(key, record, batch);
         let before = state.moment(key);
         state.sequence += 1;
@@ -86,8 +88,8 @@ impl Oracle {
             purged: record.state == ObjectState::Purged,
         };
         self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
-        let grows =
-            moment.last_number > before.last_number || !removed.is_empty() && moment.last_number == before.last_number;
+        let stays = (annotates || !removed.is_empty()) && moment.last_number == before.last_number;
+        let grows = moment.last_number > before.last_number || stays;
         if !grows || moment.purged_through < before.purged_through {
             let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
             state.violated(&self.world, what);
@@ -165,16 +167,16 @@ impl Oracle {
         }
     }
 
-    /// Every chunk of the version has a live record and a reference by this version.
+    /// Every chunk of the version has a live record and a reference by this version, or by the part it came with.
     pub(super) fn whole(&self, version: &VersionRecord) -> Result<(), String> {
-        for entry in self.view.entries(version)? {
+        for (owner, entry) in self.view.owned(version)? {
             let Some(record) = self.view.chunk(entry.chunk) else {
                 return Err(format!("chunk {} has no record", entry.chunk));
             };
             if record.sha256 != entry.sha256 {
                 return Err(format!("chunk {} has another digest", entry.chunk));
             }
-            if self.view.get(&keys::reference(entry.chunk, version.id)).is_none() {
+            if self.view.get(&keys::reference(entry.chunk, owner)).is_none() {
                 return Err(format!("law 5: chunk {} is not referenced", entry.chunk));
             }
         }
@@ -197,6 +199,17 @@ impl State {
         removed.map(|key| offset + number(key)).collect()
     }
 
+    /// Whether a commit changes what is said of a version that was there before.
+    fn annotates(&self, key: &str, batch: &Batch) -> bool {
+        let (bucket, name) = bucket_and_key(key);
+        let range = keys::versions(bucket, name);
+        let mut put = batch.puts.iter().filter(|(key, _)| (&range.from..&range.to).contains(&key));
+        put.any(|(_, value)| {
+            let version = VersionRecord::decode(value).expect("the product wrote it");
+            self.numbers.get(&version.id) == Some(&(self.offset(key) + version.number))
+        })
+    }
+
     /// The newest version of the key, if a commit makes it.
     fn made_version(&mut self, key: &str, object: &ObjectRecord, batch: &Batch) -> Option<VersionRecord> {
         let (bucket, name) = bucket_and_key(key);
@@ -204,8 +217,8 @@ impl State {
         let (_, value) = batch.puts.iter().find(|(key, _)| *key == version_key)?;
         let version = VersionRecord::decode(value).expect("the product wrote it");
         let number = self.offset(key) + version.number;
-        self.numbers.insert(version.id, number);
-        Some(version)
+        // One that was there before was told something new of.
+        self.numbers.insert(version.id, number).is_none().then_some(version)
     }
 
     /// Notes a published version; gives what is wrong with it.
