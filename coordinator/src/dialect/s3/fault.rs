@@ -101,6 +101,8 @@ pub enum BodyFault {
     Incomplete,
     /// Its SHA-256 is not the one in `x-amz-content-sha256`.
     Sha256,
+    /// It is not what its MD5 or its checksum, of which this is told, says.
+    Digest(String),
     /// The signature of one of its chunks, or of its trailer, is wrong.
     Signature,
 }
@@ -117,6 +119,7 @@ impl fmt::Display for BodyFault {
             BodyFault::Sha256 => {
                 f.write_str("The provided 'x-amz-content-sha256' header does not match what was computed.")
             }
+            BodyFault::Digest(why) => f.write_str(why),
             BodyFault::Signature => f.write_str("The signature of a chunk does not match"),
         }
     }
@@ -134,6 +137,7 @@ impl BodyFault {
             BodyFault::Sha256 => {
                 return custom("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST, self.to_string());
             }
+            BodyFault::Digest(_) => S3ErrorCode::BadDigest,
             BodyFault::Signature => S3ErrorCode::SignatureDoesNotMatch,
         };
         fault(code, self.to_string())
