@@ -6,10 +6,13 @@ WHICH names groups or checks (`multipart`, `multipart.parts_in_any_order`). With
 server that asks for none; checks of who may come in need the keys that they say. The exit status is 1 if a check failed.
 """
 
+import sys
+
+sys.dont_write_bytecode = True  # The sources may lie where nothing is to be written.
+
 import argparse
 import concurrent.futures
 import importlib
-import sys
 import time
 import traceback
 
