@@ -2,6 +2,10 @@
 //!
 //! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
 
+mod access;
+
+pub use access::{Access, Auth, RATE_PER_IP};
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
@@ -123,9 +127,9 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
     pub loki: Option<String>,
 
-    /// Serve addresses other than loopback without asking for keys: whoever reaches them may do anything
-    #[arg(long, env = "HOLDFAST_INSECURE_NO_AUTH")]
-    pub insecure_no_auth: bool,
+    /// Who may come in, and how much.
+    #[command(flatten)]
+    pub access: Access,
 
     /// Something else than to serve.
     #[command(subcommand)]
@@ -189,7 +193,15 @@ impl Config {
 
     /// Whether whoever reaches a listener may do anything.
     pub fn trusts_all(&self) -> bool {
-        self.insecure_no_auth || self.listen.iter().all(|address| address.ip().is_loopback())
+        match self.access.auth {
+            Auth::On => false,
+            Auth::Auto => self.access.insecure_no_auth || self.listeners().all(|address| address.ip().is_loopback()),
+        }
+    }
+
+    /// Every address that is served, whatever is spoken there.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().copied()
     }
 
     /// The first thing that cannot work, in words for the operator.
@@ -197,20 +209,14 @@ impl Config {
         if self.command.is_some() {
             return None; // It uses the cluster file's path, and what it is given itself.
         }
-        self.listen_mistake().or_else(|| self.node_mistake()).or_else(|| self.bound_mistake())
+        self.listen_mistake()
+            .or_else(|| self.access.mistake())
+            .or_else(|| self.node_mistake())
+            .or_else(|| self.bound_mistake())
     }
 
     fn listen_mistake(&self) -> Option<String> {
-        if let Some(twice) = first_repeated(&self.listen) {
-            return Some(format!("--listen {twice} is given twice"));
-        }
-        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
-        open.filter(|_| !self.insecure_no_auth).map(|address| {
-            format!(
-                "--listen {address} can be reached from other machines, and there are no keys yet: \
-                 give --insecure-no-auth if whoever reaches it may do anything, or listen on 127.0.0.1"
-            )
-        })
+        first_repeated(&self.listen).map(|twice| format!("--listen {twice} is given twice"))
     }
 
     /// None need be named: the catalog knows those that joined, and others may join.

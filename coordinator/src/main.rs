@@ -3,9 +3,14 @@
 //! Order of the end: doors first (requests under way finish), then workers, then tasks, then the catalog's checkpoint; exit 0.
 
 use anyhow::{Context, Result, bail};
+use coordinator::audit::{Audit, AuditConfig};
 use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
+use coordinator::dialect::guard::Guard;
 use coordinator::dialect::{self, Door, DoorSettings};
+use coordinator::identity::seal::Sealer;
+use coordinator::identity::{FreshKey, Identity, announcement};
+use coordinator::limits::Limits;
 use coordinator::metadata::Metadata;
 use coordinator::metadata::journal::Phase;
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
@@ -21,8 +26,10 @@ use process::events::Events;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
-use protocol::{Clock, ClusterFile, Node, SystemClock};
+use process::tls::Certificate;
+use protocol::{Clock, ClusterFile, Error, ErrorKind, Node, SystemClock};
 use rustix::net::sockopt::set_tcp_user_timeout;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,6 +43,10 @@ use tracing::{error, info, warn};
 const TASKS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start waits for the storage nodes to agree that this catalog is the newest.
 const JOURNAL_PATIENCE_AT_START: Duration = Duration::from_secs(3);
+/// Holds the key under which secrets are encrypted, where no file is named: the command line would show it to everybody.
+const CREDENTIALS_KEY_VARIABLE: &str = "HOLDFAST_CREDENTIALS_KEY";
+/// Time between two attempts to make the first key: the catalog takes commits once enough nodes answer.
+const FIRST_KEY_RETRY: Duration = Duration::from_secs(1);
 /// Share of `--memory-bytes` for uploads; downloads get the rest.
 const UPLOAD_SHARE_PERCENT: u64 = 67;
 
@@ -48,7 +59,7 @@ fn main() -> ExitCode {
     let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
     let outcome = match config.command.clone() {
         Some(Command::NewCluster) => make_cluster(&config),
-        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config.cluster_file),
+        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config),
         None => run(config),
     };
     match outcome {
@@ -88,6 +99,7 @@ async fn serve(config: Config) -> Result<()> {
     let metrics = Metrics::install()?;
     names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
+    let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings {
@@ -107,18 +119,27 @@ async fn serve(config: Config) -> Result<()> {
     nodes.probe_all().await;
     let running = Running::start(&objects, &worker_settings(&config, &server_id));
     let workers = running.workers.clone();
+    let guard = guard(&config, &cluster, &objects).await?;
     let settings = door_settings(&config, server_id, cluster);
-    let door = Door { objects, workers, settings, metrics: metrics.clone(), events: events.clone() };
-    let server = dialect::serve(door, listeners)?;
+    let door =
+        Door { objects, workers, settings, metrics: metrics.clone(), guard: guard.clone(), events: events.clone() };
+    let server = dialect::serve(door, listeners, certificate.as_ref().map(Certificate::server))?;
     info!(listen = ?config.listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
     let background = async {
-        tokio::join!(nodes.watch(config.probe_interval()), nodes.follow_records(), metrics.upkeep(), async {
-            if let Some(loki) = loki {
-                loki.await;
+        tokio::join!(
+            nodes.watch(config.probe_interval()),
+            nodes.follow_records(),
+            metrics.upkeep(),
+            keys(&guard, &config),
+            follow(certificate.as_ref()),
+            async {
+                if let Some(loki) = loki {
+                    loki.await;
+                }
             }
-        })
+        )
     };
     tokio::select! {
         () = shutdown.requested() => info!("stop requested"),
@@ -132,6 +153,7 @@ async fn serve(config: Config) -> Result<()> {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
     }
     metadata.stop().await?;
+    guard.stop();
     info!("coordinator stopped");
     Ok(())
 }
@@ -150,6 +172,55 @@ async fn begin_journal(metadata: &SledMetadata, nodes: Arc<Nodes>) -> Result<()>
         Err(_) => warn!("too few storage nodes answer to keep the catalog's journal: reads only, until they do"),
     }
     Ok(())
+}
+
+/// Who may come in: the keys of the catalog, the limits and the audit log that the settings ask for.
+async fn guard(config: &Config, cluster: &ClusterFile, objects: &Objects) -> Result<Arc<Guard>> {
+    let access = &config.access;
+    let given = match (&access.credentials_key_file, std::env::var(CREDENTIALS_KEY_VARIABLE)) {
+        (Some(path), _) => {
+            let read = std::fs::read_to_string(path);
+            Some(read.with_context(|| format!("cannot read the credentials key in {}", path.display()))?)
+        }
+        (None, Ok(key)) => Some(key),
+        (None, Err(_)) => None,
+    };
+    let sealer = given.map_or_else(|| Ok(Sealer::of_cluster(cluster)), |key| Sealer::of_key(&key))?;
+    let identity = Identity::new(objects.metadata.clone(), objects.clock.clone(), sealer, config.trusts_all());
+    identity.refresh().await?;
+    let audit = access
+        .audit_log
+        .clone()
+        .map(|path| Audit::start(AuditConfig { path, file_bytes: access.audit_file_bytes, files: access.audit_files }));
+    Ok(Arc::new(Guard { identity, limits: Limits::new(access), audit: audit.transpose()? }))
+}
+
+/// Takes what the files of the certificate become.
+async fn follow(certificate: Option<&Certificate>) {
+    if let Some(certificate) = certificate {
+        certificate.follow().await;
+    }
+}
+
+fn certificate(config: &Config) -> Result<Option<Certificate>> {
+    let (Some(certificate), Some(key)) = (&config.access.tls_cert, &config.access.tls_key) else { return Ok(None) };
+    Ok(Some(Certificate::load(certificate, key)?))
+}
+
+/// Makes the first key as soon as the catalog takes commits, and reads the keys again and again.
+async fn keys(guard: &Guard, config: &Config) {
+    let show = |key: &FreshKey| {
+        let mut stdout = std::io::stdout().lock();
+        let written = writeln!(stdout, "{}", announcement(&key.token)).and_then(|()| stdout.flush());
+        written.map_err(|error| Error::caused(ErrorKind::Unavailable, "standard output is closed", error))
+    };
+    if !guard.identity.trusts_all() {
+        while let Err(error) = guard.identity.begin(config.access.reset_admin_key, show).await {
+            warn!(%error, "the admin key cannot be made yet");
+            tokio::time::sleep(FIRST_KEY_RETRY).await;
+        }
+    }
+    guard.identity.follow().await;
 }
 
 fn bind(config: &Config) -> Result<Vec<TcpListener>> {
@@ -173,6 +244,7 @@ fn connect(
     tasks: &Tasks,
 ) -> Result<Arc<Nodes>> {
     let connections = Connections::new(cluster, tasks.tracker().clone(), Handle::current())?;
+    let connections = connections.trusting(config.access.tls_ca.as_deref())?;
     let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
     for url in &config.node {
         let node = HttpNode::new(url, &connections)?;
@@ -228,6 +300,5 @@ fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> Do
         server_id,
         workers: config.worker_count(),
         cluster,
-        trusts_all: config.trusts_all(),
     }
 }

@@ -5,7 +5,7 @@
 //! - What a coordinator answers is logged when it changes, not every time.
 
 use crate::peer::Peers;
-use protocol::{ClusterFile, ErrorKind, Result};
+use protocol::ErrorKind;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -16,9 +16,8 @@ pub const EVERY: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// Announces `url` to `coordinator` until it is dropped.
-pub fn announce(cluster: &ClusterFile, coordinator: String, url: String) -> Result<impl Future<Output = ()> + use<>> {
-    let peers = Peers::new(cluster)?;
-    Ok(async move {
+pub fn announce(peers: Peers, coordinator: String, url: String) -> impl Future<Output = ()> {
+    async move {
         let mut told: Option<ErrorKind> = None;
         let mut known = false;
         let mut pause = RETRY_FIRST;
@@ -37,5 +36,5 @@ pub fn announce(cluster: &ClusterFile, coordinator: String, url: String) -> Resu
             pause = if known { RETRY_FIRST } else { (2 * pause).min(EVERY) };
             sleep(rest).await;
         }
-    })
+    }
 }

@@ -161,7 +161,7 @@ async fn act(client: &Client, scenario: Scenario, ids: &[VersionId]) -> bool {
             matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
         Verb::Remove(number) => {
-            let ended = client.remove(KEY, number, ids[number as usize - 1]).await;
+            let ended = client.remove(KEY, ids[number as usize - 1]).await;
             matches!(ended, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
     }

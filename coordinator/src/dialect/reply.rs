@@ -1,13 +1,17 @@
 //! The one table that maps what went wrong to a status and a body, for the doors that speak JSON errors.
 
+use crate::identity::Denial;
+use crate::limits::Refused;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, Route, web};
 use protocol::{Error, ErrorKind};
 use serde::Serialize;
 use std::fmt;
 use std::future::ready;
 
+/// How a client proves who it is at these doors.
+const CHALLENGE: &str = "Bearer realm=\"holdfast\"";
 /// Seconds after which a client may try again what was refused for now.
 const RETRY_AFTER_S: &str = "1";
 
@@ -65,6 +69,19 @@ impl Refusal {
         Refusal::new(StatusCode::CONFLICT, error)
     }
 
+    /// 401: nothing proved who it is.
+    pub fn unauthenticated(why: &str) -> Refusal {
+        let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, why).headed("Unauthorized");
+        refusal.header = Some((WWW_AUTHENTICATE, CHALLENGE.to_owned()));
+        refusal
+    }
+
+    fn after(retry_after_s: u64, status: StatusCode, headline: &str, why: &str) -> Refusal {
+        let mut refusal = Refusal::new(status, why).headed(headline);
+        refusal.header = Some((RETRY_AFTER, retry_after_s.to_string()));
+        refusal
+    }
+
     /// The same refusal under another headline; what was said before becomes the detail.
     pub fn headed(self, headline: impl Into<String>) -> Refusal {
         Refusal { detail: Some(self.error), error: headline.into(), ..self }
@@ -75,7 +92,7 @@ impl Refusal {
         if let Some((name, value)) = &self.header {
             builder.insert_header((name.clone(), value.as_str()));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.header.is_none() {
             builder.insert_header((RETRY_AFTER, RETRY_AFTER_S));
         }
         builder
@@ -110,6 +127,34 @@ impl From<Error> for Refusal {
             _ => return Refusal::new(status_of(error.kind), error.message),
         };
         Refusal { detail: Some(error.message), ..Refusal::new(status_of(error.kind), headline) }
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Refusal {
+        match denial {
+            Denial::Unauthenticated(why) => Refusal::unauthenticated(why),
+            Denial::Forbidden(why) => Refusal::new(StatusCode::FORBIDDEN, why).headed("Forbidden"),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::TooOften { retry_after_s } => Refusal::after(
+                retry_after_s,
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too Many Requests",
+                "more requests in a minute than are taken of one client",
+            ),
+            Refused::Busy { retry_after_s } => Refusal::after(
+                retry_after_s,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "SlowDown",
+                "more requests at once than are served; retry",
+            ),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The one place that spells keys.
 //!
 //! ```text
+//! bucket/<bucket>                              records::BucketRecord    a bucket and its settings
 //! object/<bucket>\0<key>                       records::ObjectRecord    what a listing shows
 //! version/<bucket>\0<key>\0<number u64 BE>     records::VersionRecord   a manifest
 //! page/<version 16>/<end offset u64 BE>        records::PageRecord      chunks of a long manifest
@@ -18,6 +19,7 @@
 //! wanted/<worker>/<id 16>                      records::WantedRecord    passes that are wanted
 //! verify/<id 16>                               records::VerifyRecord    what is read and checked, and how far
 //! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
+//! credential/<id>                              records::CredentialRecord  who may come in
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -33,6 +35,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{ChunkId, Error, NodeId, Result, ShardId};
 use uuid::Uuid;
 
+const BUCKET: &[u8] = b"bucket/";
 const OBJECT: &[u8] = b"object/";
 const VERSION: &[u8] = b"version/";
 const PAGE: &[u8] = b"page/";
@@ -51,6 +54,7 @@ const WORKER: &[u8] = b"worker/";
 const WANTED: &[u8] = b"wanted/";
 const VERIFY: &[u8] = b"verify/";
 const FINDING: &[u8] = b"finding/";
+const CREDENTIAL: &[u8] = b"credential/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,21 @@ pub fn cluster() -> Bytes {
     Bytes::from_static(b"cluster")
 }
 
+/// A bucket.
+pub fn bucket(bucket: &str) -> Bytes {
+    join(&[BUCKET, name(bucket)])
+}
+
+/// The buckets whose names start with `prefix`.
+pub fn buckets(prefix: &str) -> KeyRange {
+    starting_with(join(&[BUCKET, name(prefix)]))
+}
+
+/// The name in a [`bucket()`] key.
+pub fn parse_bucket(key: &[u8]) -> Result<&str> {
+    text(key, strip(key, BUCKET)?)
+}
+
 /// The current state of a name.
 pub fn object(bucket: &str, key: &str) -> Bytes {
     join(&[OBJECT, name(bucket), b"\0", name(key)])
@@ -74,6 +93,11 @@ pub fn object(bucket: &str, key: &str) -> Bytes {
 /// The objects of every bucket.
 pub fn every_object() -> KeyRange {
     starting_with(Bytes::from_static(OBJECT))
+}
+
+/// The objects of the buckets whose names start with `prefix`.
+pub fn objects_of_buckets(prefix: &str) -> KeyRange {
+    starting_with(join(&[OBJECT, name(prefix)]))
 }
 
 /// The objects of a bucket whose keys start with `prefix`.
@@ -327,6 +351,16 @@ pub fn node(node: &NodeId) -> Bytes {
 /// All storage nodes, by name.
 pub fn nodes() -> KeyRange {
     starting_with(Bytes::from_static(NODE))
+}
+
+/// A key by which clients come in.
+pub fn credential(id: &str) -> Bytes {
+    join(&[CREDENTIAL, name(id)])
+}
+
+/// All of them.
+pub fn credentials() -> KeyRange {
+    starting_with(Bytes::from_static(CREDENTIAL))
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.

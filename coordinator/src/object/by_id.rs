@@ -1,19 +1,14 @@
-//! Finds a version by its id. There is no index of ids: the versions of the key are looked through, the newest first, since it is
+//! Finds a version by its id, or by what S3 calls it. There is no index of ids: the versions of the key are looked through, the newest first, since it is
 //! the last few that are asked for (`docs/decisions/0021-versions-by-id-are-looked-for.md`).
-//!
-//! What it keeps true: memory is bounded by [`WINDOW_MAX`] records, however many versions a key has.
 
 use super::Objects;
+use super::attributes::VersionName;
+use super::descent::Descent;
 use super::name::ObjectName;
 use super::resolve::Version;
 use crate::metadata::keys;
 use crate::metadata::records::{ObjectRecord, ObjectState, Record, VersionId, VersionRecord, VersionState};
 use protocol::Result;
-
-/// Versions in the first look.
-const WINDOW_FIRST: u64 = 16;
-/// Versions in one look at most; each look takes twice as many as the one before.
-const WINDOW_MAX: u64 = 1_024;
 
 impl Objects {
     /// The version of `name` with this id, as [`Objects::resolve`] gives it.
@@ -30,6 +25,28 @@ impl Objects {
             Some(version) if version.state == VersionState::Live => Version::Found(Box::new(version)),
             _ => Version::NoVersion,
         })
+    }
+
+    /// The version or marker that S3 calls so, if it can be seen.
+    pub(super) async fn version_named(
+        &self,
+        name: &ObjectName,
+        object: &ObjectRecord,
+        version: VersionName,
+    ) -> Result<Option<VersionRecord>> {
+        let id = match version {
+            VersionName::Id(id) => id,
+            VersionName::Null => {
+                let Some(number) = object.null_number.filter(|number| *number > object.purged_through) else {
+                    return Ok(None);
+                };
+                let key = keys::version(name.bucket().as_str(), name.key(), number);
+                let entry = self.metadata.get(&key).await?;
+                return entry.map(|entry| VersionRecord::decode(&entry.value)).transpose();
+            }
+        };
+        // What S3 calls null has no other name.
+        Ok(self.version_with_id(name, object, id).await?.filter(|version| !version.is_null))
     }
 
     /// The version or marker of that id, if it can be seen.
@@ -60,21 +77,11 @@ impl Objects {
         through: u64,
         wanted: impl Fn(&VersionRecord) -> bool,
     ) -> Result<Option<VersionRecord>> {
-        let (bucket, key) = (name.bucket().as_str(), name.key());
-        let oldest = object.purged_through + 1;
-        let mut beyond = through + 1;
-        let mut window = WINDOW_FIRST;
-        while beyond > oldest {
-            let first = beyond.saturating_sub(window).max(oldest);
-            let (from, to) = (keys::version(bucket, key, first), keys::version(bucket, key, beyond));
-            for (_, entry) in self.metadata.scan(&from, &to, window as usize).await?.iter().rev() {
-                let version = VersionRecord::decode(&entry.value)?;
-                if wanted(&version) {
-                    return Ok(Some(version));
-                }
+        let mut descent = Descent::begin(self, name, object, through);
+        while let Some(versions) = descent.next().await? {
+            if let Some(found) = versions.into_iter().find(&wanted) {
+                return Ok(Some(found));
             }
-            beyond = first;
-            window = (2 * window).min(WINDOW_MAX);
         }
         Ok(None)
     }

@@ -5,63 +5,135 @@
 
 use super::Objects;
 use super::name::ObjectName;
+use super::refused::Refused;
 use crate::metadata::keys;
-use crate::metadata::records::{ObjectRecord, ObjectState, Record, VersionRecord};
+use crate::metadata::records::{ETag, ObjectRecord, ObjectState, Record, Sha256, VersionRecord};
 use protocol::{Error, Result};
 
 /// What names the content of a version in a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentTag {
     /// Its SHA-256.
     Sha256([u8; 32]),
     /// Its MD5; a version that was put without one has none.
     Md5([u8; 16]),
+    /// Its ETag as S3 prints it, without quotes.
+    ETag(String),
 }
 
 /// What must hold of the key at the moment of the commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Anything.
+    #[default]
     None,
     /// No live object (`If-None-Match: *`).
     Absent,
     /// A live object with one of these contents (`If-Match`); an empty list means any.
     Matches(Vec<ContentTag>),
+    /// A live object of which all of it holds that is asked for.
+    Is(Wanted),
+}
+
+/// What a live object must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// One of these contents; an empty list means any.
+    pub contents: Vec<ContentTag>,
+    /// Modified in this second since 1970: the protocol knows no less.
+    pub modified_s: Option<u64>,
+    /// Of this length in bytes.
+    pub size: Option<u64>,
+}
+
+/// What a condition is judged by.
+struct Found {
+    etag: ETag,
+    sha256: Option<Sha256>,
+    modified_ms: u64,
+    size: u64,
 }
 
 impl Objects {
-    /// `Conflict` unless the condition holds of the key whose record is `record`.
+    /// `ConditionFailed` unless the condition holds of the key whose record is `record`.
     pub(super) async fn require(
         &self,
         condition: &Condition,
         name: &ObjectName,
         record: Option<&ObjectRecord>,
     ) -> Result<()> {
-        let key = name.key();
         let live = record.filter(|record| record.state == ObjectState::Live);
-        match (condition, live) {
-            (Condition::Absent, Some(_)) => Err(Error::conflict(format!("'{key}' exists already (If-None-Match: *)"))),
-            (Condition::Matches(_), None) => Err(Error::conflict(format!("'{key}' does not exist (If-Match)"))),
-            (Condition::Matches(wanted), Some(record)) if !self.is_among(wanted, name, record).await? => {
-                Err(Error::conflict(format!("'{key}' has changed: its ETag is not the one in If-Match")))
-            }
-            _ => Ok(()),
-        }
+        let found = match (condition, live) {
+            (Condition::None, _) | (Condition::Absent, None) => return Ok(()),
+            (_, None) => None,
+            (_, Some(record)) => Some(self.found(condition, name, record).await?),
+        };
+        judge(condition, name, found)
     }
 
-    /// The object's record knows its SHA-256; for the MD5 the version is read, and only if one is asked for.
-    async fn is_among(&self, wanted: &[ContentTag], name: &ObjectName, record: &ObjectRecord) -> Result<bool> {
-        if wanted.is_empty() || wanted.contains(&ContentTag::Sha256(record.sha256)) {
-            return Ok(true);
-        }
-        if !wanted.iter().any(|tag| matches!(tag, ContentTag::Md5(_))) {
-            return Ok(false);
-        }
-        let key = keys::version(name.bucket().as_str(), name.key(), record.number);
-        let Some(entry) = self.metadata.get(&key).await? else {
-            return Ok(false);
+    /// `ConditionFailed` unless the condition holds of this version.
+    pub(super) fn require_of(&self, condition: &Condition, name: &ObjectName, version: &VersionRecord) -> Result<()> {
+        let VersionRecord { etag, sha256, created_ms, size, .. } = *version;
+        judge(condition, name, Some(Found { etag, sha256, modified_ms: created_ms, size }))
+    }
+
+    /// The object's record knows its ETag, unless it is older than ETags in it; then the version is read, and only if one is asked for.
+    async fn found(&self, condition: &Condition, name: &ObjectName, record: &ObjectRecord) -> Result<Found> {
+        let mut found =
+            Found { etag: record.etag, sha256: record.sha256, modified_ms: record.modified_ms, size: record.size };
+        let contents = match condition {
+            Condition::Matches(contents) | Condition::Is(Wanted { contents, .. }) => contents.as_slice(),
+            Condition::None | Condition::Absent => &[],
         };
-        let md5 = VersionRecord::decode(&entry.value)?.md5;
-        Ok(md5.is_some_and(|md5| wanted.contains(&ContentTag::Md5(md5))))
+        let asks_for_etag = contents.iter().any(|tag| matches!(tag, ContentTag::Md5(_) | ContentTag::ETag(_)));
+        if asks_for_etag && record.etag == ETag::None {
+            let key = keys::version(name.bucket().as_str(), name.key(), record.number);
+            if let Some(entry) = self.metadata.get(&key).await? {
+                found.etag = VersionRecord::decode(&entry.value)?.etag;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn judge(condition: &Condition, name: &ObjectName, found: Option<Found>) -> Result<()> {
+    let key = name.key();
+    let wanted = match (condition, found) {
+        (Condition::None, _) | (Condition::Absent, None) => return Ok(()),
+        (Condition::Absent, Some(_)) => return Err(failed(format!("'{key}' exists already (If-None-Match: *)"))),
+        (Condition::Matches(_) | Condition::Is(_), None) => {
+            return Err(failed(format!("'{key}' does not exist (If-Match)")));
+        }
+        (Condition::Matches(contents), Some(found)) => {
+            found.is_among(contents).then_some(()).ok_or("its ETag is not the one in If-Match")
+        }
+        (Condition::Is(wanted), Some(found)) => found.is(wanted),
+    };
+    wanted.map_err(|why| failed(format!("'{key}' has changed: {why}")))
+}
+
+fn failed(message: String) -> Error {
+    Refused::ConditionFailed.error(message)
+}
+
+impl Found {
+    fn is_among(&self, contents: &[ContentTag]) -> bool {
+        contents.is_empty()
+            || contents.iter().any(|tag| match tag {
+                ContentTag::Sha256(sha256) => self.sha256 == Some(*sha256),
+                ContentTag::Md5(md5) => self.etag.md5() == Some(*md5),
+                ContentTag::ETag(text) => self.etag.text(self.sha256.as_ref()) == *text,
+            })
+    }
+
+    fn is(&self, wanted: &Wanted) -> std::result::Result<(), &'static str> {
+        match wanted {
+            Wanted { contents, .. } if !self.is_among(contents) => Err("its ETag is not the one in If-Match"),
+            Wanted { modified_s: Some(at), .. } if self.modified_ms / 1_000 != *at => {
+                Err("it was modified at another time")
+            }
+            Wanted { size: Some(size), .. } if self.size != *size => Err("its size is another one"),
+            _ => Ok(()),
+        }
     }
 }

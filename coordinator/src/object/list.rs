@@ -1,10 +1,15 @@
-//! Lists the objects of a bucket in key order, a page at a time. Reads the listing key only (design 5); whether an object's
+//! Lists the objects and common prefixes of a bucket in key order, a page at a time. Reads the listing key only (design 5); whether an object's
 //! bytes can be read right now follows from the nodes, and is looked up chunk by chunk only while too many of them are away.
 
 use super::Objects;
+use super::attributes::VersionName;
 use super::name::{BucketName, ObjectName};
 use super::resolve::{Version, VersionSelector};
-use crate::metadata::records::{ChunkEntry, ChunkRecord, ObjectRecord, ObjectState, Record, VersionRecord};
+use super::walk::{Route, Step, Walk};
+use crate::metadata::records::{
+    ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkRecord, ETag, ObjectRecord, Record, Sha256, StorageClass,
+    VersionRecord,
+};
 use crate::metadata::{SCAN_ENTRIES_MAX, keys};
 use protocol::{NodeId, Result};
 use serde::Serialize;
@@ -20,7 +25,9 @@ pub struct ListRequest {
     pub bucket: BucketName,
     /// Keys that start so.
     pub prefix: String,
-    /// Keys after this one, in byte order.
+    /// Keys that have this after the prefix are shown by what they start with, up to its end.
+    pub delimiter: Option<String>,
+    /// Keys and common prefixes after this one, in byte order.
     pub after: Option<String>,
     /// At most so many, 1 to [`LIST_LIMIT_MAX`].
     pub limit: usize,
@@ -49,8 +56,16 @@ pub struct ListedObject {
     pub modified_ms: u64,
     /// The current version's number.
     pub number: u64,
-    /// Its digest.
-    pub sha256: [u8; 32],
+    /// What S3 calls the current version.
+    pub version_name: VersionName,
+    /// Its digest; `None` for what was put together from parts.
+    pub sha256: Option<Sha256>,
+    /// Its ETag.
+    pub etag: ETag,
+    /// Its storage class.
+    pub storage_class: StorageClass,
+    /// Which checksum it has.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Its media type.
     pub content_type: String,
     /// Whether it can be read now.
@@ -62,46 +77,57 @@ pub struct ListedObject {
 pub struct ListPage {
     /// In key order.
     pub objects: Vec<ListedObject>,
+    /// Common prefixes, in their order; they count as much as objects do.
+    pub prefixes: Vec<String>,
+    /// The last key or common prefix of this page: what the next one comes after.
+    pub last: Option<String>,
     /// Whether there are more after the last.
     pub more: bool,
+}
+
+impl ListedObject {
+    /// Its ETag as S3 prints it, without quotes.
+    pub fn etag_text(&self) -> String {
+        self.etag.text(self.sha256.as_ref())
+    }
 }
 
 impl Objects {
     /// Lists live objects. Sees every commit that was answered before (law 7).
     pub async fn list(&self, request: &ListRequest) -> Result<ListPage> {
-        let range = keys::objects(request.bucket.as_str(), &request.prefix);
-        let mut from = match &request.after {
-            Some(after) => range.from.max(keys::after(&keys::object(request.bucket.as_str(), after))),
-            None => range.from,
-        };
         let limit = request.limit.clamp(1, LIST_LIMIT_MAX);
-        let mut page = ListPage { objects: Vec::new(), more: false };
-        while from < range.to {
-            let entries = self.metadata.scan(&from, &range.to, LIST_LIMIT_MAX).await?;
-            let Some((last, _)) = entries.last() else {
+        let route = Route {
+            bucket: &request.bucket,
+            prefix: &request.prefix,
+            delimiter: request.delimiter.as_deref(),
+            after: request.after.as_deref(),
+            live_only: true,
+            steps: limit,
+        };
+        let mut walk = Walk::begin(self, route);
+        let mut page = ListPage { objects: Vec::new(), prefixes: Vec::new(), last: None, more: false };
+        while let Some(step) = walk.next().await? {
+            if page.objects.len() + page.prefixes.len() == limit {
+                page.more = true;
                 break;
-            };
-            from = keys::after(last);
-            for (key, entry) in &entries {
-                let record = ObjectRecord::decode(&entry.value)?;
-                if record.state != ObjectState::Live {
-                    continue;
+            }
+            match step {
+                Step::Name(key, record) => {
+                    page.last = Some(key.clone());
+                    page.objects.push(self.listed(&request.bucket, key, *record).await?);
                 }
-                if page.objects.len() == limit {
-                    page.more = true;
-                    return Ok(page);
+                Step::Prefix(prefix) => {
+                    page.last = Some(prefix.clone());
+                    page.prefixes.push(prefix);
                 }
-                let (_, key) = keys::parse_object(key)?;
-                page.objects.push(self.listed(&request.bucket, key, record).await?);
             }
         }
         Ok(page)
     }
 
-    /// Whether anything was ever put into this bucket; the file door's bucket is there from the start.
+    /// Whether there is such a bucket.
     pub async fn bucket_was_used(&self, bucket: &BucketName) -> Result<bool> {
-        let range = keys::objects(bucket.as_str(), "");
-        Ok(*bucket == BucketName::files() || !self.metadata.scan(&range.from, &range.to, 1).await?.is_empty())
+        Ok(self.bucket(bucket).await?.is_some())
     }
 
     /// How many chunks are short of shards; counting stops at one scan's bound.
@@ -110,10 +136,14 @@ impl Objects {
         Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
     }
 
-    async fn listed(&self, bucket: &BucketName, key: &str, record: ObjectRecord) -> Result<ListedObject> {
-        let availability = self.availability(bucket, key, &record).await?;
+    async fn listed(&self, bucket: &BucketName, key: String, record: ObjectRecord) -> Result<ListedObject> {
+        let availability = self.availability(bucket, &key, &record).await?;
         Ok(ListedObject {
-            key: key.to_owned(),
+            key,
+            version_name: VersionName::newest(&record),
+            etag: record.etag,
+            storage_class: record.storage_class,
+            checksum: record.checksum,
             size: record.size,
             modified_ms: record.modified_ms,
             number: record.number,

@@ -9,6 +9,9 @@ use std::fmt;
 /// The bucket behind the file door (contract, *One namespace lies behind every door*).
 pub const FILES_BUCKET: &str = "files";
 
+/// Buckets that doors of their own are built on.
+const BUILT_IN: [&str; 1] = [FILES_BUCKET];
+
 /// The longest key, in bytes; S3's limit.
 pub const KEY_BYTES_MAX: usize = 1_024;
 
@@ -29,6 +32,16 @@ impl BucketName {
     /// The file door's bucket.
     pub fn files() -> BucketName {
         BucketName(FILES_BUCKET.to_owned())
+    }
+
+    /// The buckets that doors of their own are built on.
+    pub fn built_in() -> impl Iterator<Item = BucketName> {
+        BUILT_IN.iter().map(|name| BucketName((*name).to_owned()))
+    }
+
+    /// Whether a door of its own is built on this bucket: it is there from the start, and stays.
+    pub fn is_built_in(&self) -> bool {
+        BUILT_IN.contains(&self.as_str())
     }
 
     /// The name as text.

@@ -10,15 +10,22 @@
 //! *unknown*, and nothing is cleaned up (faults I9).
 
 use super::Objects;
+use super::attributes::{Attributes, VersionName};
 use super::batch::StoredBatch;
+use super::bucket::MissingBucket;
 use super::chunker::StreamDigest;
 use super::condition::Condition;
+use super::landing::{Landing, SeenKey, Sent};
+use super::lock::{require_object_lock, retention_of_new};
+use super::marker::standing_for;
 use super::name::ObjectName;
+use super::page::given_up;
 use super::receipt::Receipt;
 use crate::metadata::records::{
-    ChunkEntry, ChunkList, ObjectRecord, ObjectState, PageRecord, Record, VersionId, VersionRecord, VersionState,
+    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, VersionId, VersionRecord,
+    VersionState, Versioning,
 };
-use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,6 +49,10 @@ pub struct PutTarget {
     pub condition: Condition,
     /// What the bytes must come to, if the client said so; only for a put that computes it.
     pub md5: Option<[u8; 16]>,
+    /// What else the client said.
+    pub attributes: Attributes,
+    /// What the put comes to if there is no such bucket.
+    pub missing_bucket: MissingBucket,
 }
 
 /// A published version.
@@ -49,14 +60,20 @@ pub struct PutTarget {
 pub struct PutDone {
     /// Its id.
     pub version: VersionId,
+    /// What S3 calls it.
+    pub version_name: VersionName,
+    /// Whether its bucket keeps versions; S3 tells the version's name only then.
+    pub versioning: Versioning,
     /// Its number, from 1.
     pub number: u64,
     /// Bytes.
     pub size: u64,
-    /// Their digest.
-    pub sha256: [u8; 32],
-    /// Their MD5, where it was asked for.
-    pub md5: Option<[u8; 16]>,
+    /// Their digest; `None` for what was put together from parts.
+    pub sha256: Option<Sha256>,
+    /// Its ETag.
+    pub etag: ETag,
+    /// When it was made, in milliseconds since 1970.
+    pub modified_ms: u64,
     /// Chunks.
     pub chunks: u64,
     /// Bytes stored anew for it, before replication.
@@ -95,31 +112,29 @@ impl Objects {
         draft: &Draft,
         last: &mut StoredBatch,
         target: &PutTarget,
-        unsure: &mut Vec<Sent>,
+        unsure: &mut Vec<(Sent, PutDone)>,
     ) -> Result<PutDone> {
         for attempt in 0..PUBLISH_ATTEMPTS_MAX {
             self.back_off(attempt).await;
-            let current = self.object_entry(&target.name).await?;
-            let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
+            let seen = self.see_key(&target.name).await?;
             if attempt > 0 {
-                for sent in &*unsure {
-                    if self.has_landed(&target.name, &sent.done).await? {
-                        return Ok(sent.done.clone());
-                    }
+                let has_intent = self.has_intent(draft).await?;
+                if let Some(done) = self.landed(&target.name, &seen, has_intent, unsure).await? {
+                    return Ok(done);
                 }
-                // Revisions are never reused: what has not landed and expects another one never will.
-                unsure.retain(|sent| sent.expect == expect);
-                self.require_intent(draft).await?;
+                if draft.has_intent && !has_intent {
+                    return Err(given_up());
+                }
                 self.refresh_batch(last).await?;
             }
-            let plan = self.plan(draft, last, target, current).await?;
+            let Some(plan) = self.plan(draft, last, target, &seen).await? else { continue };
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
                     last.log_shortfall();
                     return Ok(plan.done);
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) if error.kind == ErrorKind::Unknown => unsure.push(Sent { done: plan.done, expect }),
+                Err(error) if error.kind == ErrorKind::Unknown => unsure.push((plan.sent, plan.done)),
                 Err(error) => return Err(error),
             }
         }
@@ -129,7 +144,7 @@ impl Objects {
         )))
     }
 
-    async fn back_off(&self, attempt: u32) {
+    pub(super) async fn back_off(&self, attempt: u32) {
         if attempt > 2 {
             let bound = (1u64 << attempt.min(10)).min(BACKOFF_MS_MAX);
             let pause_ms = self.clock.random() as u64 % bound;
@@ -137,65 +152,68 @@ impl Objects {
         }
     }
 
-    async fn object_entry(&self, name: &ObjectName) -> Result<Option<(ObjectRecord, Entry)>> {
-        let key = keys::object(name.bucket().as_str(), name.key());
-        let Some(entry) = self.metadata.get(&key).await? else {
+    /// The answer of a commit that happened although its own was lost. An error if that cannot be told: then it must not be sent
+    /// again. The commit deletes the intent, so while that is there nothing has happened.
+    async fn landed(
+        &self,
+        name: &ObjectName,
+        seen: &SeenKey,
+        has_intent: bool,
+        unsure: &mut Vec<(Sent, PutDone)>,
+    ) -> Result<Option<PutDone>> {
+        if has_intent {
             return Ok(None);
-        };
-        Ok(Some((ObjectRecord::decode(&entry.value)?, entry)))
-    }
-
-    async fn has_landed(&self, name: &ObjectName, sent: &PutDone) -> Result<bool> {
-        let key = keys::version(name.bucket().as_str(), name.key(), sent.number);
-        let Some(entry) = self.metadata.get(&key).await? else {
-            return Ok(false);
-        };
-        Ok(VersionRecord::decode(&entry.value)?.id == sent.version)
+        }
+        let mut possible = Vec::new();
+        for (sent, done) in unsure.iter() {
+            match self.landing(name, seen, sent).await? {
+                Landing::Landed => return Ok(Some(done.clone())),
+                Landing::NotYet => possible.push((*sent, done.clone())),
+                Landing::Never => {}
+                Landing::Unclear => {
+                    let message = format!("'{}' was written by others meanwhile", name.key());
+                    return Err(Error::unavailable(message));
+                }
+            }
+        }
+        *unsure = possible;
+        Ok(None)
     }
 
     /// A put that slept longer than its intent lived must not publish (faults row 9).
-    async fn require_intent(&self, draft: &Draft) -> Result<()> {
-        if draft.has_intent && self.metadata.get(&keys::intent(draft.id)).await?.is_none() {
-            return Err(Error::unavailable("the upload took too long and was given up; send it again"));
-        }
-        Ok(())
+    async fn has_intent(&self, draft: &Draft) -> Result<bool> {
+        Ok(draft.has_intent && self.metadata.get(&keys::intent(draft.id)).await?.is_some())
     }
 
+    /// The commit; `None` if the key changed while it was looked at.
     async fn plan(
         &self,
         draft: &Draft,
         last: &StoredBatch,
         target: &PutTarget,
-        current: Option<(ObjectRecord, Entry)>,
-    ) -> Result<Plan> {
-        let expect = Expect::unchanged(current.as_ref().map(|(_, entry)| entry));
-        let record = current.map(|(record, _)| record);
-        self.require(&target.condition, &target.name, record.as_ref()).await?;
+        seen: &SeenKey,
+    ) -> Result<Option<Plan>> {
         let now_ms = self.clock.now_ms();
-        let predecessor = record.as_ref().filter(|record| record.state == ObjectState::Live);
-        let shared_bytes = match predecessor {
+        let name = &target.name;
+        let bucket = seen.bucket.or_make(name.bucket(), target.missing_bucket, &target.attributes.owner, now_ms)?;
+        let record = seen.object.as_ref();
+        self.require(&target.condition, name, record).await?;
+        let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
             Some(record) if draft.reuses_any || last.reuses_any() => {
                 self.shared_bytes(draft, last, record.current).await?
             }
             _ => 0,
         };
-        let number = record.as_ref().map_or(0, |record| record.last_number) + 1;
-        let version = version_record(draft, last, target, number, shared_bytes, now_ms);
-        let object = ObjectRecord {
-            current: version.id,
-            number,
-            last_number: number,
-            purged_through: record.as_ref().map_or(0, |record| record.purged_through),
-            state: ObjectState::Live,
-            size: version.size,
-            sha256: version.sha256,
-            modified_ms: now_ms,
-            content_type: version.content_type.clone(),
-            chunks: version.chunk_count,
-        };
-        let (bucket, key) = (target.name.bucket().as_str(), target.name.key());
+        let number = record.map_or(0, |record| record.last_number) + 1;
+        let version = version_record(draft, last, target, &bucket, Place { number, shared_bytes, now_ms })?;
+        let object = standing_for(record, &version);
+        let (bucket_name, key) = (name.bucket().as_str(), name.key());
         let mut commit = Batch::new();
-        commit.check(keys::object(bucket, key), expect);
+        commit.check(keys::object(bucket_name, key), seen.expect);
+        seen.bucket.claim(&mut commit, name.bucket(), &bucket);
+        if version.is_null && !self.replace_null(&mut commit, name, record, now_ms).await? {
+            return Ok(None);
+        }
         last.name_in(&mut commit, draft.id, now_ms);
         if draft.has_intent {
             commit.check(keys::intent(draft.id), Expect::Present);
@@ -205,10 +223,11 @@ impl Objects {
                 commit.put(keys::page(draft.id, draft.digest.size), page.encode());
             }
         }
-        commit.put(keys::version(bucket, key, number), version.encode());
-        commit.put(keys::object(bucket, key), object.encode());
+        commit.put(keys::version(bucket_name, key, number), version.encode());
+        commit.put(keys::object(bucket_name, key), object.encode());
         let receipt = last.receipt().map_or(draft.receipt, |receipt| draft.receipt.weakest(receipt));
-        Ok(Plan { commit, done: done(&version, receipt) })
+        let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
+        Ok(Some(Plan { commit, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
     /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
@@ -240,53 +259,69 @@ impl Objects {
 
 struct Plan {
     commit: Batch,
+    sent: Sent,
     /// The answer, once the commit has happened.
     done: PutDone,
 }
 
-/// A publish whose answer was lost.
-struct Sent {
-    done: PutDone,
-    /// What it expects of the object's record; as long as that holds it may still happen.
-    expect: Expect,
+/// Where a version comes to stand.
+struct Place {
+    number: u64,
+    shared_bytes: u64,
+    now_ms: u64,
 }
 
 fn version_record(
     draft: &Draft,
     last: &StoredBatch,
     target: &PutTarget,
-    number: u64,
-    shared_bytes: u64,
-    now_ms: u64,
-) -> VersionRecord {
+    bucket: &BucketRecord,
+    place: Place,
+) -> Result<VersionRecord> {
     let chunks = match draft.has_intent {
         true => ChunkList::Paged { pages: draft.pages + u64::from(!last.entries().is_empty()) },
         false => ChunkList::Inline(last.entries().to_vec()),
     };
-    VersionRecord {
+    let attributes = &target.attributes;
+    if attributes.retention.is_some() || attributes.legal_hold {
+        require_object_lock(bucket)?;
+    }
+    Ok(VersionRecord {
         id: draft.id,
-        number,
-        created_ms: now_ms,
+        number: place.number,
+        created_ms: place.now_ms,
         state: VersionState::Live,
+        is_null: bucket.versioning != Versioning::Enabled,
         size: draft.digest.size,
-        sha256: draft.digest.sha256,
-        md5: draft.digest.md5,
+        sha256: Some(draft.digest.sha256),
+        etag: draft.digest.md5.map_or(ETag::None, ETag::Md5),
         content_type: target.content_type.clone(),
         metadata: target.metadata.clone(),
         chunks,
         chunk_count: draft.chunks,
-        shared_bytes,
+        shared_bytes: place.shared_bytes,
         stored_bytes: draft.stored_bytes + last.fresh_stored_bytes(),
-    }
+        owner: attributes.owner.clone(),
+        headers: attributes.headers.clone(),
+        tags: attributes.tags.clone(),
+        checksum: attributes.checksum.clone(),
+        retention: retention_of_new(bucket, attributes.retention, place.now_ms),
+        legal_hold: attributes.legal_hold,
+        storage_class: attributes.storage_class,
+        parts: None,
+    })
 }
 
-fn done(version: &VersionRecord, receipt: Receipt) -> PutDone {
+fn done(version: &VersionRecord, versioning: Versioning, receipt: Receipt) -> PutDone {
     PutDone {
         version: version.id,
+        version_name: VersionName::of(version),
+        versioning,
         number: version.number,
         size: version.size,
         sha256: version.sha256,
-        md5: version.md5,
+        etag: version.etag,
+        modified_ms: version.created_ms,
         chunks: version.chunk_count,
         stored_bytes: version.stored_bytes,
         receipt,

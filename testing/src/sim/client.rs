@@ -1,14 +1,14 @@
 //! A client of one coordinator: it tells the oracle what it asks and what it is told.
 
 use super::body::TestBody;
-use super::check::{Ended, Got, OPERATION, Oracle};
+use super::check::{BucketVerb, Ended, Got, OPERATION, Oracle, bucket_and_key};
 use super::cluster::Coordinator;
 use super::world::pass;
 use bytes::Bytes;
-use coordinator::metadata::records::VersionId;
+use coordinator::metadata::records::{BucketRecord, VersionId, Versioning};
 use coordinator::object::{
-    BodyMessage, BucketName, Condition, DeleteMode, Deleted, HistoryPage, ListPage, ListRequest, ObjectName, PutDone,
-    PutTarget, Version, VersionSelector, body_channel,
+    Attributes, BodyMessage, BucketName, Condition, DeleteMode, Deleted, FILES_BUCKET, HistoryPage, ListPage,
+    ListRequest, MissingBucket, NewBucket, ObjectName, PutDone, PutTarget, Version, VersionSelector, body_channel,
 };
 use coordinator::worker::verify::job::{self, VerifyRequest};
 use protocol::{Error, Result};
@@ -24,6 +24,9 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(1_200);
 
 /// More versions than any storm makes.
 const HISTORY_ENTRIES_MAX: usize = 1_000;
+
+/// What becomes of older versions.
+const MODES: [Versioning; 3] = [Versioning::Off, Versioning::Enabled, Versioning::Suspended];
 
 /// How a client sends a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +67,59 @@ impl Client {
             metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
             condition,
             md5: None,
+            attributes: Attributes::default(),
+            missing_bucket: self.if_missing(key),
         };
         let feed = feed(sender, body.data.clone(), target, sending);
         let put = self.coordinator.objects.put(receiver);
         let both = async { futures_util::future::join(feed, put).await.1 };
         let ended = self.until_end(both).await;
         self.oracle.put_ends(op, &ended);
+        ended
+    }
+
+    /// What a put comes to without its bucket: refused, or the start of one that keeps versions, or does not.
+    fn if_missing(&self, key: &str) -> MissingBucket {
+        match bucket_and_key(key).0 {
+            FILES_BUCKET => MissingBucket::Make(Versioning::Enabled),
+            _ => self.oracle.draw(|rng| match rng.below(4) {
+                0 => MissingBucket::Make(*rng.pick(&MODES)),
+                _ => MissingBucket::Refuse,
+            }),
+        }
+    }
+
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, bucket: &str, versioning: Versioning) -> Ended<()> {
+        let op = self.oracle.bucket_begins(bucket);
+        let name = BucketName::parse(bucket).expect("test buckets have good names");
+        let new = NewBucket { versioning, ..NewBucket::default() };
+        let made = async { self.coordinator.objects.create_bucket(&name, new).await.map(drop) };
+        let ended = self.until_end(made).await;
+        self.oracle.bucket_ends(op, BucketVerb::Create, &ended);
+        ended
+    }
+
+    /// Has a bucket keep versions, or not.
+    pub async fn set_versioning(&self, bucket: &str, versioning: Versioning) -> Ended<()> {
+        let op = self.oracle.bucket_begins(bucket);
+        let name = BucketName::parse(bucket).expect("test buckets have good names");
+        let change = move |record: &mut BucketRecord| {
+            record.versioning = versioning;
+            Ok(())
+        };
+        let changed = async { self.coordinator.objects.change_bucket(&name, change).await.map(drop) };
+        let ended = self.until_end(changed).await;
+        self.oracle.bucket_ends(op, BucketVerb::Change, &ended);
+        ended
+    }
+
+    /// Deletes a bucket.
+    pub async fn delete_bucket(&self, bucket: &str) -> Ended<()> {
+        let op = self.oracle.bucket_begins(bucket);
+        let name = BucketName::parse(bucket).expect("test buckets have good names");
+        let ended = self.until_end(self.coordinator.objects.delete_bucket(&name)).await;
+        self.oracle.bucket_ends(op, BucketVerb::Delete, &ended);
         ended
     }
 
@@ -83,8 +133,8 @@ impl Client {
     }
 
     /// Removes one version or marker of `key`.
-    pub async fn remove(&self, key: &str, number: u64, id: VersionId) -> Ended<Deleted> {
-        let op = self.oracle.remove_begins(key, number);
+    pub async fn remove(&self, key: &str, id: VersionId) -> Ended<Deleted> {
+        let op = self.oracle.remove_begins(key, id);
         let name = name(key);
         let ended = self.until_end(self.coordinator.objects.remove_version(&name, id)).await;
         self.oracle.remove_ends(op, &ended);
@@ -99,11 +149,16 @@ impl Client {
 
     /// Removes a version or a marker of `key`, whichever there is.
     pub async fn remove_any(&self, key: &str) {
-        if let Ended::Answered(Ok(Some(page))) = self.history(key).await
+        let history = match bucket_and_key(key).0 {
+            FILES_BUCKET => self.history(key).await,
+            // Numbers may start anew while they are read: what was read is not judged, what is removed is.
+            _ => self.until_end(self.coordinator.objects.versions(&name(key), 0, HISTORY_ENTRIES_MAX)).await,
+        };
+        if let Ended::Answered(Ok(Some(page))) = history
             && !page.entries.is_empty()
         {
             let version = self.oracle.draw(|rng| rng.pick(&page.entries).version.clone());
-            drop(self.remove(key, version.number, version.id).await);
+            drop(self.remove(key, version.id).await);
         }
     }
 
@@ -143,12 +198,23 @@ impl Client {
         ended
     }
 
-    /// Lists everything.
+    /// Lists all files.
     pub async fn list(&self) -> Ended<ListPage> {
+        self.list_bucket(FILES_BUCKET).await
+    }
+
+    /// Lists everything in a bucket.
+    pub async fn list_bucket(&self, bucket: &str) -> Ended<ListPage> {
         let began = self.oracle.read_begins();
-        let request = ListRequest { bucket: BucketName::files(), prefix: String::new(), after: None, limit: 1_000 };
+        let request = ListRequest {
+            bucket: BucketName::parse(bucket).expect("test buckets have good names"),
+            prefix: String::new(),
+            delimiter: None,
+            after: None,
+            limit: 1_000,
+        };
         let ended = self.until_end(self.coordinator.objects.list(&request)).await;
-        self.oracle.list_ends(began, &ended);
+        self.oracle.list_ends(bucket, began, &ended);
         ended
     }
 
@@ -187,7 +253,9 @@ async fn feed(sender: mpsc::Sender<BodyMessage>, data: Bytes, target: PutTarget,
     drop(sender.send(last).await);
 }
 
-/// The object's name behind the file door.
+/// The object's name: behind the file door, or in the bucket before the slash.
 pub fn name(key: &str) -> ObjectName {
-    ObjectName::new(BucketName::files(), key).expect("test keys are good names")
+    let (bucket, key) = bucket_and_key(key);
+    let bucket = BucketName::parse(bucket).expect("test buckets have good names");
+    ObjectName::new(bucket, key).expect("test keys are good names")
 }

@@ -11,6 +11,7 @@ use super::runtime::simulate;
 use super::seats::Seats;
 use super::workers::Habits;
 use super::world::Rates;
+use coordinator::metadata::records::Versioning;
 use coordinator::object::{Condition, ContentTag, DeleteMode, VersionSelector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,6 +122,8 @@ struct Work {
     purges_percent: u64,
     /// Turns in which a client removes a single version.
     removes_per_mille: u64,
+    /// Turns in buckets that come and go.
+    buckets_percent: u64,
     /// Turns in which a client purges its own key and puts the same bytes again.
     replaces_percent: u64,
     shared_per_mille: u64,
@@ -150,6 +153,7 @@ impl Work {
             bodies: 5,
             purges_percent: *rng.pick(&[1, 3, 10]),
             removes_per_mille: *rng.pick(&[0, 0, 60]),
+            buckets_percent: *rng.pick(&[0, 0, 25, 80]),
             replaces_percent: *rng.pick(&[0, 2, 5]),
             shared_per_mille: *rng.pick(&[100, 350, 800]),
             mixed_percent: *rng.pick(&[0, 10]),
@@ -251,6 +255,9 @@ impl Player {
     }
 
     async fn turn(&mut self, client: &Client) {
+        if self.rng.below(100) < self.work.buckets_percent {
+            return self.turn_in_bucket(client).await;
+        }
         let key = format!("k{}", self.rng.below(self.work.keys));
         if self.rng.below(100) < self.work.replaces_percent {
             return self.replace(client).await;
@@ -272,6 +279,31 @@ impl Player {
             93..96 => drop(client.history(&key).await),
             96 => client.order_verification().await,
             _ => drop(client.list().await),
+        }
+    }
+
+    /// In a bucket that comes and goes, and keeps its versions or does not.
+    async fn turn_in_bucket(&mut self, client: &Client) {
+        let bucket = *self.rng.pick(&["bucket-a", "bucket-b"]);
+        let key = format!("{bucket}/k{}", self.rng.below(2));
+        match self.rng.below(100) {
+            0..40 => self.put(client, &key).await,
+            40..54 => {
+                let mode = *self.rng.pick(&[DeleteMode::Mark, DeleteMode::MarkAlways, DeleteMode::Purge]);
+                drop(client.delete(&key, mode).await);
+            }
+            54..64 => client.remove_any(&key).await,
+            64..74 => drop(client.get(&key, VersionSelector::Latest).await),
+            74..78 => drop(client.list_bucket(bucket).await),
+            78..82 => {
+                let mode = *self.rng.pick(&[Versioning::Enabled, Versioning::Suspended]);
+                drop(client.set_versioning(bucket, mode).await);
+            }
+            82..88 => {
+                let mode = *self.rng.pick(&[Versioning::Off, Versioning::Off, Versioning::Enabled]);
+                drop(client.create_bucket(bucket, mode).await);
+            }
+            _ => drop(client.delete_bucket(bucket).await),
         }
     }
 
@@ -300,7 +332,7 @@ impl Player {
             1 => Condition::Matches(Vec::new()),
             2 => match client.get(key, VersionSelector::Latest).await {
                 Ended::Answered(Ok(Got::Version(version, _))) => {
-                    Condition::Matches(vec![ContentTag::Sha256(version.sha256)])
+                    Condition::Matches(version.sha256.map(ContentTag::Sha256).into_iter().collect())
                 }
                 _ => Condition::Absent,
             },

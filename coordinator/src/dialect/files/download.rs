@@ -58,7 +58,7 @@ async fn download(
         }
     };
     let dress = Dress {
-        etag: format!("\"{}\"", hex::encode(version.sha256)),
+        etag: format!("\"{}\"", version.sha256.map_or_else(|| version.etag_text(), hex::encode)),
         headers: vec![(CONTENT_DISPOSITION, disposition(name.key()))],
         refused: Refusal::from,
         unreadable: unavailable,

@@ -42,6 +42,7 @@ pub(super) async fn files(request: HttpRequest, door: web::Data<Door>) -> Result
     let wanted = ListRequest {
         bucket: BucketName::files(),
         prefix: without_nul(query.get("prefix").unwrap_or_default())?,
+        delimiter: None,
         after: query.get("after").map(without_nul).transpose()?,
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
     };
@@ -85,7 +86,7 @@ fn version_line(entry: &HistoryEntry) -> Value {
             "current": entry.current,
             "deleted": false,
             "size": version.size,
-            "sha256": hex::encode(version.sha256),
+            "sha256": version.sha256.map(hex::encode),
             "content_type": version.content_type,
             "chunks": version.chunk_count,
             "shared_bytes": version.shared_bytes,

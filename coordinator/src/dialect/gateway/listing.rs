@@ -22,6 +22,7 @@ pub(super) async fn objects(request: HttpRequest, door: web::Data<Door>) -> Resu
     let wanted = ListRequest {
         bucket,
         prefix: without_nul(query.get("prefix").unwrap_or_default())?,
+        delimiter: None,
         after: query.get("after").map(without_nul).transpose()?,
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
     };
@@ -47,7 +48,7 @@ fn object_line(object: ListedObject) -> Value {
         "last_modified": rfc3339_ms(object.modified_ms),
         "version": object.number,
         "content_type": object.content_type,
-        "sha256": hex::encode(object.sha256),
+        "sha256": object.sha256.map(hex::encode),
         "availability_status": object.availability,
     })
 }
@@ -82,7 +83,7 @@ fn version_line(entry: &HistoryEntry) -> Value {
     });
     if !marker {
         line["size"] = json!(version.size);
-        line["etag"] = json!(etag(version));
+        line["etag"] = json!(etag(version.etag, version.sha256));
         line["content_type"] = json!(version.content_type);
     }
     line

@@ -10,9 +10,10 @@
 mod listing;
 mod object;
 
+use super::guard::Subject;
 use super::query::decode;
 use super::reply::{Refusal, only};
-use crate::metadata::records::{VersionId, VersionRecord};
+use crate::metadata::records::{ETag, Sha256, VersionId};
 use crate::object::{BucketName, ObjectName};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
@@ -33,6 +34,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::delete().to(object::delete))
                 .default_service(only("DELETE, GET, HEAD, PUT")),
         );
+}
+
+/// What a request to this door is about.
+pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
+    let (bucket, key) = bucket_and_key(request)?;
+    Ok(Subject { bucket: bucket.as_str().to_owned(), key: Some(key).filter(|key| !key.is_empty()) })
 }
 
 /// Bucket and key as the path spells them, decoded by ourselves: the framework would replace what is not UTF-8.
@@ -56,10 +63,10 @@ fn version_id(text: &str) -> Result<VersionId, Refusal> {
 }
 
 /// The ETag of a version at this door, without quotes.
-fn etag(version: &VersionRecord) -> String {
-    match version.md5 {
-        Some(md5) => hex::encode(md5),
-        None => hex::encode(version.sha256),
+fn etag(etag: ETag, sha256: Option<Sha256>) -> String {
+    match (etag, sha256) {
+        (ETag::None, Some(sha256)) => hex::encode(sha256),
+        (etag, sha256) => etag.text(sha256.as_ref()),
     }
 }
 

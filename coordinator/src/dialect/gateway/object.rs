@@ -1,16 +1,17 @@
 //! PUT, GET, HEAD and DELETE of one object.
 
 use super::super::Door;
+use super::super::guard::principal;
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
 use super::super::query::Query;
 use super::super::reply::Refusal;
 use super::super::representation::{self, Dress};
 use super::{etag, listing, not_found, object_in_path, refusal, unreadable, version_id};
-use crate::metadata::records::VersionId;
+use crate::metadata::records::{VersionId, Versioning};
 use crate::names;
 use crate::object::{
-    BodyMessage, ContentTag, DeleteMode, Deleted, PutDone, PutTarget, Receipt, Version, VersionSelector, body_channel,
-    joined,
+    Attributes, BodyMessage, ContentTag, DeleteMode, Deleted, MissingBucket, PutDone, PutTarget, Receipt, Version,
+    VersionSelector, body_channel, joined,
 };
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, X_CONTENT_TYPE_OPTIONS};
@@ -35,7 +36,7 @@ pub(super) async fn put(
     announced_length(request.headers(), &door)?;
     let done = receive(payload, &door, target).await?;
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
-    let etag = done.md5.map_or_else(|| hex::encode(done.sha256), hex::encode);
+    let etag = etag(done.etag, done.sha256);
     Ok(HttpResponse::Ok()
         .insert_header((ETAG, format!("\"{etag}\"")))
         .insert_header(("x-holdfast-version", done.number))
@@ -47,7 +48,7 @@ pub(super) async fn put(
             version: done.number,
             size: done.size,
             etag,
-            sha256: hex::encode(done.sha256),
+            sha256: done.sha256.map(hex::encode),
             chunks: done.chunks,
             stored_bytes: done.stored_bytes,
             receipt: done.receipt,
@@ -63,7 +64,7 @@ struct Uploaded {
     version: u64,
     size: u64,
     etag: String,
-    sha256: String,
+    sha256: Option<String>,
     chunks: u64,
     stored_bytes: u64,
     receipt: Receipt,
@@ -85,6 +86,8 @@ fn target(request: &HttpRequest) -> Result<PutTarget, Refusal> {
         metadata: BTreeMap::new(),
         condition,
         md5: content_md5(headers)?,
+        attributes: Attributes { owner: principal(request).owner().to_owned(), ..Attributes::default() },
+        missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
 }
 
@@ -176,7 +179,7 @@ pub(super) async fn get(request: HttpRequest, door: web::Data<Door>) -> Result<H
         return Err(not_found());
     };
     let dress = Dress {
-        etag: format!("\"{}\"", etag(&version)),
+        etag: format!("\"{}\"", etag(version.etag, version.sha256)),
         // Whoever stored it chose the type; a page of theirs must not act as one of ours.
         headers: vec![(X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()), (CONTENT_SECURITY_POLICY, "sandbox".to_owned())],
         refused: refusal,

@@ -1,6 +1,6 @@
 //! `garbage/<version>`: versions that nobody can read any more, whose space is to be given back.
 
-pub use v2::{Garbage, GarbageRecord};
+pub use v3::{Garbage, GarbageRecord};
 
 /// The first layout.
 pub mod v1 {
@@ -84,6 +84,71 @@ pub mod v2 {
         fn migrate(previous: v1::GarbageRecord) -> GarbageRecord {
             let v1::GarbageRecord { bucket, key, after, through, since_ms } = previous;
             GarbageRecord { garbage: Garbage::Versions { bucket, key, after, through }, since_ms }
+        }
+    }
+}
+
+/// The third layout: also the names of a bucket that is gone.
+pub mod v3 {
+    use super::v2;
+    use crate::metadata::codec::Migrate;
+    use crate::metadata::records::ChunkList;
+    use serde::{Deserialize, Serialize};
+
+    /// What is to be given back.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum Garbage {
+        /// Versions of a name that its object record has put out of sight.
+        #[serde(rename = "v")]
+        Versions {
+            /// The bucket they were in.
+            bucket: String,
+            /// The key they were under.
+            key: String,
+            /// The first of them has the next number after this.
+            after: u64,
+            /// The last of them has this number.
+            through: u64,
+        },
+        /// What one version was made of, its record being gone already: an upload that was given up, or a version removed by
+        /// itself. The version's id is in the key.
+        #[serde(rename = "m")]
+        Manifest {
+            /// Its chunks.
+            chunks: ChunkList,
+        },
+        /// The names of a bucket that was deleted, each of which was purged before.
+        #[serde(rename = "n")]
+        Names {
+            /// The bucket.
+            bucket: String,
+        },
+    }
+
+    /// Space to be given back.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct GarbageRecord {
+        /// What it is.
+        pub garbage: Garbage,
+        /// Since when, in milliseconds since 1970; it is kept for the trash window from then on. 0: it was never visible, and goes
+        /// at once.
+        pub since_ms: u64,
+    }
+
+    impl Migrate for GarbageRecord {
+        const NAME: &'static str = "garbage record";
+        const TYPE: u8 = 9;
+        const VERSION: u8 = 3;
+        type Previous = v2::GarbageRecord;
+
+        fn migrate(previous: v2::GarbageRecord) -> GarbageRecord {
+            let garbage = match previous.garbage {
+                v2::Garbage::Versions { bucket, key, after, through } => {
+                    Garbage::Versions { bucket, key, after, through }
+                }
+                v2::Garbage::Manifest { chunks } => Garbage::Manifest { chunks },
+            };
+            GarbageRecord { garbage, since_ms: previous.since_ms }
         }
     }
 }

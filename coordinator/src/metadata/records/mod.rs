@@ -4,9 +4,12 @@
 //! What it keeps true: a manifest ([`VersionRecord`], [`PageRecord`]) says what an object is; a [`ChunkRecord`] says where bytes
 //! are. Repair and rebalance change chunk records only. No record grows with the size of an object beyond [`PAGE_ENTRIES_MAX`].
 
+mod attributes;
+mod bucket;
 mod chunk;
 mod cluster;
 mod collect;
+mod credential;
 mod digest;
 mod garbage;
 mod intent;
@@ -22,9 +25,16 @@ mod version;
 mod wanted;
 mod worker;
 
+pub use attributes::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass,
+};
+pub use bucket::{
+    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,
+};
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
 pub use collect::CollectRecord;
+pub use credential::{CredentialRecord, GrantRecord};
 pub use digest::DigestRecord;
 pub use garbage::{Garbage, GarbageRecord};
 pub use intent::IntentRecord;

@@ -6,8 +6,10 @@
 //! 2. its references go, [`REFERENCES_MAX`] at a time, a page's with the page;
 //! 3. the garbage record goes.
 
+use super::names;
 use crate::metadata::records::{
-    ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, PageRecord, Record, VersionId, VersionRecord,
+    ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, ObjectRecord, PageRecord, Record, VersionId,
+    VersionRecord,
 };
 use crate::metadata::{Batch, Entry, Expect, keys};
 use crate::worker::Work;
@@ -40,6 +42,7 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration) -> Result<u64
                 take_versions(work, &key, &entry, &Name { bucket, key: name }, after..through).await?
             }
             Garbage::Manifest { chunks } => take_manifest(work, &key, &entry, chunks).await?,
+            Garbage::Names { bucket } => names::forget_some(work, &key, &entry, &bucket).await?,
         };
     }
     Ok(done)
@@ -58,8 +61,9 @@ async fn take_versions(
     name: &Name,
     numbers: std::ops::Range<u64>,
 ) -> Result<u64> {
+    let (purged_through, expect) = purged_through(work, name).await?;
     let from = keys::version(&name.bucket, &name.key, numbers.start.saturating_add(1));
-    let to = keys::after(&keys::version(&name.bucket, &name.key, numbers.end));
+    let to = keys::after(&keys::version(&name.bucket, &name.key, numbers.end.min(purged_through)));
     let versions = work.objects.metadata.scan(&from, &to, VERSIONS_MAX).await?;
     if versions.is_empty() {
         let mut commit = Batch::new();
@@ -72,11 +76,23 @@ async fn take_versions(
         let record = VersionRecord::decode(&version.value)?;
         let manifest = GarbageRecord { garbage: Garbage::Manifest { chunks: record.chunks }, since_ms: 0 };
         let mut commit = Batch::new();
+        commit.check(keys::object(&name.bucket, &name.key), expect);
         commit.check(version_key.clone(), Expect::Revision(version.revision)).delete(version_key);
         commit.put(keys::garbage(record.id), manifest.encode()).reclaim();
         done += u64::from(work.commit(commit).await?);
     }
     Ok(done)
+}
+
+/// Up to which number the versions of a name are purged, and what a commit checks for that to hold. Where a name was forgotten numbers
+/// start anew, and what has a number again is not what was purged under it.
+async fn purged_through(work: &Work, name: &Name) -> Result<(u64, Expect)> {
+    let entry = work.objects.metadata.get(&keys::object(&name.bucket, &name.key)).await?;
+    let through = match &entry {
+        Some(entry) => ObjectRecord::decode(&entry.value)?.purged_through,
+        None => 0,
+    };
+    Ok((through, Expect::unchanged(entry.as_ref())))
 }
 
 async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkList) -> Result<u64> {

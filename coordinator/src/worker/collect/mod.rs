@@ -12,6 +12,7 @@
 
 mod chunks;
 mod garbage;
+mod names;
 mod trash;
 
 pub(super) use chunks::repair_severities;

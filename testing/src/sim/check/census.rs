@@ -1,12 +1,12 @@
 //! What must hold when everything has come to rest: records and disks compared in both directions.
 
 use super::Oracle;
+use super::view::called;
 use crate::sim::node::Held;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{
     ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionId, VersionRecord,
 };
-use coordinator::object::FILES_BUCKET;
 use protocol::{ChunkId, ShardId};
 use std::collections::BTreeSet;
 
@@ -106,11 +106,13 @@ impl Oracle {
     }
 
     fn count_versions(&self, census: &mut Census) {
-        for (key, entry) in self.view.scan(&keys::objects(FILES_BUCKET, "")) {
-            let (_, name) = keys::parse_object(&key).expect("a key of that range");
+        for (key, entry) in self.view.scan(&keys::every_object()) {
+            let (bucket, name) = keys::parse_object(&key).expect("a key of that range");
+            let name = &called(bucket, name);
+            let offset = self.state().offset(name);
             let object = ObjectRecord::decode(&entry.value).expect("the product wrote it");
             for number in object.purged_through + 1..=object.last_number {
-                if self.state().removed.contains_key(&(name.to_owned(), number)) {
+                if self.state().removed.contains_key(&(name.to_owned(), offset + number)) {
                     continue;
                 }
                 let Some(version) = self.view.version(name, number) else {

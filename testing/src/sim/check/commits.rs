@@ -1,10 +1,11 @@
 //! What must hold of every commit at the moment it happens.
 
+use super::view::{bucket_and_key, called};
 use super::{Asked, Before, Moment, OPERATION, OpId, Oracle, Published, State};
 use crate::sim::node::Held;
 use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
 use coordinator::metadata::{Batch, keys};
-use coordinator::object::{Condition, ContentTag, FILES_BUCKET};
+use coordinator::object::{Condition, ContentTag};
 use protocol::ChunkId;
 use std::collections::BTreeSet;
 
@@ -13,19 +14,25 @@ impl Oracle {
     pub fn committed(&self, batch: &Batch, before: &Before) {
         self.copies_changed(batch, before);
         let chunks = keys::chunks();
-        let objects = keys::objects(FILES_BUCKET, "");
+        let objects = keys::every_object();
         for key in batch.deletes.iter().filter(|key| (&chunks.from..&chunks.to).contains(key)) {
             self.chunk_collected(keys::parse_chunk(key).expect("a key of that range"));
+        }
+        for key in batch.deletes.iter().filter(|key| (&objects.from..&objects.to).contains(key)) {
+            let (bucket, name) = keys::parse_object(key).expect("a key of that range");
+            self.object_forgotten(&called(bucket, name), batch);
         }
         for (key, value) in &batch.puts {
             if (&chunks.from..&chunks.to).contains(&key) {
                 let chunk = keys::parse_chunk(key).expect("a key of that range");
                 self.chunk_named(chunk, &ChunkRecord::decode(value).expect("the product wrote it"));
             } else if (&objects.from..&objects.to).contains(&key) {
-                let (_, name) = keys::parse_object(key).expect("a key of that range");
-                self.object_changed(name, &ObjectRecord::decode(value).expect("the product wrote it"), batch);
+                let (bucket, name) = keys::parse_object(key).expect("a key of that range");
+                let record = ObjectRecord::decode(value).expect("the product wrote it");
+                self.object_changed(&called(bucket, name), &record, batch);
             }
         }
+        self.buckets_changed(batch);
     }
 
     /// Law 1 and law 4: no record names a shard that is not durable, and none names fewer than a quorum.
@@ -65,21 +72,23 @@ impl Oracle {
     }
 
     fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
-        let removed = removed_versions(key, batch);
         let mut state = self.state();
+        let removed = state.removed_versions(key, batch);
+        let made = state.made_version(key, record, batch);
         let before = state.moment(key);
         state.sequence += 1;
+        let offset = state.offset(key);
         let moment = Moment {
             since: state.sequence,
-            last_number: record.last_number,
-            purged_through: record.purged_through,
-            live: (record.state == ObjectState::Live).then_some(record.number),
+            last_number: offset + record.last_number,
+            purged_through: offset + record.purged_through,
+            live: (record.state == ObjectState::Live).then_some(offset + record.number),
             purged: record.state == ObjectState::Purged,
         };
         self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
         let grows =
             moment.last_number > before.last_number || !removed.is_empty() && moment.last_number == before.last_number;
-        if !grows || record.purged_through < before.purged_through {
+        if !grows || moment.purged_through < before.purged_through {
             let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
             state.violated(&self.world, what);
         }
@@ -87,30 +96,70 @@ impl Oracle {
         for number in &removed {
             state.removed.insert((key.to_owned(), *number), moment.since);
         }
+        state.counts.nulls_replaced += u64::from(made.is_some() && !removed.is_empty());
         drop(state);
-        match moment.live {
-            None => {}
-            Some(_) if removed.is_empty() => self.version_published(key, record, batch, before),
-            Some(number) if self.view.version(key, number).is_some_and(|version| version.id == record.current) => {}
-            Some(number) => self.violated(format!("law 3: number {number} of {key} is current and has no version")),
+        self.nulls_are_one(key, record);
+        self.bucket_is_there(key, record);
+        match (moment.live, made) {
+            (None, _) => {}
+            (Some(_), Some(version)) => self.version_published(key, record, &version, before),
+            (Some(_), None) if self.view.version(key, record.number).is_some_and(|version| version.id == record.current) => {}
+            (Some(number), None) => {
+                self.violated(format!("law 3: number {number} of {key} is current and has no version"));
+            }
         }
     }
 
-    fn version_published(&self, key: &str, object: &ObjectRecord, batch: &Batch, before: Moment) {
-        let version_key = keys::version(FILES_BUCKET, key, object.number);
-        let put = batch.puts.iter().find(|(key, _)| *key == version_key);
-        let Some(version) = put.map(|(_, value)| VersionRecord::decode(value).expect("the product wrote it")) else {
-            return self.violated(format!("law 3: number {} of {key} is current and has no version", object.number));
-        };
+    /// A key's record went with its last version, or after it.
+    fn object_forgotten(&self, key: &str, batch: &Batch) {
+        let mut state = self.state();
+        let removed = state.removed_versions(key, batch);
+        let before = state.moment(key);
+        state.counts.keys_forgotten += 1;
+        state.offsets.insert(key.to_owned(), before.last_number);
+        self.world.tell(|| format!("commit {key} is forgotten"));
+        if before.purged {
+            return;
+        }
+        state.sequence += 1;
+        let since = state.sequence;
+        for number in removed {
+            state.removed.insert((key.to_owned(), number), since);
+        }
+        let moment = Moment { since, purged_through: before.last_number, live: None, purged: true, ..before };
+        state.keys.entry(key.to_owned()).or_default().push(moment);
+        drop(state);
+        let (bucket, name) = bucket_and_key(key);
+        let left = self.view.scan(&keys::versions(bucket, name)).len();
+        if left > 0 {
+            self.violated(format!("law 7: {key} was forgotten while {left} versions have its numbers"));
+        }
+    }
+
+    /// S3 calls one version of a key null, and no more.
+    fn nulls_are_one(&self, key: &str, object: &ObjectRecord) {
+        let (bucket, name) = bucket_and_key(key);
+        let versions = self.view.scan(&keys::versions(bucket, name)).into_iter();
+        let versions = versions.map(|(_, entry)| VersionRecord::decode(&entry.value).expect("the product wrote it"));
+        let nulls: Vec<u64> = versions
+            .filter(|version| version.is_null && version.number > object.purged_through)
+            .map(|version| version.number)
+            .collect();
+        if nulls != Vec::from_iter(object.null_number) {
+            self.violated(format!("{key} has null versions {nulls:?}, and its record says {object:?}"));
+        }
+    }
+
+    fn version_published(&self, key: &str, object: &ObjectRecord, version: &VersionRecord, before: Moment) {
         if version.id != object.current || version.number != object.number || object.number != object.last_number {
             self.violated(format!("law 7: object and version of {key} disagree: {object:?}, {version:?}"));
         }
         let mut state = self.state();
-        if let Some(what) = state.publish(key, &version, before) {
+        if let Some(what) = state.publish(key, version, before) {
             state.violated(&self.world, what);
         }
         drop(state);
-        if let Err(what) = self.whole(&version) {
+        if let Err(what) = self.whole(version) {
             self.violated(format!("law 3: {key} number {} became visible, but {what}", version.number));
         }
     }
@@ -132,20 +181,39 @@ impl Oracle {
     }
 }
 
-/// The numbers whose versions a commit of the key removes by themselves.
-fn removed_versions(key: &str, batch: &Batch) -> Vec<u64> {
-    let range = keys::versions(FILES_BUCKET, key);
-    let removed = batch.deletes.iter().filter(|key| (&range.from..&range.to).contains(key));
-    removed.map(|key| keys::parse_version(key).expect("a key of that range").2).collect()
-}
-
 impl State {
+    /// What is added to a key's numbers.
+    pub(super) fn offset(&self, key: &str) -> u64 {
+        self.offsets.get(key).copied().unwrap_or(0)
+    }
+
+    /// The numbers whose versions a commit of the key removes by themselves.
+    fn removed_versions(&self, key: &str, batch: &Batch) -> Vec<u64> {
+        let (bucket, name) = bucket_and_key(key);
+        let range = keys::versions(bucket, name);
+        let removed = batch.deletes.iter().filter(|key| (&range.from..&range.to).contains(key));
+        let (offset, number) = (self.offset(key), |key| keys::parse_version(key).expect("a key of that range").2);
+        removed.map(|key| offset + number(key)).collect()
+    }
+
+    /// The newest version of the key, if a commit makes it.
+    fn made_version(&mut self, key: &str, object: &ObjectRecord, batch: &Batch) -> Option<VersionRecord> {
+        let (bucket, name) = bucket_and_key(key);
+        let version_key = keys::version(bucket, name, object.number);
+        let (_, value) = batch.puts.iter().find(|(key, _)| *key == version_key)?;
+        let version = VersionRecord::decode(value).expect("the product wrote it");
+        let number = self.offset(key) + version.number;
+        self.numbers.insert(version.id, number);
+        Some(version)
+    }
+
     /// Notes a published version; gives what is wrong with it.
     fn publish(&mut self, key: &str, version: &VersionRecord, before: Moment) -> Option<String> {
         let since = self.sequence;
         let op: OpId = version.metadata.get(OPERATION)?.parse().ok()?;
-        let (id, number) = (version.id, version.number);
-        let twice = self.published.insert((key.to_owned(), number), Published { op, id });
+        let (id, number) = (version.id, self.offset(key) + version.number);
+        let published = Published { op, id, shown: version.number };
+        let twice = self.published.insert((key.to_owned(), number), published);
         let landed_before = self.operations[op].landed.replace((number, since, id));
         let operation = &self.operations[op];
         let Asked::Put { body, condition } = &operation.asked else {
@@ -160,7 +228,7 @@ impl State {
         if operation.refused {
             return Some(format!("law 3: operation {op} was refused, and became number {number} of {key}"));
         }
-        if operation.key != key || version.sha256 != body.sha256 || version.size != body.data.len() as u64 {
+        if operation.key != key || version.sha256 != Some(body.sha256) || version.size != body.data.len() as u64 {
             return Some(format!("law 6: number {number} of {key} is not what operation {op} sent"));
         }
         let current = before.live.and_then(|number| self.digest(key, number));
@@ -170,6 +238,7 @@ impl State {
             Condition::Matches(wanted) => {
                 current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&ContentTag::Sha256(digest)))
             }
+            Condition::Is(wanted) => unreachable!("no client asks for {wanted:?} of a put"),
         };
         (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
     }
@@ -179,7 +248,7 @@ impl State {
         let published = self.published.get(&(key.to_owned(), number))?;
         match &self.operations[published.op].asked {
             Asked::Put { body, .. } => Some(body.sha256),
-            Asked::Delete { .. } | Asked::Remove { .. } => None,
+            Asked::Delete { .. } | Asked::Remove { .. } | Asked::Bucket => None,
         }
     }
 }

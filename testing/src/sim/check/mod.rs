@@ -10,8 +10,12 @@
 //!   with every commit, and with real time between acknowledged puts.
 //! - Law 4 and 5: what manifests name is referenced, what is referenced has a record, and no record names a shard that was
 //!   acknowledged and is gone.
+//! - A bucket goes only while nothing is visible in it, and nothing becomes visible where there is none ([`buckets`]).
 //! - What workers do is told in [`copies`].
+//!
+//! Keys of the file door's bucket are called by their own name, those of others by bucket, slash and key.
 
+mod buckets;
 mod census;
 mod commits;
 mod copies;
@@ -19,10 +23,11 @@ mod operations;
 mod reads;
 mod view;
 
+pub use buckets::BucketVerb;
 pub use census::Census;
 pub use copies::{Before, LEASE};
 pub use operations::{Ended, Got, OpId};
-pub use view::View;
+pub use view::{View, bucket_and_key, called};
 
 use super::body::TestBody;
 use super::node::SimNode;
@@ -53,6 +58,12 @@ struct State {
     sequence: u64,
     keys: BTreeMap<String, Vec<Moment>>,
     operations: Vec<Operation>,
+    /// What is added to a key's numbers, so that those of one that was forgotten and put anew go on growing here.
+    offsets: BTreeMap<String, u64>,
+    /// The number of every version and marker, with its key's offset.
+    numbers: BTreeMap<VersionId, u64>,
+    /// From when on a bucket existed, or did not.
+    buckets: BTreeMap<String, Vec<(u64, bool)>>,
     published: BTreeMap<(String, u64), Published>,
     acknowledged: BTreeMap<(String, u64), OpId>,
     /// Versions removed by themselves, and the sequence number of the commit that did it.
@@ -76,6 +87,8 @@ struct Moment {
 struct Published {
     op: OpId,
     id: VersionId,
+    /// Its number as its readers see it.
+    shown: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +96,8 @@ enum Asked {
     Put { body: TestBody, condition: Condition },
     Delete { mode: DeleteMode },
     Remove { number: u64 },
+    /// Anything that is asked of a bucket.
+    Bucket,
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +124,16 @@ pub struct Counts {
     pub deletes_done: u64,
     /// Removals of single versions acknowledged.
     pub removals_done: u64,
+    /// Null versions whose place another took.
+    pub nulls_replaced: u64,
+    /// Keys whose records went with their last version.
+    pub keys_forgotten: u64,
+    /// Buckets that were made.
+    pub buckets_made: u64,
+    /// Buckets that were deleted.
+    pub buckets_deleted: u64,
+    /// Buckets that a write kept from being deleted.
+    pub buckets_revived: u64,
     /// Reads that gave the right bytes.
     pub reads_done: u64,
     /// Reads and listings that were told to come again.
@@ -140,6 +165,11 @@ impl Counts {
             puts_unknown: self.puts_unknown + other.puts_unknown,
             deletes_done: self.deletes_done + other.deletes_done,
             removals_done: self.removals_done + other.removals_done,
+            nulls_replaced: self.nulls_replaced + other.nulls_replaced,
+            keys_forgotten: self.keys_forgotten + other.keys_forgotten,
+            buckets_made: self.buckets_made + other.buckets_made,
+            buckets_deleted: self.buckets_deleted + other.buckets_deleted,
+            buckets_revived: self.buckets_revived + other.buckets_revived,
             reads_done: self.reads_done + other.reads_done,
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,
@@ -184,10 +214,11 @@ impl Oracle {
     /// Every version that was published and not purged: key and number.
     pub fn readable(&self) -> Vec<(String, u64)> {
         let state = self.state();
-        let kept = |(key, number): &&(String, u64)| {
-            state.moment(key).purged_through < *number && !state.removed.contains_key(&(key.clone(), *number))
+        let kept = |((key, number), _): &(&(String, u64), &Published)| {
+            state.moment(key).purged_through < *number && !state.removed.contains_key(&((*key).clone(), *number))
         };
-        state.published.keys().filter(kept).cloned().collect()
+        let kept = state.published.iter().filter(kept);
+        kept.map(|((key, _), published)| (key.clone(), published.shown)).collect()
     }
 
     /// Notes a violation.

@@ -3,7 +3,8 @@
 use super::{Asked, Moment, Operation, Oracle, State};
 use crate::sim::body::TestBody;
 use coordinator::metadata::records::VersionRecord;
-use coordinator::object::{Condition, DeleteMode, Deleted, PutDone};
+use coordinator::metadata::records::VersionId;
+use coordinator::object::{Condition, DeleteMode, Deleted, PutDone, Refused};
 use protocol::{Error, ErrorKind, Result};
 
 /// The place of an operation in the order in which they began.
@@ -41,11 +42,12 @@ impl Oracle {
     }
 
     /// A removal of one version is about to be sent.
-    pub fn remove_begins(&self, key: &str, number: u64) -> OpId {
+    pub fn remove_begins(&self, key: &str, version: VersionId) -> OpId {
+        let number = self.state().numbers.get(&version).copied().unwrap_or(0);
         self.begins(key, Asked::Remove { number })
     }
 
-    fn begins(&self, key: &str, asked: Asked) -> OpId {
+    pub(super) fn begins(&self, key: &str, asked: Asked) -> OpId {
         let mut state = self.state();
         let acknowledged = state.acknowledged.range((key.to_owned(), 0)..=(key.to_owned(), u64::MAX));
         let acknowledged_before = acknowledged.last().map_or(0, |((_, number), _)| *number);
@@ -82,6 +84,13 @@ impl Oracle {
             let what = format!("law 3: operation {op} was refused ({error}), and it is visible: {landed:?}");
             state.violated(&self.world, what);
         }
+        let operation = &state.operations[op];
+        if Refused::of(error) == Some(Refused::NoSuchBucket)
+            && !state.bucket_was(&operation.key, operation.began, false)
+        {
+            let what = format!("operation {op} was refused ({error}), and the bucket was there all the time");
+            state.violated(&self.world, what);
+        }
         if error.kind == ErrorKind::Corrupt {
             state.violated(&self.world, format!("operation {op} met corruption: {error}"));
         }
@@ -92,23 +101,24 @@ impl Oracle {
         state.counts.puts_done += 1;
         let operation = state.operations[op].clone();
         let landed = operation.landed;
-        if landed.is_none_or(|(number, _, id)| number != done.number || id != done.version) {
+        let published = landed.map(|(number, _, _)| (number, state.published[&(operation.key.clone(), number)]));
+        let Some((number, _)) = published.filter(|(_, is)| is.shown == done.number && is.id == done.version) else {
             let what =
                 format!("law 1: operation {op} was acknowledged as {done:?}, but what was committed is {landed:?}");
             return state.violated(&self.world, what);
-        }
-        if done.number <= operation.acknowledged_before {
-            let what = format!("law 7: {} of {} after {}", done.number, operation.key, operation.acknowledged_before);
+        };
+        if number <= operation.acknowledged_before {
+            let what = format!("law 7: {number} of {} after {}", operation.key, operation.acknowledged_before);
             state.violated(&self.world, what);
         }
         let Asked::Put { body, .. } = &operation.asked else { unreachable!("a put ended") };
-        if done.sha256 != body.sha256 || done.size != body.data.len() as u64 {
+        if done.sha256 != Some(body.sha256) || done.size != body.data.len() as u64 {
             state.violated(&self.world, format!("law 6: operation {op} was acknowledged as other bytes: {done:?}"));
         }
         state.counts.chunks_reused += u64::from(done.stored_bytes == 0 && done.size > 0);
-        state.acknowledged.insert((operation.key.clone(), done.number), op);
+        state.acknowledged.insert((operation.key.clone(), number), op);
         let moment = state.moment(&operation.key);
-        let gone = moment.purged_through >= done.number || state.is_removed(&operation.key, done.number, &moment);
+        let gone = moment.purged_through >= number || state.is_removed(&operation.key, number, &moment);
         drop(state);
         if !gone {
             self.durable_at_acknowledgement(&operation.key, done);
@@ -143,7 +153,7 @@ impl Oracle {
         let Asked::Delete { mode } = operation.asked else { unreachable!("a delete ended") };
         let window = state.moments_since(&operation.key, operation.began);
         let gone = |moment: &Moment| match mode {
-            DeleteMode::Mark => moment.live.is_none(),
+            DeleteMode::Mark | DeleteMode::MarkAlways => moment.live.is_none(),
             DeleteMode::Purge => moment.purged,
         };
         let fits = match ended {
@@ -151,7 +161,10 @@ impl Oracle {
             Ended::Answered(Ok(Deleted::Nothing)) => window.iter().any(gone),
             Ended::Answered(Err(error)) if error.kind != ErrorKind::Unknown => {
                 state.operations[op].refused = true;
-                error.kind == ErrorKind::Unavailable || error.kind == ErrorKind::Full
+                match Refused::of(error) {
+                    Some(Refused::NoSuchBucket) => state.bucket_was(&operation.key, operation.began, false),
+                    _ => error.kind == ErrorKind::Unavailable || error.kind == ErrorKind::Full,
+                }
             }
             Ended::Answered(Err(_)) | Ended::Died => true,
         };

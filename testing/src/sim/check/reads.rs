@@ -2,6 +2,7 @@
 //! and the bytes are those that were put (law 6).
 
 use super::operations::told;
+use super::view::{bucket_and_key, called};
 use super::{Asked, Ended, Got, Moment, Oracle, State};
 use crate::sim::world::World;
 use coordinator::metadata::records::{VersionRecord, VersionState};
@@ -30,12 +31,12 @@ impl Oracle {
         state.judge(&self.world, verdict, || format!("get of {key} {selector:?} within {window:?}"));
     }
 
-    /// A listing of everything ended that began at `began`.
-    pub fn list_ends(&self, began: u64, ended: &Ended<ListPage>) {
+    /// A listing of a whole bucket ended that began at `began`.
+    pub fn list_ends(&self, bucket: &str, began: u64, ended: &Ended<ListPage>) {
         self.world.tell(|| format!("list {}", told(ended, |page| format!("{} objects", page.objects.len()))));
         let mut state = self.state();
         let verdict = match ended {
-            Ended::Answered(Ok(page)) => state.check_listing(page, began),
+            Ended::Answered(Ok(page)) => state.check_listing(bucket, page, began),
             Ended::Answered(Err(error)) => refused(error),
             Ended::Died => Ok(false),
         };
@@ -96,7 +97,9 @@ impl State {
         bytes: &[u8],
         window: &[Moment],
     ) -> Verdict {
-        let number = version.number;
+        let Some(number) = self.numbers.get(&version.id).copied() else {
+            return Err(format!("law 3: number {} was never published", version.number));
+        };
         let Some(published) = self.published.get(&(key.to_owned(), number)) else {
             return Err(format!("law 3: number {number} was never published"));
         };
@@ -110,7 +113,7 @@ impl State {
             VersionSelector::Latest => moment.live == Some(number),
             VersionSelector::Number(wanted) => {
                 let there = moment.last_number >= number && moment.purged_through < number;
-                wanted == number && there && !self.is_removed(key, number, moment)
+                wanted == version.number && there && !self.is_removed(key, number, moment)
             }
         };
         match window.iter().any(fits) {
@@ -134,17 +137,18 @@ impl State {
         }
     }
 
-    fn check_listing(&self, page: &ListPage, began: u64) -> Verdict {
-        let listed: BTreeMap<&str, u64> =
-            page.objects.iter().map(|object| (object.key.as_str(), object.number)).collect();
-        for key in self.keys.keys() {
+    fn check_listing(&self, bucket: &str, page: &ListPage, began: u64) -> Verdict {
+        let listed: BTreeMap<String, u64> =
+            page.objects.iter().map(|object| (called(bucket, &object.key), object.number)).collect();
+        for key in self.keys.keys().filter(|key| bucket_and_key(key).0 == bucket) {
             let window = self.moments_since(key, began);
             let number = listed.get(key.as_str()).copied();
-            if !window.iter().any(|moment| moment.live == number) {
+            let shown = |number: u64| self.published.get(&(key.clone(), number)).map(|published| published.shown);
+            if !window.iter().any(|moment| moment.live.and_then(shown) == number) {
                 return Err(format!("law 7: {key} is listed with {number:?} within {window:?}"));
             }
         }
-        match listed.keys().find(|key| !self.keys.contains_key(**key)) {
+        match listed.keys().find(|key| !self.keys.contains_key(*key)) {
             Some(key) => Err(format!("law 3: {key} is listed and was never published")),
             None => Ok(true),
         }

@@ -20,6 +20,16 @@ pub struct View {
     quorum: usize,
 }
 
+/// The bucket and the key of what is called `name`.
+pub fn bucket_and_key(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or((FILES_BUCKET, name))
+}
+
+/// What the key of a bucket is called.
+pub fn called(bucket: &str, key: &str) -> String {
+    if bucket == FILES_BUCKET { key.to_owned() } else { format!("{bucket}/{key}") }
+}
+
 impl View {
     pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> View {
         View { memory, nodes, quorum }
@@ -59,9 +69,10 @@ impl View {
         self.get(key).map(|entry| R::decode(&entry.value).expect("the product wrote it"))
     }
 
-    /// A version of a file.
+    /// A version of an object.
     pub fn version(&self, key: &str, number: u64) -> Option<VersionRecord> {
-        self.record(&keys::version(FILES_BUCKET, key, number))
+        let (bucket, key) = bucket_and_key(key);
+        self.record(&keys::version(bucket, key, number))
     }
 
     /// The chunks of a version, in order; `Err` says what is missing.

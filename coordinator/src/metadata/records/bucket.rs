@@ -1,0 +1,164 @@
+//! `bucket/<name>`: a bucket and its settings.
+//!
+//! What it keeps true: every commit that makes something visible in a bucket checks this record, so whoever changes it (a deletion
+//! of the bucket first of all) is seen by every writer under way.
+
+pub use v1::{
+    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,
+};
+
+/// The first layout.
+pub mod v1 {
+    use crate::metadata::codec::{Migrate, Nothing};
+    use crate::metadata::records::RetentionMode;
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeMap;
+
+    /// What becomes of the version before when a key is written or deleted.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum Versioning {
+        /// It goes: a key has one version at most, the null version.
+        #[default]
+        #[serde(rename = "o")]
+        Off,
+        /// It stays.
+        #[serde(rename = "e")]
+        Enabled,
+        /// It stays, unless it is the null version.
+        #[serde(rename = "s")]
+        Suspended,
+    }
+
+    /// Whether a bucket is there to stay.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum BucketState {
+        /// It is.
+        #[default]
+        #[serde(rename = "l")]
+        Live,
+        /// Somebody looks whether it is empty, to delete it. Whoever writes into it makes it live again, which ends the deletion.
+        #[serde(rename = "d")]
+        Deleting,
+        /// It is gone; names that were purged in it are still to be forgotten, and this record goes after the last of them.
+        #[serde(rename = "g")]
+        Gone,
+    }
+
+    /// What new versions of a bucket with object lock are kept for, if their writer does not say.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct DefaultRetention {
+        /// How strictly.
+        pub mode: RetentionMode,
+        /// For how many days, if it was given so,
+        pub days: Option<u32>,
+        /// or for how many years.
+        pub years: Option<u32>,
+    }
+
+    /// That versions of a bucket can be locked.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ObjectLock {
+        /// The lock of versions whose writer says nothing of it.
+        pub default: Option<DefaultRetention>,
+    }
+
+    /// What pages of other origins may do.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct CorsRule {
+        /// Its name, as given.
+        pub id: Option<String>,
+        /// Origins, each with one `*` at most.
+        pub origins: Vec<String>,
+        /// Methods.
+        pub methods: Vec<String>,
+        /// Request headers, each with one `*` at most.
+        pub headers: Vec<String>,
+        /// Response headers that a page may see.
+        pub exposed: Vec<String>,
+        /// For how long a browser may remember it.
+        pub max_age_s: Option<u32>,
+    }
+
+    /// Which objects a lifecycle rule is about: those of which all of it holds.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RuleFilter {
+        /// Their keys start so.
+        pub prefix: String,
+        /// They have these tags.
+        pub tags: BTreeMap<String, String>,
+        /// They are larger, in bytes.
+        pub larger_than: Option<u64>,
+        /// They are smaller, in bytes.
+        pub smaller_than: Option<u64>,
+    }
+
+    /// What happens to objects as they grow old.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LifecycleRule {
+        /// Its name.
+        pub id: String,
+        /// Whether it is in force.
+        pub enabled: bool,
+        /// Which objects it is about.
+        pub filter: RuleFilter,
+        /// Whether the prefix was given outside a filter, as older clients do; it is shown as it was given.
+        pub prefix_outside: bool,
+        /// Current versions are deleted after so many days,
+        pub expire_days: Option<u32>,
+        /// or at this time, in milliseconds since 1970.
+        pub expire_at_ms: Option<u64>,
+        /// Whether a marker goes that has no version below it.
+        pub expire_markers: bool,
+        /// Versions go so many days after another one took their place,
+        pub noncurrent_days: Option<u32>,
+        /// save for the newest of them.
+        pub noncurrent_kept: Option<u32>,
+        /// Multipart uploads are given up after so many days.
+        pub abort_uploads_days: Option<u32>,
+    }
+
+    /// How much a bucket may hold.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Quota {
+        /// Bytes of all versions.
+        pub bytes: Option<u64>,
+        /// Versions.
+        pub objects: Option<u64>,
+    }
+
+    /// A bucket.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct BucketRecord {
+        /// When it was made, in milliseconds since 1970.
+        pub created_ms: u64,
+        /// The id of the access key that made it; empty if none did.
+        pub owner: String,
+        /// What becomes of older versions.
+        pub versioning: Versioning,
+        /// Whether it is being deleted.
+        pub state: BucketState,
+        /// Whether its versions can be locked.
+        pub object_lock: Option<ObjectLock>,
+        /// Its tags.
+        pub tags: BTreeMap<String, String>,
+        /// What pages of other origins may do.
+        pub cors: Vec<CorsRule>,
+        /// What happens as time goes by.
+        pub lifecycle: Vec<LifecycleRule>,
+        /// Whether anybody may read its objects.
+        pub public_read: bool,
+        /// How much it may hold.
+        pub quota: Option<Quota>,
+    }
+
+    impl Migrate for BucketRecord {
+        const NAME: &'static str = "bucket record";
+        const TYPE: u8 = 17;
+        const VERSION: u8 = 1;
+        type Previous = Nothing;
+
+        fn migrate(previous: Nothing) -> BucketRecord {
+            match previous {}
+        }
+    }
+}

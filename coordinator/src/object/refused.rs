@@ -1,0 +1,68 @@
+//! Why a verb refused, where an error's kind does not say enough for a dialect to choose its words.
+//!
+//! What it keeps true: it rides in the error as its source, so whoever does not ask for it loses nothing.
+
+use protocol::{Error, ErrorKind};
+use std::fmt;
+
+/// A reason for a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such bucket.
+    NoSuchBucket,
+    /// There is such a bucket already.
+    BucketExists,
+    /// There is something in the bucket.
+    BucketNotEmpty,
+    /// There is no such object.
+    NoSuchKey,
+    /// There is no such version.
+    NoSuchVersion,
+    /// What the caller demanded does not hold.
+    ConditionFailed,
+    /// The version is locked by its retention or a legal hold.
+    Locked,
+    /// The bucket was made without object lock.
+    NoObjectLock,
+    /// The bucket's settings do not go together.
+    BucketSettings,
+}
+
+impl Refused {
+    /// The reason in `error`, if it has one.
+    pub fn of(error: &Error) -> Option<Refused> {
+        error.source.as_ref()?.downcast_ref().copied()
+    }
+
+    /// The error that says so.
+    pub fn error(self, message: impl Into<String>) -> Error {
+        Error::caused(self.kind(), message, self)
+    }
+
+    fn kind(self) -> ErrorKind {
+        match self {
+            Refused::NoSuchBucket | Refused::NoSuchKey | Refused::NoSuchVersion => ErrorKind::NotFound,
+            Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
+            Refused::Locked => ErrorKind::Denied,
+            Refused::NoObjectLock | Refused::BucketSettings => ErrorKind::Invalid,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::NoSuchBucket => "no such bucket",
+            Refused::BucketExists => "the bucket exists",
+            Refused::BucketNotEmpty => "the bucket is not empty",
+            Refused::NoSuchKey => "no such object",
+            Refused::NoSuchVersion => "no such version",
+            Refused::ConditionFailed => "a condition does not hold",
+            Refused::Locked => "the version is locked",
+            Refused::NoObjectLock => "the bucket has no object lock",
+            Refused::BucketSettings => "the bucket's settings do not go together",
+        })
+    }
+}
+
+impl std::error::Error for Refused {}
