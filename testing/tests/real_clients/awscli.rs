@@ -84,7 +84,8 @@ async fn awscli_syncs_a_tree() {
     aws.run(&["s3", "sync", "--only-show-errors", "tree", "s3://awscli-tree/below"]);
     let again = aws.run(&["s3", "sync", "--no-progress", "tree", "s3://awscli-tree/below"]);
     assert_eq!(again.trim(), "", "there is nothing left to sync");
-    let page = aws.api("list-objects-v2", &["--bucket", "awscli-tree", "--page-size", "300", "--query", "length(Contents)"]);
+    let page =
+        aws.api("list-objects-v2", &["--bucket", "awscli-tree", "--page-size", "300", "--query", "length(Contents)"]);
     assert_eq!(page, TREE_FILES);
     aws.run(&["s3", "sync", "--only-show-errors", "s3://awscli-tree/below", "back"]);
     tree::assert_same(&directory.join("tree"), &directory.join("back"));
@@ -105,7 +106,8 @@ async fn awscli_reads_old_versions() {
     let marker = aws.api("delete-object", &[&on[..], &["--key", "k"]].concat());
     assert_eq!(marker["DeleteMarker"], true, "{marker}");
     let listed = aws.api("list-object-versions", &on);
-    let ids: Vec<&str> = listed["Versions"].as_array().into_iter().flatten().filter_map(|v| v["VersionId"].as_str()).collect();
+    let ids: Vec<&str> =
+        listed["Versions"].as_array().into_iter().flatten().filter_map(|v| v["VersionId"].as_str()).collect();
     assert_eq!(ids, versions.iter().rev().map(String::as_str).collect::<Vec<_>>(), "newest first");
     for (number, version) in versions.iter().enumerate() {
         aws.api("get-object", &[&on[..], &["--key", "k", "--version-id", version, "got"]].concat());

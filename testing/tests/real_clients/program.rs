@@ -76,7 +76,10 @@ impl Program {
         let mut command = Command::new("timeout");
         command.arg(COMMAND_S_MAX).arg(&self.path).args(arguments).current_dir(self.directory()).env_clear();
         // A UTF-8 locale: Python takes names of files as it says.
-        command.env("HOME", self.directory()).env("LANG", "C.UTF-8").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("HOME", self.directory())
+            .env("LANG", "C.UTF-8")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.output().unwrap_or_else(|error| panic!("{} cannot be started: {error}", self.path.display()))
     }

@@ -34,7 +34,9 @@ async fn rclone_stores_copies_and_lists() {
     rclone.run(&["moveto", "s:rclone/a b+c/é?.bin", "s:rclone/moved"]);
     let listed = rclone.run(&["lsf", "-R", "s:rclone"]);
     assert_eq!(listed.lines().collect::<Vec<_>>(), ["copy in one", "copy in parts", "large", "moved"]);
-    for (remote, local) in [("large", "large"), ("copy in parts", "large"), ("copy in one", "large"), ("moved", "small")] {
+    for (remote, local) in
+        [("large", "large"), ("copy in parts", "large"), ("copy in one", "large"), ("moved", "small")]
+    {
         rclone.run(&["copyto", &format!("s:rclone/{remote}"), "back"]);
         tree::assert_same_file(&directory.join(local), &directory.join("back"));
     }

@@ -36,7 +36,8 @@ async fn s3cmd_stores_copies_and_lists() {
     s3cmd.run(&["cp", "s3://s3cmd/large", "s3://s3cmd/copy of large"]);
     s3cmd.run(&["mv", "s3://s3cmd/a b+c/é?.bin", "s3://s3cmd/moved"]);
     let listed = s3cmd.run(&["ls", "--recursive", "s3://s3cmd"]);
-    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_once("s3://s3cmd/").map(|(_, name)| name)).collect();
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.split_once("s3://s3cmd/").map(|(_, name)| name)).collect();
     assert_eq!(names, ["copy of large", "large", "moved"], "{listed}");
     for (remote, local) in [("large", "large"), ("copy of large", "large"), ("moved", "small")] {
         s3cmd.run(&["get", "--no-progress", "--force", &format!("s3://s3cmd/{remote}"), "back"]);

@@ -3,12 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::env::var;
-use testing::real::{Client, Cluster, Plan};
+use testing::real::{Cluster, Plan};
 
 /// Everything, in buckets of its own.
 const ALL_ACTIONS: [&str; 5] = ["read", "write", "list", "delete", "admin"];
-/// What the first start prints before the admin key (contract E2).
-const ADMIN_KEY: &str = "Admin API Key: ";
 
 /// An access key.
 #[derive(Clone, Debug)]
@@ -36,10 +34,10 @@ impl Store {
             return Store { endpoint, keys, cluster: None };
         }
         let plan = Plan::new().coordinator_flag("--auth", "on").coordinator_flag("--s3-sigv2", "on");
-        let cluster = plan.start().await;
-        let endpoint = cluster.s3_url();
-        let keys = make_key(&cluster, json!({ "owner": "tests", "name": "tests" })).await;
-        Store { endpoint, keys, cluster: Some(cluster) }
+        let mut cluster = Cluster::lay_out(plan).await;
+        cluster.start_with_keys().await;
+        let keys = make_key(&cluster, "tests", "all").await;
+        Store { endpoint: cluster.s3_url(), keys, cluster: Some(cluster) }
     }
 
     /// The server as `host:port`.
@@ -49,7 +47,7 @@ impl Store {
 
     /// A key of another owner; none where the server is not ours.
     pub async fn other_key(&self) -> Option<Keys> {
-        Some(make_key(self.cluster.as_ref()?, json!({ "owner": "others", "name": "others" })).await)
+        Some(make_key(self.cluster.as_ref()?, "others", "all").await)
     }
 
     /// A key that was good and is disabled.
@@ -64,24 +62,17 @@ impl Store {
 
     async fn ended_key(&self, how: &str, body: Value) -> Option<Keys> {
         let cluster = self.cluster.as_ref()?;
-        let keys = make_key(cluster, json!({ "owner": "tests", "name": how })).await;
-        ask(cluster, &format!("/admin/keys/{}/{how}", keys.access_key), body, 200).await;
+        let keys = make_key(cluster, "tests", how).await;
+        let client = cluster.client();
+        let request = client.request(Method::POST, &format!("/admin/keys/{}/{how}", keys.access_key));
+        client.send(request.body(body.to_string())).await.expect(200);
         Some(keys)
     }
 }
 
-async fn make_key(cluster: &Cluster, mut wanted: Value) -> Keys {
-    wanted["policy"] = json!([{ "buckets": ["*"], "actions": ALL_ACTIONS }]);
-    let made = ask(cluster, "/admin/keys", wanted, 201).await;
+async fn make_key(cluster: &Cluster, owner: &str, name: &str) -> Keys {
+    let policy = json!([{ "buckets": ["*"], "actions": ALL_ACTIONS }]);
+    let made = cluster.make_key(json!({ "owner": owner, "name": name, "policy": policy })).await;
     let field = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("no {name}: {made}")).to_owned();
     Keys { access_key: field("access_key_id"), secret_key: field("secret_access_key") }
-}
-
-async fn ask(cluster: &Cluster, path: &str, body: Value, status: u16) -> Value {
-    let log = cluster.coordinator.log();
-    let printed = log.lines().find_map(|line| line.strip_prefix(ADMIN_KEY));
-    let admin = printed.expect("the first start prints the admin key").trim().to_owned();
-    let client: Client = cluster.client();
-    let request = client.request(Method::POST, path).header("content-type", "application/json").bearer_auth(admin);
-    client.send(request.body(body.to_string())).await.expect(status).json()
 }

@@ -84,9 +84,13 @@ pub fn assert_same(expected: &Path, got: &Path) {
     let (expected, got) = (files(expected), files(got));
     let missing: Vec<&String> = expected.keys().filter(|name| !got.contains_key(*name)).collect();
     let superfluous: Vec<&String> = got.keys().filter(|name| !expected.contains_key(*name)).collect();
-    let others: Vec<&String> = expected.keys().filter(|name| got.get(*name).is_some_and(|b| *b != expected[*name])).collect();
-    assert!(!expected.is_empty() && missing.is_empty() && superfluous.is_empty() && others.is_empty(),
-        "of {} files are missing {missing:?}, superfluous {superfluous:?}, with other bytes {others:?}", expected.len());
+    let others: Vec<&String> =
+        expected.keys().filter(|name| got.get(*name).is_some_and(|b| *b != expected[*name])).collect();
+    assert!(
+        !expected.is_empty() && missing.is_empty() && superfluous.is_empty() && others.is_empty(),
+        "of {} files are missing {missing:?}, superfluous {superfluous:?}, with other bytes {others:?}",
+        expected.len()
+    );
 }
 
 /// Panics unless two files hold the same bytes.

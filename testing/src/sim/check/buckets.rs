@@ -36,7 +36,9 @@ impl Oracle {
             Ended::Answered(Err(error)) => match Refused::of(error) {
                 Some(Refused::NoSuchBucket) => verb != BucketVerb::Create && was(false),
                 Some(Refused::BucketExists) => verb == BucketVerb::Create && was(true),
-                Some(Refused::BucketNotEmpty) => verb == BucketVerb::Delete && state.held(&operation.key, operation.began),
+                Some(Refused::BucketNotEmpty) => {
+                    verb == BucketVerb::Delete && state.held(&operation.key, operation.began)
+                }
                 Some(Refused::BucketSettings) => verb == BucketVerb::Change && was(true),
                 _ => comes_again(error),
             },

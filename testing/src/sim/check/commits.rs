@@ -103,7 +103,8 @@ impl Oracle {
         match (moment.live, made) {
             (None, _) => {}
             (Some(_), Some(version)) => self.version_published(key, record, &version, before),
-            (Some(_), None) if self.view.version(key, record.number).is_some_and(|version| version.id == record.current) => {}
+            (Some(_), None)
+                if self.view.version(key, record.number).is_some_and(|version| version.id == record.current) => {}
             (Some(number), None) => {
                 self.violated(format!("law 3: number {number} of {key} is current and has no version"));
             }

@@ -93,9 +93,16 @@ struct Published {
 
 #[derive(Clone, Debug)]
 enum Asked {
-    Put { body: TestBody, condition: Condition },
-    Delete { mode: DeleteMode },
-    Remove { number: u64 },
+    Put {
+        body: TestBody,
+        condition: Condition,
+    },
+    Delete {
+        mode: DeleteMode,
+    },
+    Remove {
+        number: u64,
+    },
     /// Anything that is asked of a bucket.
     Bucket,
 }

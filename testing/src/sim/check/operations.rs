@@ -2,8 +2,8 @@
 
 use super::{Asked, Moment, Operation, Oracle, State};
 use crate::sim::body::TestBody;
-use coordinator::metadata::records::VersionRecord;
 use coordinator::metadata::records::VersionId;
+use coordinator::metadata::records::VersionRecord;
 use coordinator::object::{Condition, DeleteMode, Deleted, PutDone, Refused};
 use protocol::{Error, ErrorKind, Result};
 
