@@ -41,6 +41,18 @@ pub struct Config {
     )]
     pub listen: Vec<SocketAddr>,
 
+    /// Address to serve the S3 protocol on
+    #[arg(long, env = "HOLDFAST_S3_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub s3_listen: SocketAddr,
+
+    /// Domain below which a host name is a bucket's: with s3.example, http://photos.s3.example/cat.jpg is cat.jpg in photos
+    #[arg(long, env = "HOLDFAST_S3_DOMAIN", value_name = "DOMAIN")]
+    pub s3_domain: Option<String>,
+
+    /// Accept the old signatures of version 2, too
+    #[arg(long, env = "HOLDFAST_S3_SIGV2")]
+    pub s3_sigv2: bool,
+
     /// Directory of the catalog
     #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR", default_value = "./data/coordinator")]
     pub data: PathBuf,
@@ -201,7 +213,7 @@ impl Config {
 
     /// Every address that is served, whatever is spoken there.
     pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listen.iter().copied()
+        self.listen.iter().copied().chain([self.s3_listen])
     }
 
     /// The first thing that cannot work, in words for the operator.
@@ -216,6 +228,9 @@ impl Config {
     }
 
     fn listen_mistake(&self) -> Option<String> {
+        if self.listen.contains(&self.s3_listen) && self.s3_listen.port() != 0 {
+            return Some(format!("--s3-listen {}: is a --listen, too", self.s3_listen));
+        }
         first_repeated(&self.listen).map(|twice| format!("--listen {twice} is given twice"))
     }
 

@@ -7,6 +7,7 @@ use coordinator::audit::{Audit, AuditConfig};
 use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
 use coordinator::dialect::guard::Guard;
+use coordinator::dialect::s3::{self, S3Settings};
 use coordinator::dialect::{self, Door, DoorSettings};
 use coordinator::identity::seal::Sealer;
 use coordinator::identity::{FreshKey, Identity, announcement};
@@ -101,6 +102,7 @@ async fn serve(config: Config) -> Result<()> {
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
+    let s3_listener = listen(&config.s3_listen, config.body_stall())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings {
         index_cache_bytes: config.index_cache_bytes,
@@ -123,8 +125,11 @@ async fn serve(config: Config) -> Result<()> {
     let settings = door_settings(&config, server_id, cluster);
     let door =
         Door { objects, workers, settings, metrics: metrics.clone(), guard: guard.clone(), events: events.clone() };
-    let server = dialect::serve(door, listeners, certificate.as_ref().map(Certificate::server))?;
-    info!(listen = ?config.listen, nodes = nodes.members().len(), "coordinator ready");
+    let tls = certificate.as_ref().map(Certificate::server);
+    let s3_settings = S3Settings { domain: config.s3_domain.clone(), takes_v2: config.s3_sigv2 };
+    let s3 = s3::serve(door.clone(), &s3_listener, s3_settings, tls.clone())?;
+    let server = dialect::serve(door, listeners, tls)?;
+    info!(listen = ?config.listen, s3_listen = %config.s3_listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
     let background = async {
@@ -147,7 +152,7 @@ async fn serve(config: Config) -> Result<()> {
         _ = background => {}
     }
     events.close();
-    doors.stop(true).await;
+    tokio::join!(doors.stop(true), s3.stop());
     running.stop().await;
     if !tasks.join(TASKS_PATIENCE).await {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");

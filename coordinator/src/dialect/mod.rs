@@ -17,6 +17,7 @@ mod nodes;
 mod query;
 mod reply;
 mod representation;
+pub mod s3;
 mod system;
 mod watch;
 mod workers;

@@ -9,6 +9,10 @@
 //! digest/<sha256 32><data 1><parity 1>         records::DigestRecord    which chunk holds these bytes under this code
 //! ref/<chunk 16>/<version 16>                  records::RefRecord       who needs a chunk
 //! intent/<version 16>                          records::IntentRecord    an upload under way
+//! upload/<bucket>\0<key>\0<upload 16>          records::UploadRecord    a multipart upload that is open
+//! part/<upload 16>/<number u16 BE>             records::PartRecord      a part of it
+//! completed/<upload 16>                        records::CompletedRecord what became of it
+//! parts/<version 16>/<end offset u64 BE>       records::PartsRecord     the parts that a version was put together from
 //! repair/<severity 1>/<chunk 16>               records::RepairRecord    work, most urgent (0) first
 //! garbage/<version 16>                         records::GarbageRecord   versions nobody sees any more
 //! collect/<chunk 16>                           records::CollectRecord   chunks that lost a reference
@@ -28,6 +32,13 @@
 //!
 //! A page's key holds the END offset of its last chunk, so that the page with offset `o` is the first after `o`: one scan finds
 //! it and no index of pages is needed.
+
+mod multipart;
+
+pub use multipart::{
+    all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
+    parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
+};
 
 use crate::code::Code;
 use crate::metadata::records::{SEVERITY_DRAIN, VersionId};

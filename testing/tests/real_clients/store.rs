@@ -37,7 +37,8 @@ impl Store {
         let mut cluster = Cluster::lay_out(plan).await;
         cluster.start_with_keys().await;
         let keys = make_key(&cluster, "tests", "all").await;
-        Store { endpoint: cluster.s3_url(), keys, cluster: Some(cluster) }
+        let endpoint = format!("http://127.0.0.1:{}", cluster.s3_port());
+        Store { endpoint, keys, cluster: Some(cluster) }
     }
 
     /// The server as `host:port`.

@@ -6,7 +6,7 @@
 //! 2. its references go, [`REFERENCES_MAX`] at a time, a page's with the page;
 //! 3. the garbage record goes.
 
-use super::names;
+use super::{names, parts};
 use crate::metadata::records::{
     ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, ObjectRecord, PageRecord, Record, VersionId,
     VersionRecord,
@@ -42,6 +42,7 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration) -> Result<u64
                 take_versions(work, &key, &entry, &Name { bucket, key: name }, after..through).await?
             }
             Garbage::Manifest { chunks } => take_manifest(work, &key, &entry, chunks).await?,
+            Garbage::Upload { version } => parts::take_upload(work, &key, &entry, version).await?,
             Garbage::Names { bucket } => names::forget_some(work, &key, &entry, &bucket).await?,
         };
     }
@@ -107,6 +108,15 @@ async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkLis
             let pages = work.scan(&keys::pages_from(version, 0), PAGES_MAX).await?;
             if !pages.is_empty() {
                 return take_pages(work, version, pages).await;
+            }
+            // Of a version that never came to be: the parts on its list are not its own.
+            if let Some(dropped) = parts::drop_list(work, version).await? {
+                return Ok(dropped);
+            }
+        }
+        ChunkList::Parts => {
+            if let Some(taken) = parts::take_list(work, version).await? {
+                return Ok(taken);
             }
         }
     }

@@ -13,6 +13,7 @@
 mod chunks;
 mod garbage;
 mod names;
+mod parts;
 mod trash;
 
 pub(super) use chunks::repair_severities;
