@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs what the scripts and tests need beyond Rust: Debian packages, and Python tools in an environment of their own below the
+# Installs what the scripts and tests need beyond Rust: Debian packages, and Python programs in environments of their own below the
 # target directory. Does nothing where all of it is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# curl and jq: scripts. strace: tests that fail a system call. gcc: zstd is compiled from C. python3: clients and checkers of protocols.
-tools=(curl jq strace gcc python3)
-python_dir=${CARGO_TARGET_DIR:-$PWD/target}/test-python
-python_list=scripts/python-test-deps.txt
+# curl and jq: scripts. strace: tests that fail a system call. gcc: zstd is compiled from C. python3: checkers and clients of
+# protocols; rclone and restic: such clients.
+tools=(curl jq strace gcc python3 rclone restic)
+target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 
 fail() { echo "install-test-deps: $1" >&2; exit 1; }
 
@@ -35,13 +35,14 @@ install_packages() {
 }
 
 # The list beside the environment tells what is in it; it is written last.
-install_python_tools() {
-  cmp -s "$python_list" "$python_dir/installed.txt" && return
-  echo "install-test-deps: installing what $python_list names into $python_dir" >&2
-  python3 -m venv --clear "$python_dir"
-  "$python_dir/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$python_list" >&2
-  cp "$python_list" "$python_dir/installed.txt"
+install_python() { # environment, list
+  cmp -s "$2" "$1/installed.txt" && return
+  echo "install-test-deps: installing what $2 names into $1" >&2
+  python3 -m venv --clear "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$2" >&2
+  cp "$2" "$1/installed.txt"
 }
 
 install_packages
-install_python_tools
+install_python "$target_dir/test-python" scripts/python-test-deps.txt
+install_python "$target_dir/s3-clients" testing/s3/requirements.txt
