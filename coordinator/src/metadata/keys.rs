@@ -35,11 +35,13 @@
 //! it and no index of pages is needed.
 
 mod multipart;
+mod work;
 
 pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
 };
+pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
 use crate::metadata::records::{SEVERITY_DRAIN, VersionId};
@@ -304,56 +306,6 @@ pub fn parse_trash(key: &[u8]) -> Result<(NodeId, ShardId)> {
     let (node, shard) = split_at_nul(strip(key, TRASH)?).ok_or_else(|| malformed(key))?;
     let shard = shard.try_into().map_err(|_| malformed(key))?;
     Ok((text(key, node)?.parse()?, ShardId::from_bytes(shard)))
-}
-
-/// Who does a kind of work.
-pub fn lease(name: &str) -> Bytes {
-    join(&[LEASE, self::name(name)])
-}
-
-/// That it still does.
-pub fn beat(name: &str) -> Bytes {
-    join(&[BEAT, self::name(name)])
-}
-
-/// How far a worker has come.
-pub fn worker(name: &str) -> Bytes {
-    join(&[WORKER, self::name(name)])
-}
-
-/// A pass of a worker that is wanted.
-pub fn wanted(worker: &str, id: Uuid) -> Bytes {
-    join(&[WANTED, name(worker), b"/", id.as_bytes()])
-}
-
-/// All passes of a worker that are wanted.
-pub fn wanted_of(worker: &str) -> KeyRange {
-    starting_with(join(&[WANTED, name(worker), b"/"]))
-}
-
-/// A verification.
-pub fn verify(id: Uuid) -> Bytes {
-    join(&[VERIFY, id.as_bytes()])
-}
-
-/// All verifications, the oldest first.
-pub fn verifies() -> KeyRange {
-    starting_with(Bytes::from_static(VERIFY))
-}
-
-/// The id in a [`verify`] key.
-pub fn parse_verify(key: &[u8]) -> Result<Uuid> {
-    last_id(key, strip(key, VERIFY)?)
-}
-
-/// Finding `number` of a verification.
-pub fn finding(id: Uuid, number: u64) -> Bytes {
-    join(&[FINDING, id.as_bytes(), b"/", &number.to_be_bytes()])
-}
-
-/// The findings of a verification from `number` on.
-pub fn findings_from(id: Uuid, number: u64) -> KeyRange {
-    KeyRange { from: finding(id, number), to: starting_with(join(&[FINDING, id.as_bytes(), b"/"])).to }
 }
 
 /// A storage node.
