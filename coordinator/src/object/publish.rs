@@ -209,7 +209,7 @@ impl Objects {
         let now_ms = self.clock.now_ms();
         let name = &target.name;
         let bucket = seen.bucket.or_make(name.bucket(), target.missing_bucket, &target.attributes.owner, now_ms)?;
-        let room = self.take_room(name.bucket(), bucket.quota, draft.digest.size).await?;
+        let room = self.take_room(name.bucket(), bucket.quota, draft.size).await?;
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
