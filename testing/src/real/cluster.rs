@@ -198,6 +198,7 @@ impl Cluster {
             server
         };
         let mut coordinator = server("coordinator", "coordinator", ports.coordinator());
+        coordinator.flag("--s3-listen", format!("127.0.0.1:{}", ports.s3()));
         let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
         for number in 1..=plan.nodes {
             let mut port = ports.node(number);
@@ -226,6 +227,16 @@ impl Cluster {
     /// A client of the coordinator.
     pub fn client(&self) -> Client {
         self.client_of(&self.coordinator)
+    }
+
+    /// A client of the S3 protocol.
+    pub fn s3(&self) -> Client {
+        Client::new(&format!("http://127.0.0.1:{}", self.ports.s3()))
+    }
+
+    /// Where the S3 protocol is spoken.
+    pub fn s3_port(&self) -> u16 {
+        self.ports.s3()
     }
 
     /// A client of one node.
