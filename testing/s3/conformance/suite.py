@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ElementTree
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 import signing
 
@@ -280,7 +280,7 @@ class Context:
         for name in self._buckets:
             try:
                 self._clean_bucket(name)
-            except ClientError:
+            except (BotoCoreError, ClientError):
                 continue
 
     def _clean_bucket(self, name):
