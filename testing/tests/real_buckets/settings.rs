@@ -3,6 +3,7 @@
 use testing::real::Cluster;
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "writes a settings file into the directory of a process it started")]
 async fn a_dotenv_file_names_the_gateway_and_its_port() {
     let mut cluster = Cluster::start().await;
     cluster.coordinator.kill();

@@ -27,9 +27,8 @@ async fn secure() -> (Cluster, Authority) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_speaks_tls_everywhere_and_repairs_over_it() {
     let (mut cluster, _) = secure().await;
-    for server in [&mut cluster.coordinator] {
-        server.flag("--probe-interval-s", "1").flag("--node-lost-after-s", "2").flag("--cache-bytes", "0");
-    }
+    let coordinator = &mut cluster.coordinator;
+    coordinator.flag("--probe-interval-s", "1").flag("--node-lost-after-s", "2").flag("--cache-bytes", "0");
     cluster.start_all().await;
     let client = cluster.client();
     let data = random_bytes(1, 3_000_000);
