@@ -50,8 +50,8 @@ enum Verb {
     Remove(u64),
     /// A copy of this, which is under another key.
     Copy(Body),
-    /// A copy of this, put together from [`MANY`] parts under another key: it takes several pages.
-    CopyOfMany(Body),
+    /// A copy of this, put together from [`SOME`] parts under another key: it takes more than one page.
+    CopyOfSome(Body),
     /// The beginning of an upload in parts.
     Begin(Body),
     /// A part of one, of that many; the others are there, and this one, too, with other bytes, if it replaces.
@@ -105,6 +105,8 @@ const SMALL_SCENARIOS: [Scenario; 12] = [
 
 /// So many that the list of them takes more than one commit.
 const MANY: usize = 101;
+/// More than one commit names.
+const SOME: usize = 45;
 
 const UPLOAD_SCENARIOS: [Scenario; 8] = [
     Scenario { name: "copy", before: &[OTHER], shared: true, verb: Verb::Copy(SMALL) },
@@ -128,7 +130,7 @@ const UPLOAD_SCENARIOS: [Scenario; 8] = [
 ];
 const LARGE_UPLOADS: [Scenario; 3] = [
     Scenario { name: "large copy", before: &[], shared: true, verb: Verb::Copy(LARGE) },
-    Scenario { name: "copy of many", before: &[OTHER], shared: true, verb: Verb::CopyOfMany(SMALL) },
+    Scenario { name: "copy of some", before: &[OTHER], shared: true, verb: Verb::CopyOfSome(SMALL) },
     Scenario {
         name: "large part",
         before: &[],
@@ -172,8 +174,8 @@ async fn prepare(client: &Client, scenario: Scenario) -> Ready {
         Verb::Part { body, of, replaces } => (body, of, if replaces { of } else { of - 1 }),
         Verb::Complete { body, of } => (body, of, of),
         Verb::Abort(body) => (body, 2, 2),
-        Verb::CopyOfMany(body) => {
-            let (begun, _) = upload(client, "elsewhere", body, MANY, MANY).await;
+        Verb::CopyOfSome(body) => {
+            let (begun, _) = upload(client, "elsewhere", body, SOME, SOME).await;
             must(client.complete(&begun).await);
             ready.source = Some(version_of(client, "elsewhere").await);
             return ready;
@@ -303,7 +305,7 @@ async fn act(client: &Client, scenario: Scenario, ready: &Ready) -> bool {
             let ended = client.remove(KEY, ready.ids[number as usize - 1]).await;
             matches!(ended, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
-        Verb::Copy(_) | Verb::CopyOfMany(_) => {
+        Verb::Copy(_) | Verb::CopyOfSome(_) => {
             let source = ready.source.as_ref().expect("it was put");
             matches!(client.copy(source, KEY, Condition::None).await, Ended::Answered(Ok(_)))
         }
