@@ -12,7 +12,7 @@ use process::logs::Level;
 use process::settings::{self, bytes};
 use protocol::routes::base_url;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use std::time::Duration;
 const MEMORY_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 /// The longest interval accepted, in seconds: a day.
 const INTERVAL_S_MAX: u64 = 86_400;
+/// The longest `--server-id`, in bytes.
+const SERVER_ID_BYTES_MAX: usize = 64;
 /// The most `--workers`.
 const WORKERS_MAX: usize = 256;
 
@@ -31,15 +33,21 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address to serve HTTP on; may be repeated
-    #[arg(
-        long,
-        env = "HOLDFAST_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080",
-        value_delimiter = ','
-    )]
+    /// Address to serve HTTP on; may be repeated [default: 127.0.0.1 and --port]
+    #[arg(long, env = "HOLDFAST_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
+
+    /// Port of 127.0.0.1 to serve HTTP on, where no --listen is given
+    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 8_080)]
+    pub port: u16,
+
+    /// This process's name in logs, metrics, leases and /health; another one for each [default: coordinator- and its first port]
+    #[arg(long, env = "NODE_ID", value_name = "NAME")]
+    pub server_id: Option<String>,
+
+    /// Origin, such as https://app.example, whose pages may use the native doors from a browser; * = any. May be repeated
+    #[arg(long, env = "HOLDFAST_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
 
     /// Address to serve the S3 protocol on
     #[arg(long, env = "HOLDFAST_S3_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
@@ -180,6 +188,7 @@ pub struct RestoreCatalog {
 /// Settings that have been checked. On an error, or for `--help`, `main` calls [`clap::Error::exit`].
 pub fn load(args: impl Iterator<Item = OsString>) -> Result<Config, clap::Error> {
     let config: Config = settings::load(args)?;
+    let config = config.completed();
     match config.mistake() {
         Some(mistake) => Err(Config::command().error(ErrorKind::ValueValidation, mistake)),
         None => Ok(config),
@@ -187,6 +196,20 @@ pub fn load(args: impl Iterator<Item = OsString>) -> Result<Config, clap::Error>
 }
 
 impl Config {
+    /// With what follows from other settings.
+    fn completed(mut self) -> Config {
+        if self.listen.is_empty() {
+            self.listen.push((Ipv4Addr::LOCALHOST, self.port).into());
+        }
+        self
+    }
+
+    /// This process's name.
+    pub fn server_name(&self) -> String {
+        let by_port = || format!("coordinator-{}", self.listen.first().map_or(0, SocketAddr::port));
+        self.server_id.clone().unwrap_or_else(by_port)
+    }
+
     /// HTTP worker threads to start.
     pub fn worker_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -225,6 +248,8 @@ impl Config {
             .or_else(|| self.access.mistake())
             .or_else(|| self.node_mistake())
             .or_else(|| self.bound_mistake())
+            .or_else(|| self.name_mistake())
+            .or_else(|| self.origin_mistake())
     }
 
     fn listen_mistake(&self) -> Option<String> {
@@ -232,6 +257,24 @@ impl Config {
             return Some(format!("--s3-listen {}: is a --listen, too", self.s3_listen));
         }
         first_repeated(&self.listen).map(|twice| format!("--listen {twice} is given twice"))
+    }
+
+    /// It is a label of metrics and a field of records.
+    fn name_mistake(&self) -> Option<String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let is_plain = |name: &&String| (1..=SERVER_ID_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain);
+        let name = self.server_id.as_ref().filter(|name| !is_plain(name))?;
+        Some(format!("--server-id {name}: must be 1 to {SERVER_ID_BYTES_MAX} of letters, digits, '-', '_' and '.'"))
+    }
+
+    /// Browsers send an origin without a path; one with a path would never match.
+    fn origin_mistake(&self) -> Option<String> {
+        let is_origin = |origin: &&String| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            *origin == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+        };
+        let origin = self.cors_origin.iter().find(|origin| !is_origin(origin))?;
+        Some(format!("--cors-origin {origin}: must be * or an origin such as https://app.example, without a path"))
     }
 
     /// None need be named: the catalog knows those that joined, and others may join.

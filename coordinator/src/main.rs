@@ -19,7 +19,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -87,7 +87,7 @@ fn run(config: Config) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
-    let server_id = format!("coordinator-{}", config.listen.first().map_or(0, std::net::SocketAddr::port));
+    let server_id = config.server_name();
     let events = Events::new("coordinator");
     let loki = logs::start(LogConfig {
         service: "coordinator",
@@ -102,7 +102,7 @@ async fn serve(config: Config) -> Result<()> {
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
-    let s3_listener = listen(&config.s3_listen, config.body_stall())?;
+    let s3_listener = listen_on(config.s3_listen, config.body_stall())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings {
         index_cache_bytes: config.index_cache_bytes,
@@ -229,12 +229,12 @@ async fn keys(guard: &Guard, config: &Config) {
 }
 
 fn bind(config: &Config) -> Result<Vec<TcpListener>> {
-    config.listen.iter().map(|address| listen(address, config.body_stall())).collect()
+    config.listen.iter().map(|address| listen_on(*address, config.body_stall())).collect()
 }
 
 /// Connections inherit from the listener that the kernel ends them when their client has not taken a byte for `stall`: whoever asks
 /// and does not read would hold what memory its answer has, and nothing in the process runs that could notice (faults row 76).
-fn listen(address: &SocketAddr, stall: Duration) -> Result<TcpListener> {
+fn listen_on(address: SocketAddr, stall: Duration) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     let stall_ms = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
     set_tcp_user_timeout(&listener, stall_ms).context("the kernel knows no time limit for unread answers")?;
@@ -279,6 +279,7 @@ fn objects(
         read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
+        usage: Usage::default(),
         code: Code::REPLICATION,
     }
 }
@@ -305,5 +306,6 @@ fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> Do
         server_id,
         workers: config.worker_count(),
         cluster,
+        cors_origins: config.cors_origin.clone(),
     }
 }

@@ -28,7 +28,7 @@ fn defaults_serve_loopback_and_bound_everything() {
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.node, ["http://127.0.0.1:8081"]);
     assert_eq!((config.data, config.cluster_file), ("./data/coordinator".into(), "./data/cluster.json".into()));
-    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (48 << 20, 32 << 20, 32 << 20));
+    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (32 << 20, 16 << 20, 32 << 20));
     assert_eq!((config.probe_interval_s, config.body_stall_s, config.upload_bytes_max), (30, 30, 0));
     assert_eq!((config.loglevel, config.loki, config.access.insecure_no_auth), (Level::Error, None, false));
 }
@@ -132,4 +132,26 @@ fn new_cluster_needs_nothing_but_a_path() {
     let config = try_load(&["new-cluster", "--cluster-file", "c.json"]).unwrap();
     assert_eq!((config.command, config.cluster_file), (Some(Command::NewCluster), PathBuf::from("c.json")));
     assert_eq!(try_load(&["new-cluster"]).unwrap().cluster_file, PathBuf::from("./data/cluster.json"));
+}
+
+#[test]
+fn a_port_is_of_loopback_unless_an_address_is_given() {
+    let listens = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().listen;
+    assert_eq!(listens(&["--port=3000"]), ["127.0.0.1:3000".parse().unwrap()]);
+    assert_eq!(listens(&["--port=3000", "--listen=127.0.0.1:9"]), ["127.0.0.1:9".parse().unwrap()]);
+    let name = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().server_name();
+    assert_eq!(name(&[]), "coordinator-8080");
+    assert_eq!(name(&["--port=3000"]), "coordinator-3000");
+    assert_eq!(name(&["--server-id=gateway-1"]), "gateway-1");
+    refused(&["--server-id=a b"], &["--server-id a b", "letters"]);
+    refused(&["--server-id="], &["--server-id"]);
+}
+
+#[test]
+fn origins_are_what_browsers_send() {
+    let config = try_load(&["--cors-origin=*", "--cors-origin=https://a.example:8443,http://localhost:3000", NODE]);
+    assert_eq!(config.unwrap().cors_origin.len(), 3);
+    for bad in ["https://a.example/", "a.example", "https://", "https://*.example"] {
+        refused(&[&format!("--cors-origin={bad}")], &["--cors-origin", bad]);
+    }
 }

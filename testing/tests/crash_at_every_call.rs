@@ -2,21 +2,21 @@
 //! answer is lost, or the node called dies. Then the state is the old or the new one, whole (law 3), and the verb can be sent
 //! again. A new verb adds a scenario.
 
-use coordinator::metadata::records::VersionId;
-use coordinator::object::{Condition, DeleteMode, Deleted, VersionSelector};
+use coordinator::metadata::records::{VersionId, Versioning};
+use coordinator::object::{Condition, DeleteMode, Deleted, Refused, VersionSelector};
 use protocol::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use testing::sim::body::{BLOCK_BYTES, TestBody};
 use testing::sim::call::{Fate, Planned, Target};
-use testing::sim::check::{Ended, Got};
+use testing::sim::check::{Ended, Got, bucket_and_key};
 use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Coordinator, Plants};
 use testing::sim::runtime::simulate;
 use tokio::time::sleep;
 
 const NODES: usize = 4;
-const KEY: &str = "key";
+const BUCKET: &str = "bucket";
 /// Whatever was under way has ended by then.
 const REST: Duration = Duration::from_secs(40);
 
@@ -26,6 +26,8 @@ struct Scenario {
     name: &'static str,
     /// Bodies that were put under the key before.
     before: &'static [Body],
+    /// The kind of bucket that it is in; `None`: the file door's.
+    bucket: Option<Versioning>,
     /// Whether the chunks of the body are there already, under another key.
     shared: bool,
     verb: Verb,
@@ -43,6 +45,11 @@ enum Verb {
     Delete(DeleteMode),
     /// The version with this number, by itself.
     Remove(u64),
+    CreateBucket,
+    /// That versions be kept.
+    KeepVersions,
+    DeleteBucket,
+    Tag,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,29 +65,95 @@ const OTHER: Body = Body { tag: 2, bytes: 500 };
 const LARGE: Body = Body { tag: 3, bytes: 3 * BLOCK_BYTES + 77 };
 
 const LARGE_PUT: Scenario =
-    Scenario { name: "large put", before: &[OTHER], shared: false, verb: Verb::Put(LARGE, When::Always) };
-const LARGE_DEDUP: Scenario =
-    Scenario { name: "large dedup", before: &[OTHER], shared: true, verb: Verb::Put(LARGE, When::Always) };
+    Scenario { name: "large put", before: &[OTHER], bucket: None, shared: false, verb: Verb::Put(LARGE, When::Always) };
+const LARGE_DEDUP: Scenario = Scenario {
+    name: "large dedup",
+    before: &[OTHER],
+    bucket: None,
+    shared: true,
+    verb: Verb::Put(LARGE, When::Always),
+};
 
 const SMALL_SCENARIOS: [Scenario; 12] = [
-    Scenario { name: "small put", before: &[], shared: false, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "small put", before: &[], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Always) },
     Scenario {
         name: "empty put",
         before: &[],
+        bucket: None,
         shared: false,
         verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always),
     },
-    Scenario { name: "overwrite", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Always) },
-    Scenario { name: "dedup", before: &[], shared: true, verb: Verb::Put(SMALL, When::Always) },
-    Scenario { name: "put if absent", before: &[], shared: false, verb: Verb::Put(SMALL, When::Absent) },
-    Scenario { name: "put if present", before: &[OTHER], shared: false, verb: Verb::Put(SMALL, When::Present) },
-    Scenario { name: "delete", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
-    Scenario { name: "purge", before: &[SMALL, OTHER], shared: false, verb: Verb::Delete(DeleteMode::Purge) },
-    Scenario { name: "remove the newest", before: &[SMALL, OTHER], shared: false, verb: Verb::Remove(2) },
-    Scenario { name: "remove an older one", before: &[SMALL, OTHER], shared: false, verb: Verb::Remove(1) },
-    Scenario { name: "remove the only one", before: &[SMALL], shared: false, verb: Verb::Remove(1) },
-    Scenario { name: "delete of nothing", before: &[], shared: false, verb: Verb::Delete(DeleteMode::Mark) },
+    Scenario { name: "overwrite", before: &[OTHER], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "dedup", before: &[], bucket: None, shared: true, verb: Verb::Put(SMALL, When::Always) },
+    Scenario { name: "put if absent", before: &[], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Absent) },
+    Scenario {
+        name: "put if present",
+        before: &[OTHER],
+        bucket: None,
+        shared: false,
+        verb: Verb::Put(SMALL, When::Present),
+    },
+    Scenario {
+        name: "delete",
+        before: &[SMALL, OTHER],
+        bucket: None,
+        shared: false,
+        verb: Verb::Delete(DeleteMode::Mark),
+    },
+    Scenario {
+        name: "purge",
+        before: &[SMALL, OTHER],
+        bucket: None,
+        shared: false,
+        verb: Verb::Delete(DeleteMode::Purge),
+    },
+    Scenario { name: "remove the newest", before: &[SMALL, OTHER], bucket: None, shared: false, verb: Verb::Remove(2) },
+    Scenario {
+        name: "remove an older one",
+        before: &[SMALL, OTHER],
+        bucket: None,
+        shared: false,
+        verb: Verb::Remove(1),
+    },
+    Scenario { name: "remove the only one", before: &[SMALL], bucket: None, shared: false, verb: Verb::Remove(1) },
+    Scenario {
+        name: "delete of nothing",
+        before: &[],
+        bucket: None,
+        shared: false,
+        verb: Verb::Delete(DeleteMode::Mark),
+    },
 ];
+
+const fn in_bucket(name: &'static str, mode: Versioning, before: &'static [Body], verb: Verb) -> Scenario {
+    Scenario { name, before, bucket: Some(mode), shared: false, verb }
+}
+
+const BUCKET_SCENARIOS: [Scenario; 17] = [
+    in_bucket("put without versions", Versioning::Off, &[], Verb::Put(SMALL, When::Always)),
+    in_bucket("replace without versions", Versioning::Off, &[OTHER], Verb::Put(SMALL, When::Always)),
+    in_bucket("put if absent without versions", Versioning::Off, &[], Verb::Put(SMALL, When::Absent)),
+    in_bucket("put of known bytes without versions", Versioning::Off, &[SMALL], Verb::Put(SMALL, When::Always)),
+    in_bucket("delete without versions", Versioning::Off, &[OTHER], Verb::Delete(DeleteMode::MarkAlways)),
+    in_bucket("purge without versions", Versioning::Off, &[OTHER], Verb::Delete(DeleteMode::Purge)),
+    in_bucket("remove without versions", Versioning::Off, &[OTHER], Verb::Remove(1)),
+    in_bucket("replace the null version", Versioning::Suspended, &[OTHER], Verb::Put(SMALL, When::Always)),
+    in_bucket("mark over the null version", Versioning::Suspended, &[OTHER], Verb::Delete(DeleteMode::MarkAlways)),
+    in_bucket("remove the null version", Versioning::Suspended, &[OTHER], Verb::Remove(1)),
+    in_bucket("mark over nothing", Versioning::Enabled, &[], Verb::Delete(DeleteMode::MarkAlways)),
+    in_bucket("tag", Versioning::Enabled, &[SMALL, OTHER], Verb::Tag),
+    in_bucket("create a bucket that is there", Versioning::Off, &[], Verb::CreateBucket),
+    in_bucket("keep versions from now on", Versioning::Off, &[OTHER], Verb::KeepVersions),
+    in_bucket("delete an empty bucket", Versioning::Off, &[], Verb::DeleteBucket),
+    in_bucket("delete a bucket that is not empty", Versioning::Off, &[OTHER], Verb::DeleteBucket),
+    Scenario { name: "create a bucket", before: &[], bucket: None, shared: false, verb: Verb::CreateBucket },
+];
+
+impl Scenario {
+    fn key(&self) -> &'static str {
+        if self.bucket.is_some() { "bucket/key" } else { "key" }
+    }
+}
 
 /// What became of one run.
 struct Run {
@@ -100,8 +173,11 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     let coordinator = Arc::new(cluster.coordinator().await);
     let client = Client::new(cluster.oracle().clone(), coordinator.clone());
     let mut ids = Vec::new();
+    if let Some(mode) = scenario.bucket {
+        must(client.create_bucket(BUCKET, mode).await);
+    }
     for body in scenario.before {
-        ids.push(must(put(&client, KEY, *body, When::Always).await).version);
+        ids.push(must(put(&client, scenario.key(), *body, When::Always).await).version);
     }
     if let (true, Verb::Put(body, _)) = (scenario.shared, scenario.verb) {
         must(put(&client, "elsewhere", body, When::Always).await);
@@ -156,12 +232,29 @@ fn must<T: std::fmt::Debug>(ended: Ended<T>) -> T {
 /// Sends the verb; true if it was acknowledged.
 async fn act(client: &Client, scenario: Scenario, ids: &[VersionId]) -> bool {
     match scenario.verb {
-        Verb::Put(body, when) => matches!(put(client, KEY, body, when).await, Ended::Answered(Ok(_))),
+        Verb::Put(body, when) => matches!(put(client, scenario.key(), body, when).await, Ended::Answered(Ok(_))),
+        Verb::CreateBucket => match client.create_bucket(BUCKET, Versioning::Off).await {
+            Ended::Answered(Ok(())) => true,
+            Ended::Answered(Err(error)) => Refused::of(&error) == Some(Refused::BucketExists),
+            Ended::Died => false,
+        },
+        Verb::KeepVersions => {
+            matches!(client.set_versioning(BUCKET, Versioning::Enabled).await, Ended::Answered(Ok(())))
+        }
+        Verb::DeleteBucket => match client.delete_bucket(BUCKET).await {
+            Ended::Answered(Ok(())) => scenario.before.is_empty(),
+            Ended::Answered(Err(error)) => match Refused::of(&error) {
+                Some(Refused::BucketNotEmpty) => !scenario.before.is_empty(),
+                refused => scenario.before.is_empty() && refused == Some(Refused::NoSuchBucket),
+            },
+            Ended::Died => false,
+        },
+        Verb::Tag => client.set_tags(scenario.key()).await,
         Verb::Delete(mode) => {
-            matches!(client.delete(KEY, mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
+            matches!(client.delete(scenario.key(), mode).await, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
         Verb::Remove(number) => {
-            let ended = client.remove(KEY, ids[number as usize - 1]).await;
+            let ended = client.remove(scenario.key(), ids[number as usize - 1]).await;
             matches!(ended, Ended::Answered(Ok(Deleted::Done | Deleted::Nothing)))
         }
     }
@@ -169,9 +262,11 @@ async fn act(client: &Client, scenario: Scenario, ids: &[VersionId]) -> bool {
 
 /// The oracle judges what is read; what it cannot judge is a read that should have succeeded and did not.
 async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario, when: &str) {
-    let mut reads = vec![client.get(KEY, VersionSelector::Latest).await];
-    for number in 1..=scenario.before.len() as u64 + 2 {
-        reads.push(client.get(KEY, VersionSelector::Number(number)).await);
+    let mut reads = vec![client.get(scenario.key(), VersionSelector::Latest).await];
+    // Where no versions are kept numbers may start anew, and tell nothing.
+    let numbers = if scenario.bucket == Some(Versioning::Off) { 0 } else { scenario.before.len() as u64 + 2 };
+    for number in 1..=numbers {
+        reads.push(client.get(scenario.key(), VersionSelector::Number(number)).await);
     }
     if scenario.shared {
         reads.push(client.get("elsewhere", VersionSelector::Latest).await);
@@ -181,7 +276,8 @@ async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario
             cluster.oracle().violated(format!("{when}: a read failed: {read:?}"));
         }
     }
-    if !matches!(client.list().await, Ended::Answered(Ok(_))) {
+    let (bucket, _) = bucket_and_key(scenario.key());
+    if !matches!(client.list_bucket(bucket).await, Ended::Answered(Ok(_))) {
         cluster.oracle().violated(format!("{when}: the listing failed"));
     }
 }
@@ -256,6 +352,11 @@ fn a_small_verb_survives_the_failure_of_each_of_its_calls() {
 }
 
 #[test]
+fn a_verb_in_a_bucket_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call(&BUCKET_SCENARIOS);
+}
+
+#[test]
 fn a_large_put_survives_the_failure_of_each_of_its_calls() {
     fail_every_call(&[LARGE_PUT]);
 }
@@ -268,7 +369,7 @@ fn a_large_put_of_known_chunks_survives_the_failure_of_each_of_its_calls() {
 #[test]
 fn a_commit_whose_answer_is_lost_survives_the_failure_of_each_call_that_follows() {
     let lost = [Fate::FailBefore(ErrorKind::Unknown), Fate::FailAfter(ErrorKind::Unknown)];
-    for scenario in SMALL_SCENARIOS {
+    for scenario in SMALL_SCENARIOS.into_iter().chain(BUCKET_SCENARIOS) {
         fail_every_call_after_a_failure(scenario, &lost);
     }
 }

@@ -4,11 +4,13 @@
 
 pub mod access;
 mod admit;
+mod ask;
 mod held;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Subject, admit, principal};
+pub use ask::{owner, permit};
 
 use crate::audit::Audit;
 use crate::identity::Identity;

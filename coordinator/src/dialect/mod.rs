@@ -5,7 +5,11 @@
 //! - Endpoint labels of metrics are route patterns, never names of clients' files.
 //! - Every request ends: slow heads by the framework's limit, slow bodies by `body_stall`, slow nodes by their deadlines.
 
+mod bucket_settings;
+mod buckets;
 mod conditions;
+mod cors;
+mod described;
 mod files;
 mod gateway;
 pub mod guard;
@@ -14,12 +18,14 @@ mod insight;
 mod intake;
 mod keys;
 mod nodes;
+mod openapi;
 mod query;
 mod reply;
 mod representation;
 pub mod s3;
 mod system;
 mod watch;
+mod whole;
 mod workers;
 
 use crate::nodes::REQUEST_ID;
@@ -61,6 +67,8 @@ pub struct DoorSettings {
     pub workers: usize,
     /// Cluster and secret, by which a node that joins is known.
     pub cluster: ClusterFile,
+    /// Origins whose pages may use the doors from a browser; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 /// What every route can reach.
@@ -88,6 +96,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>)
         App::new()
             .app_data(data.clone())
             .wrap(from_fn(guard::admit))
+            .wrap(from_fn(cors::share))
             .wrap(from_fn(watch::watch))
             .configure(every_route)
             .default_service(web::route().to(no_such_path))
@@ -113,11 +122,14 @@ fn every_route(config: &mut web::ServiceConfig) {
     config
         .configure(files::routes)
         .configure(gateway::routes)
+        .configure(buckets::routes)
         .configure(insight::routes)
         .configure(system::routes)
         .configure(workers::routes)
         .configure(nodes::routes)
-        .configure(keys::routes);
+        .configure(keys::routes)
+        .configure(bucket_settings::routes)
+        .configure(openapi::routes);
 }
 
 async fn no_such_path() -> Result<(), Refusal> {

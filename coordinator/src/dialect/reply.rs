@@ -60,6 +60,7 @@ impl Refusal {
     /// 405: the path exists, the method does not.
     pub fn method_not_allowed(allowed: &str) -> Refusal {
         let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {allowed} only"));
+        refusal = refusal.explained();
         refusal.header = Some((ALLOW, allowed.to_owned()));
         refusal
     }
@@ -85,6 +86,17 @@ impl Refusal {
     /// The same refusal under another headline; what was said before becomes the detail.
     pub fn headed(self, headline: impl Into<String>) -> Refusal {
         Refusal { detail: Some(self.error), error: headline.into(), ..self }
+    }
+
+    /// The same refusal with a headline and a detail: what was said without one becomes the detail, under the status's own words.
+    pub fn explained(self) -> Refusal {
+        match self.detail {
+            Some(_) => self,
+            None => {
+                let reason = self.status.canonical_reason().unwrap_or("Refused");
+                self.headed(reason)
+            }
+        }
     }
 
     fn builder(&self) -> HttpResponseBuilder {

@@ -6,10 +6,11 @@
 
 use super::Door;
 use super::conditions::{Validators, Verdict};
+use super::described::given_back;
 use super::reply::Refusal;
 use crate::metadata::records::VersionRecord;
 use crate::names;
-use crate::object::ObjectReader;
+use crate::object::{ObjectReader, VersionName};
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED};
 use actix_web::http::{Method, StatusCode};
@@ -76,7 +77,11 @@ fn head(
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header((CONTENT_TYPE, version.content_type.as_str()))
         .insert_header(("x-holdfast-version", version.number))
-        .insert_header(("x-holdfast-version-id", version.id.to_string()));
+        .insert_header(("x-holdfast-version-id", VersionName::of(version).to_string()));
+    for header in given_back(version) {
+        response.insert_header(header);
+    }
+    // The door has the last word.
     for header in headers {
         response.insert_header(header);
     }

@@ -64,6 +64,8 @@ pub struct Nodes {
     snapshot: RwLock<Snapshot>,
     /// Held while a node joins: one after the other.
     joining: Mutex<()>,
+    /// Held from reading the records to noting them.
+    refreshing: Mutex<()>,
     /// What each is to the cluster, as it was last read.
     records: RwLock<BTreeMap<NodeId, Known>>,
     born: Instant,
@@ -117,6 +119,7 @@ impl Nodes {
             changes,
             snapshot,
             joining: Mutex::default(),
+            refreshing: Mutex::default(),
             records: RwLock::default(),
             born: Instant::now(),
             read_times: ReadTimes::default(),

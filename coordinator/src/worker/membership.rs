@@ -66,7 +66,7 @@ impl Worker for Membership {
         } else if records.iter().any(|record| record.state == NodeState::Draining) {
             look_through_again(work, &keys::repairs_from(SEVERITY_DRAIN), "a node is being drained").await?;
         }
-        work.objects.nodes.note_records(&records);
+        work.objects.nodes.refresh().await?;
         let active = records.into_iter().filter(|record| record.state == NodeState::Active);
         let active: Vec<NodeId> = active.map(|record| record.node).collect();
         if let Some(before) = self.active.replace(active.clone())

@@ -15,6 +15,8 @@ const READY_WAIT: Duration = Duration::from_secs(30);
 const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a killed process may take to be gone.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
+/// Variables of the programs that have no prefix (contract D6).
+const OWN_VARIABLES: [&str; 2] = ["NODE_ID", "PORT"];
 /// How many bytes of a log are shown.
 const TAIL_BYTES: usize = 6_000;
 
@@ -93,7 +95,7 @@ impl Server {
             .stderr(errors);
         // What the developer's shell has set is not for these.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("HOLDFAST_") {
+            if name.to_string_lossy().starts_with("HOLDFAST_") || OWN_VARIABLES.iter().any(|own| name == *own) {
                 command.env_remove(name);
             }
         }

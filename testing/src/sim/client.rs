@@ -1,5 +1,7 @@
 //! A client of one coordinator: it tells the oracle what it asks and what it is told.
 
+pub mod uploads;
+
 use super::body::TestBody;
 use super::check::{BucketVerb, Ended, Got, OPERATION, Oracle, bucket_and_key};
 use super::cluster::Coordinator;
@@ -112,6 +114,14 @@ impl Client {
         let ended = self.until_end(changed).await;
         self.oracle.bucket_ends(op, BucketVerb::Change, &ended);
         ended
+    }
+
+    /// Says something new of the newest version of `key`, which changes nothing that is judged.
+    /// True if it was answered so.
+    pub async fn set_tags(&self, key: &str) -> bool {
+        let tags = BTreeMap::from([("tag".to_owned(), key.to_owned())]);
+        let ended = self.until_end(self.coordinator.objects.set_tags(&name(key), None, tags)).await;
+        matches!(ended, Ended::Answered(Ok(_)))
     }
 
     /// Deletes a bucket.
@@ -231,7 +241,7 @@ impl Client {
     }
 }
 
-async fn feed(sender: mpsc::Sender<BodyMessage>, data: Bytes, target: PutTarget, sending: Sending) {
+async fn feed<T>(sender: mpsc::Sender<BodyMessage<T>>, data: Bytes, target: T, sending: Sending) {
     let mut rest = data;
     while !rest.is_empty() {
         let piece = rest.split_to(rest.len().min(PIECE_BYTES));

@@ -8,8 +8,7 @@ async fn every_answer_is_that_of_s3() {
     let Some(python) = Program::find_python("every_answer_is_that_of_s3") else { return };
     let store = Store::start().await;
     let script = in_repository("testing/s3/conformance").to_string_lossy().into_owned();
-    let mut arguments: Vec<String> =
-        ["-B", &script, "--endpoint", &store.endpoint].map(str::to_owned).into();
+    let mut arguments: Vec<String> = ["-B", &script, "--endpoint", &store.endpoint].map(str::to_owned).into();
     if store.is_ours() {
         arguments.extend(["--sigv2", "--virtual-host", DOMAIN].map(str::to_owned));
     }

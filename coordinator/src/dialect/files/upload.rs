@@ -2,8 +2,8 @@
 //! put as it arrives; there is no copy of it anywhere.
 
 use super::super::Door;
-use super::super::guard::{Subject, principal};
-use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
+use super::super::guard::{Subject, owner};
+use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
 use super::super::reply::Refusal;
 use super::file;
 use crate::metadata::records::Versioning;
@@ -40,12 +40,12 @@ pub(super) async fn upload(
     door: web::Data<Door>,
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
-    let condition = condition(&request, sha256_tag)?;
+    let condition = condition(&request)?;
     let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
     let parts = Multipart::from_request(&request, &mut body).await;
     let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let form = Form { parts, stall: door.settings.body_stall };
-    let (name, done) = receive(form, &door, condition, principal(&request).owner().to_owned()).await?;
+    let (name, done) = receive(form, &door, condition, owner(&request)).await?;
     // The form named it, not the head.
     request
         .extensions_mut()

@@ -3,7 +3,7 @@
 
 use super::admit::Subject;
 use crate::dialect::reply::Refusal;
-use crate::dialect::{files, gateway, insight};
+use crate::dialect::{bucket_settings, buckets, files, gateway, insight};
 use crate::identity::Action;
 use actix_web::HttpRequest;
 
@@ -21,6 +21,8 @@ pub enum Need {
     Admin,
     /// The cluster's secret, which the handler checks; or a key that administers the cluster.
     SecretOrAdmin,
+    /// This action on each bucket that its body or its answer names: the handler asks.
+    Each(Action),
     /// This action on the bucket that the request names.
     On(Action, About),
 }
@@ -30,6 +32,9 @@ pub type Rule = (&'static str, &'static [(&'static str, Need)]);
 
 const READ_FILE: Need = Need::On(Action::Read, files::subject);
 const READ: Need = Need::On(Action::Read, gateway::subject);
+const READ_OBJECT: Need = Need::On(Action::Read, buckets::subject);
+const LIST: &[(&str, Need)] = &[("GET", Need::On(Action::List, gateway::subject))];
+const LIST_OBJECTS: &[(&str, Need)] = &[("GET", Need::On(Action::List, buckets::subject))];
 const HEALTH: &[(&str, Need)] = &[("GET", Need::AnyKey), ("HEAD", Need::AnyKey)];
 const OPEN: &[(&str, Need)] = &[("GET", Need::Nothing), ("HEAD", Need::Nothing)];
 const ADMIN_GET: &[(&str, Need)] = &[("GET", Need::Admin)];
@@ -39,6 +44,7 @@ const ADMIN_POST: &[(&str, Need)] = &[("POST", Need::Admin)];
 pub const RULES: &[Rule] = &[
     ("/health", OPEN),
     ("/metrics", OPEN),
+    ("/openapi.json", &[("GET", Need::Nothing)]),
     ("/system/health", HEALTH),
     ("/system/nodes", HEALTH),
     ("/node_status", &[("GET", Need::AnyKey)]),
@@ -49,7 +55,8 @@ pub const RULES: &[Rule] = &[
     ("/files/{filename:.*}", &[("GET", READ_FILE), ("HEAD", READ_FILE)]),
     ("/versions", &[("GET", READ_FILE)]),
     ("/delete", &[("DELETE", Need::On(Action::Delete, files::subject))]),
-    ("/s3/{bucket}", &[("GET", Need::On(Action::List, gateway::subject))]),
+    ("/s3/{bucket}", LIST),
+    ("/s3/{bucket}/", LIST),
     (
         "/s3/{bucket}/{key:.*}",
         &[
@@ -59,6 +66,27 @@ pub const RULES: &[Rule] = &[
             ("DELETE", Need::On(Action::Delete, gateway::subject)),
         ],
     ),
+    ("/buckets", &[("GET", Need::Each(Action::List)), ("POST", Need::Each(Action::Write))]),
+    (
+        "/buckets/{bucket}",
+        &[
+            ("GET", Need::On(Action::List, buckets::subject)),
+            ("HEAD", Need::On(Action::List, buckets::subject)),
+            ("DELETE", Need::On(Action::Delete, buckets::subject)),
+        ],
+    ),
+    ("/buckets/{bucket}/objects", LIST_OBJECTS),
+    ("/buckets/{bucket}/objects/", LIST_OBJECTS),
+    (
+        "/buckets/{bucket}/objects/{key:.*}",
+        &[
+            ("GET", READ_OBJECT),
+            ("HEAD", READ_OBJECT),
+            ("PUT", Need::On(Action::Write, buckets::subject)),
+            ("DELETE", Need::On(Action::Delete, buckets::subject)),
+        ],
+    ),
+    ("/objects", &[("GET", Need::Each(Action::List))]),
     ("/receipt", &[("GET", Need::On(Action::Read, insight::subject))]),
     ("/admin/explain", ADMIN_GET),
     ("/admin/events", ADMIN_GET),
@@ -72,6 +100,14 @@ pub const RULES: &[Rule] = &[
     ("/admin/nodes/{id}/decommission", ADMIN_POST),
     ("/admin/nodes/{id}/recommission", ADMIN_POST),
     ("/admin/nodes/{id}/weight", ADMIN_POST),
+    ("/admin/buckets/{bucket}", &[("GET", Need::Admin), ("POST", Need::Admin)]),
+    (
+        "/admin/buckets/{bucket}/public-read",
+        &[
+            ("PUT", Need::On(Action::Admin, bucket_settings::subject)),
+            ("DELETE", Need::On(Action::Admin, bucket_settings::subject)),
+        ],
+    ),
     ("/admin/keys", &[("GET", Need::Admin), ("POST", Need::Admin)]),
     ("/admin/keys/{id}", &[("GET", Need::Admin), ("DELETE", Need::Admin)]),
     ("/admin/keys/{id}/disable", ADMIN_POST),

@@ -6,6 +6,7 @@
 //! - Whatever comes of a request, the audit log hears of it, where there is one.
 
 use super::access::{Need, need};
+use super::ask::permit;
 use super::held::Held;
 use crate::audit::Line;
 use crate::dialect::Door;
@@ -115,6 +116,10 @@ async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result
     };
     match rule {
         Need::Nothing => Ok(()),
+        Need::Each(action) => {
+            entry.action = Some(action);
+            Ok(authorize(&principal, action, Resource::Buckets)?)
+        }
         Need::AnyKey => Ok(authorize(&principal, Action::Read, Resource::Health)?),
         Need::SecretOrAdmin if request.headers().contains_key(HEADER_SECRET) => Ok(()),
         Need::Admin | Need::SecretOrAdmin => {
@@ -141,12 +146,9 @@ async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result
 
 /// Whether it may do that in this bucket, whosever that is.
 async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str) -> Result<(), Refusal> {
-    let record = door.objects.bucket(&BucketName::parse(bucket)?).await?;
-    let resource = match &record {
-        Some(record) => Resource::Bucket { name: bucket, owner: &record.owner, public_read: record.public_read },
-        None => Resource::unowned(bucket),
-    };
-    Ok(authorize(principal, action, resource)?)
+    let name = BucketName::parse(bucket)?;
+    let record = door.objects.bucket(&name).await?;
+    Ok(permit(principal, action, &name, record.as_ref())?)
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: an operation that is not in the table needs a key that administers the bucket, whatever it turns out to be.
 
-use super::fault::{fault, of_verb};
+use super::fault::{BodyFault, fault, of_verb};
 use super::front::limited;
 use super::target::Target;
 use crate::dialect::Door;
@@ -20,9 +20,20 @@ pub struct Trace {
     operation: OnceLock<&'static str>,
     action: OnceLock<Action>,
     principal: OnceLock<Principal>,
+    body_fault: OnceLock<BodyFault>,
 }
 
 impl Trace {
+    /// Says why the body did not come as it should; the first to say so is right.
+    pub fn fail_body(&self, fault: &BodyFault) {
+        self.body_fault.get_or_init(|| fault.clone());
+    }
+
+    /// Why the body did not come as it should.
+    pub fn body_fault(&self) -> Option<&BodyFault> {
+        self.body_fault.get()
+    }
+
     /// Says which operation it is; the first to say so is right.
     pub fn name(&self, operation: &'static str) {
         self.operation.get_or_init(|| operation);

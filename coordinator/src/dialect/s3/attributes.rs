@@ -32,11 +32,14 @@ pub async fn get(
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let name = object_name(&target(&request))?;
     let input = &request.input;
-    if let Some(unknown) = input.object_attributes.iter().find(|wanted| !KNOWN.contains(&wanted.as_str())) {
-        return Err(invalid(format!("Invalid attribute name specified: {}", unknown.as_str())));
+    // The library takes each header for one name; clients put all of them into one.
+    let named = input.object_attributes.iter().flat_map(|names| names.as_str().split(','));
+    let named: Vec<&str> = named.map(str::trim).filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = named.iter().find(|wanted| !KNOWN.contains(wanted)) {
+        return Err(invalid(format!("Invalid attribute name specified: {unknown}")));
     }
-    let wants = |attribute: &str| input.object_attributes.iter().any(|wanted| wanted.as_str() == attribute);
-    if input.object_attributes.is_empty() {
+    let wants = |attribute: &str| named.contains(&attribute);
+    if named.is_empty() {
         return Err(invalid("The x-amz-object-attributes header specifying the attributes to be retrieved is missing"));
     }
     let (version, versioning) = found(door, &name, input.version_id.as_deref(), &request.headers).await?;

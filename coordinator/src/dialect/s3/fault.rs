@@ -49,6 +49,8 @@ pub fn slow_down(retry_after_s: u64) -> S3Error {
 /// What a verb's error is to a client of S3.
 pub fn of_verb(error: Error) -> S3Error {
     let code = match Refused::of(&error) {
+        // S3 knows no quotas; this is what other servers that do answer.
+        Some(Refused::OverQuota) => return custom("QuotaExceeded", StatusCode::FORBIDDEN, error.message),
         Some(refused) => of_refusal(refused),
         None => match error.kind {
             ErrorKind::NotFound => S3ErrorCode::NoSuchKey,
@@ -74,7 +76,7 @@ fn of_refusal(refused: Refused) -> S3ErrorCode {
         Refused::NoSuchKey => S3ErrorCode::NoSuchKey,
         Refused::NoSuchVersion => S3ErrorCode::NoSuchVersion,
         Refused::ConditionFailed => S3ErrorCode::PreconditionFailed,
-        Refused::Locked => S3ErrorCode::AccessDenied,
+        Refused::Locked | Refused::OverQuota => S3ErrorCode::AccessDenied,
         Refused::NoObjectLock => S3ErrorCode::InvalidRequest,
         Refused::BucketSettings => S3ErrorCode::InvalidBucketState,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
@@ -99,6 +101,8 @@ pub enum BodyFault {
     Incomplete,
     /// Its SHA-256 is not the one in `x-amz-content-sha256`.
     Sha256,
+    /// It is not what its MD5 or its checksum, of which this is told, says.
+    Digest(String),
     /// The signature of one of its chunks, or of its trailer, is wrong.
     Signature,
 }
@@ -115,6 +119,7 @@ impl fmt::Display for BodyFault {
             BodyFault::Sha256 => {
                 f.write_str("The provided 'x-amz-content-sha256' header does not match what was computed.")
             }
+            BodyFault::Digest(why) => f.write_str(why),
             BodyFault::Signature => f.write_str("The signature of a chunk does not match"),
         }
     }
@@ -132,6 +137,7 @@ impl BodyFault {
             BodyFault::Sha256 => {
                 return custom("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST, self.to_string());
             }
+            BodyFault::Digest(_) => S3ErrorCode::BadDigest,
             BodyFault::Signature => S3ErrorCode::SignatureDoesNotMatch,
         };
         fault(code, self.to_string())
@@ -183,6 +189,7 @@ mod tests {
             (Refused::NoSuchVersion, "NoSuchVersion", 404),
             (Refused::ConditionFailed, "PreconditionFailed", 412),
             (Refused::Locked, "AccessDenied", 403),
+            (Refused::OverQuota, "AccessDenied", 403),
             (Refused::NoObjectLock, "InvalidRequest", 400),
             (Refused::BucketSettings, "InvalidBucketState", 409),
             (Refused::ContentDiffers, "BadDigest", 400),

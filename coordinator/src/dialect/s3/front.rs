@@ -8,7 +8,8 @@
 
 use super::access::Trace;
 use super::fault::{self, bad_request, fault, not_implemented, slow_down};
-use super::incoming::{Trailers, for_library, never_still, unpacked, verified};
+use super::incoming::{Trailers, for_library, never_still, promised, unpacked, verified};
+use super::promise::Promise;
 use super::target::{Query, Target};
 use super::unverified::{Packing, Signed, packing, signed, take_signature_off};
 use super::{cors, form, told};
@@ -17,6 +18,7 @@ use crate::limits::{Admission, Refused};
 use crate::nodes::REQUEST_ID;
 use crate::object::Tasks;
 use bytes::Bytes;
+use futures_util::stream::StreamExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
@@ -137,16 +139,43 @@ impl Front {
                 }
             };
         }
-        let place = if form::is_form(&head) { Some(self.forms.take()?) } else { None };
+        let is_form = form::is_form(&head);
+        let packed_for_library = !trusts_all && how != Signed::No && packing(&head.headers, how)? != Packing::Plain;
+        if is_document(&head.method, &query, target, &head.headers) && !is_form && !packed_for_library {
+            pieces = promised(pieces, Promise::of(&head.headers)?, trailers.clone());
+        }
+        let told = trace.clone();
+        let pieces = pieces.inspect(move |piece| {
+            if let Err(fault) = piece {
+                told.fail_body(fault);
+            }
+        });
+        let place = if is_form { Some(self.forms.take()?) } else { None };
         let body = match place {
-            Some(_) if trusts_all => form::without_signature(pieces, &head.headers).await?,
-            _ => for_library(pieces),
+            Some(_) if trusts_all => form::without_signature(pieces.boxed(), &head.headers).await?,
+            _ => for_library(pieces.boxed()),
         };
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(target.clone());
         request.extensions_mut().insert(trailers);
         request.extensions_mut().insert(trace.clone());
-        self.service.call(request).await.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))
+        let answer = self.service.call(request).await;
+        let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
+        match trace.body_fault() {
+            // The library calls a document that did not come an internal error.
+            Some(fault) if !answer.status().is_success() => Err(fault.told()),
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// Whether the body describes something, and is no object's.
+fn is_document(method: &Method, query: &Query, target: &Target, headers: &HeaderMap) -> bool {
+    let is_object = !target.key.is_empty() && !headers.contains_key("x-amz-copy-source");
+    match *method {
+        Method::PUT if is_object => query.has_any(&["acl", "legal-hold", "retention", "tagging"]),
+        Method::PUT | Method::POST => true,
+        _ => false,
     }
 }
 

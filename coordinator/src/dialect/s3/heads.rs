@@ -148,7 +148,9 @@ fn retention(headers: &HeaderMap, now_ms: u64) -> S3Result<Option<Retention>> {
         (None, None) => return Ok(None),
         (Some(mode), Some(until)) => (mode, until),
         _ => {
-            return Err(invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"));
+            return Err(invalid(
+                "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
+            ));
         }
     };
     let until_ms =

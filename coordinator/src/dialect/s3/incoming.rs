@@ -4,6 +4,7 @@
 
 use super::chunked::Unpacker;
 use super::fault::BodyFault;
+use super::promise::Promise;
 use crate::metadata::records::ChecksumAlgorithm;
 use crate::object::Checksummer;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::HeaderMap;
 use hyper::body::{Frame, Incoming};
+use md5::{Digest, Md5};
 use s3s::Body;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +100,39 @@ pub fn verified(pieces: Pieces, expected: [u8; 32]) -> Pieces {
         }
     })
     .boxed()
+}
+
+/// A document's body, and a fault at its end if it is not what was promised of it.
+pub fn promised(pieces: Pieces, promise: Promise, trailers: Trailers) -> Pieces {
+    let checksummer = promise.checksummer();
+    let state = Some((pieces, Md5::new(), checksummer));
+    let told = Arc::new((promise, trailers));
+    stream::unfold(state, move |state| {
+        let told = told.clone();
+        async move {
+            let (mut pieces, mut md5, mut checksummer) = state?;
+            match pieces.next().await {
+                Some(Ok(piece)) => {
+                    md5.update(&piece);
+                    if let Some(checksummer) = &mut checksummer {
+                        checksummer.update(&piece);
+                    }
+                    Some((Ok(piece), Some((pieces, md5, checksummer))))
+                }
+                Some(Err(fault)) => Some((Err(fault), None)),
+                None => broken(&told.0, md5, checksummer, &told.1).map(|fault| (Err(fault), None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailers: &Trailers) -> Option<BodyFault> {
+    if promise.md5.is_some_and(|promised| promised != <[u8; 16]>::from(md5.finalize())) {
+        return Some(BodyFault::Digest("The Content-MD5 you specified did not match what we received.".to_owned()));
+    }
+    let kept = promise.kept(checksummer, trailers.take().as_ref());
+    kept.err().map(|fault| BodyFault::Digest(fault.message().unwrap_or_default().to_owned()))
 }
 
 /// The body as the library takes it.

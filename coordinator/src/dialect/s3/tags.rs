@@ -48,8 +48,8 @@ fn checked(pairs: impl Iterator<Item = (String, String)>, most: usize) -> S3Resu
     }
     match tags.len() > most {
         true if most == OBJECT_TAGS_MAX => {
-            Err(fault(S3ErrorCode::Custom("BadRequest".into()), "Object tags cannot be greater than 10"))
-                .map_err(with_bad_request)
+            let many = fault(S3ErrorCode::Custom("BadRequest".into()), "Object tags cannot be greater than 10");
+            Err(with_bad_request(many))
         }
         true => Err(invalid(format!("{} tags are more than the {most} that are allowed", tags.len()))),
         false => Ok(tags),

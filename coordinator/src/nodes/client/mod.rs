@@ -1,7 +1,8 @@
 //! A storage node behind HTTP. Nothing outside this directory speaks HTTP to nodes.
 //!
 //! What it keeps true:
-//! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`].
+//! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`], and no longer than
+//!   that once more where it has to wait for others first.
 //! - Bytes carry their CRC32 both ways, and bytes that do not match it are `Corrupt`, never an answer (law 6).
 //! - A body is shared `Bytes`: it is never copied for a replica, and a second attempt sends all of it again.
 //! - Small puts to a node are joined, so that many cost one round trip and one fsync; a lone one never waits for others.

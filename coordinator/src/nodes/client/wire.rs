@@ -236,17 +236,19 @@ impl Wire {
     }
 
     async fn exchange(&self, call: Call) -> Result<Reply> {
-        let began = Instant::now();
         let sent_bytes: u64 = call.body.iter().map(|piece| piece.len() as u64).sum();
         let allowed = deadline(sent_bytes.saturating_add(call.work_bytes));
         let late =
             |allowed: Duration| Error::unavailable(format!("{self}: no answer within {} ms", allowed.as_millis()));
-        let asked = timeout_at(began + allowed, async {
-            // Whether the node is there at all is asked past those who wait for it.
-            let place = if call.open_to_all { None } else { Some(self.pool.place().await) };
-            self.send(&call).await.map(|(connection, head)| (place, connection, head))
-        });
-        let (_place, mut connection, head) = asked.await.map_err(|_| late(allowed))??;
+        // Whether the node is there at all is asked past those who wait for it.
+        let _place = match call.open_to_all {
+            true => None,
+            false => Some(timeout(allowed, self.pool.place()).await.map_err(|_| late(allowed))?),
+        };
+        // The wait for other calls is none of the node's: what it takes counts from here.
+        let began = Instant::now();
+        let asked = timeout_at(began + allowed, self.send(&call));
+        let (mut connection, head) = asked.await.map_err(|_| late(allowed))??;
         if call.verb == Verb::Head {
             // No body follows, whatever length is told; nor behind a refusal.
             self.pool.give_back(connection);

@@ -2,6 +2,7 @@
 
 use super::view::{bucket_and_key, called};
 use super::{Asked, Before, Moment, OPERATION, OpId, Oracle, Published, State};
+use crate::sim::client::uploads::is_of_parts;
 use crate::sim::node::Held;
 use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
 use coordinator::metadata::{Batch, keys};
@@ -32,6 +33,7 @@ impl Oracle {
                 self.object_changed(&called(bucket, name), &record, batch);
             }
         }
+        self.uploads_changed(batch);
         self.buckets_changed(batch);
     }
 
@@ -74,6 +76,7 @@ impl Oracle {
     fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
         let mut state = self.state();
         let removed = state.removed_versions(key, batch);
+        let annotates = state.annotates(key, batch);
         let made = state.made_version(key, record, batch);
         let before = state.moment(key);
         state.sequence += 1;
@@ -86,8 +89,8 @@ impl Oracle {
             purged: record.state == ObjectState::Purged,
         };
         self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
-        let grows =
-            moment.last_number > before.last_number || !removed.is_empty() && moment.last_number == before.last_number;
+        let stays = (annotates || !removed.is_empty()) && moment.last_number == before.last_number;
+        let grows = moment.last_number > before.last_number || stays;
         if !grows || moment.purged_through < before.purged_through {
             let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
             state.violated(&self.world, what);
@@ -165,16 +168,16 @@ impl Oracle {
         }
     }
 
-    /// Every chunk of the version has a live record and a reference by this version.
+    /// Every chunk of the version has a live record and a reference by this version, or by the part it came with.
     pub(super) fn whole(&self, version: &VersionRecord) -> Result<(), String> {
-        for entry in self.view.entries(version)? {
+        for (owner, entry) in self.view.owned(version)? {
             let Some(record) = self.view.chunk(entry.chunk) else {
                 return Err(format!("chunk {} has no record", entry.chunk));
             };
             if record.sha256 != entry.sha256 {
                 return Err(format!("chunk {} has another digest", entry.chunk));
             }
-            if self.view.get(&keys::reference(entry.chunk, version.id)).is_none() {
+            if self.view.get(&keys::reference(entry.chunk, owner)).is_none() {
                 return Err(format!("law 5: chunk {} is not referenced", entry.chunk));
             }
         }
@@ -197,6 +200,17 @@ impl State {
         removed.map(|key| offset + number(key)).collect()
     }
 
+    /// Whether a commit changes what is said of a version that was there before.
+    fn annotates(&self, key: &str, batch: &Batch) -> bool {
+        let (bucket, name) = bucket_and_key(key);
+        let range = keys::versions(bucket, name);
+        let mut put = batch.puts.iter().filter(|(key, _)| (&range.from..&range.to).contains(&key));
+        put.any(|(_, value)| {
+            let version = VersionRecord::decode(value).expect("the product wrote it");
+            self.numbers.get(&version.id) == Some(&(self.offset(key) + version.number))
+        })
+    }
+
     /// The newest version of the key, if a commit makes it.
     fn made_version(&mut self, key: &str, object: &ObjectRecord, batch: &Batch) -> Option<VersionRecord> {
         let (bucket, name) = bucket_and_key(key);
@@ -204,8 +218,8 @@ impl State {
         let (_, value) = batch.puts.iter().find(|(key, _)| *key == version_key)?;
         let version = VersionRecord::decode(value).expect("the product wrote it");
         let number = self.offset(key) + version.number;
-        self.numbers.insert(version.id, number);
-        Some(version)
+        // One that was there before was told something new of.
+        self.numbers.insert(version.id, number).is_none().then_some(version)
     }
 
     /// Notes a published version; gives what is wrong with it.
@@ -229,7 +243,9 @@ impl State {
         if operation.refused {
             return Some(format!("law 3: operation {op} was refused, and became number {number} of {key}"));
         }
-        if operation.key != key || version.sha256 != Some(body.sha256) || version.size != body.data.len() as u64 {
+        // What is put together from parts is hashed by nobody; its readers are.
+        let is_right = version.sha256.map_or(is_of_parts(version.etag), |sha256| sha256 == body.sha256);
+        if operation.key != key || !is_right || version.size != body.data.len() as u64 {
             return Some(format!("law 6: number {number} of {key} is not what operation {op} sent"));
         }
         let current = before.live.and_then(|number| self.digest(key, number));
