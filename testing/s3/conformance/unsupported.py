@@ -33,8 +33,10 @@ def settings_of_buckets(t):
 def settings_of_buckets_are_not_taken(t):
     bucket = t.bucket()
     policy = b'{"Version":"2012-10-17","Statement":[]}'
-    encryption = b"<ServerSideEncryptionConfiguration></ServerSideEncryptionConfiguration>"
-    for name, body in (("policy", policy), ("encryption", encryption), ("acl", b""), ("website", b"<WebsiteConfiguration/>")):
+    algorithm = b"<ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault>"
+    encryption = b"<ServerSideEncryptionConfiguration><Rule>%s</Rule></ServerSideEncryptionConfiguration>" % algorithm
+    website = b"<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>"
+    for name, body in (("policy", policy), ("encryption", encryption), ("acl", b""), ("website", website)):
         t.raw("PUT", f"/{bucket}", name, body=body).refused("NotImplemented")
 
 
