@@ -127,6 +127,10 @@ impl Front {
             ));
         }
         let trailers = Trailers::default();
+        // HTTP says so of a request without a length; the library asks for it.
+        if HttpBody::is_end_stream(&body) {
+            head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         let mut pieces = never_still(body, self.door.settings.body_stall);
         if trusts_all || how == Signed::No {
             take_signature_off(&mut head, &query, self.door.objects.clock.now_ms())?;
