@@ -97,6 +97,8 @@ fn require_eventful(reports: &[Report]) {
     assert!(counts.shards_deleted > storms && counts.uploads_given_up > storms / 10, "{counts:?}");
     assert!(counts.leases_taken > storms && counts.stale_commits > storms / 20, "{counts:?}");
     assert!(counts.removals_done > storms / 10, "{counts:?}");
+    assert!(counts.parts_done > storms && counts.uploads_completed > storms / 2, "{counts:?}");
+    assert!(counts.uploads_aborted > storms / 20 && counts.copies_done > storms / 10, "{counts:?}");
     for fault in FAULTS {
         assert!(struck.contains_key(&fault), "{fault:?} never struck in {storms} storms");
     }
