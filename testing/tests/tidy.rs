@@ -38,7 +38,7 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 11] = [
             "storage-node/src/index",
         ],
     ),
-    ("tokio_rustls", &["coordinator/src/nodes/client"]),
+    ("tokio_rustls", &["coordinator/src/nodes/client", "coordinator/src/dialect/s3"]),
     ("governor", &["coordinator/src/limits.rs"]),
     ("utoipa", &["coordinator/src/dialect/openapi/"]),
     ("rmp_serde", &["coordinator/src/metadata/codec.rs"]),
