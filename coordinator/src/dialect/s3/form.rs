@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::StreamExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method};
-use s3s::{Body, S3ErrorCode, S3Result};
+use hyper::{HeaderMap, Method, Response};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -113,6 +113,18 @@ impl Form {
 /// A key with the file's name where it asks for it.
 pub fn key_with(key: &str, name: Option<&FileName>) -> String {
     key.replace("${filename}", name.map_or("", |name| name.0.as_str()))
+}
+
+/// Whether the library refused a form because a condition of its policy does not hold. It calls that a wrong document; S3 calls only what
+/// cannot be read so.
+pub fn broke_its_policy(answer: &Response<Body>) -> bool {
+    let told = answer.body().bytes().unwrap_or_default();
+    position(&told, b"<Code>InvalidPolicyDocument</Code><Message>Policy condition").is_some()
+}
+
+/// What S3 says of such a form.
+pub fn policy_broken() -> S3Error {
+    fault(S3ErrorCode::AccessDenied, "Invalid according to Policy: Policy Condition failed")
 }
 
 /// The fields of a form stand before its file.

@@ -180,6 +180,7 @@ impl Front {
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.
             Some(fault) if !answer.status().is_success() => Err(fault.told()),
+            _ if is_form && form::broke_its_policy(&answer) => Err(form::policy_broken()),
             _ => Ok(answer),
         }
     }
