@@ -111,7 +111,7 @@ async fn chunks_are_unpacked_or_refused() {
     let path = format!("{B}/x");
     let cut = &chunked(&body, "")[..500_000];
     refused(&send(&client, Method::PUT, &path, &plain, cut).await, 400, "IncompleteBody");
-    refused(&send(&client, Method::PUT, &path, &plain, "not framed at all").await, 400, "InvalidRequest");
+    refused(&send(&client, Method::PUT, &path, &plain, "not framed at all\r\n").await, 400, "InvalidRequest");
     client.get(&path).await.expect(404);
     let mut whole = chunked(&body, "");
     whole.truncate(whole.len() - 2);

@@ -12,6 +12,7 @@ mod settings;
 mod versions;
 
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use testing::real::{Client, Reply, md5};
 
 /// The bucket of a test.
@@ -26,7 +27,8 @@ async fn send(
     body: impl Into<Vec<u8>>,
 ) -> Reply {
     let request = client.request(method, path).body(body.into());
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let value = |value: &str| HeaderValue::from_bytes(value.as_bytes()).expect("a header's value");
+    let request = headers.iter().fold(request, |request, (name, text)| request.header(*name, value(text)));
     client.send(request).await
 }
 

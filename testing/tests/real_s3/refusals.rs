@@ -29,7 +29,7 @@ async fn what_is_not_done_is_never_a_success() {
         (Method::PUT, "/x?renameObject"),
         (Method::PATCH, "/x"),
     ] {
-        let reply = send(&client, method.clone(), &format!("{B}{target}"), &[], "<a/>").await;
+        let reply = send(&client, method.clone(), &format!("{B}{target}"), &[], "<nonsense").await;
         assert_eq!(told(&reply), (501, "NotImplemented".to_owned()), "{method} {target}");
     }
     for (name, value) in [

@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: an operation that is not in the table needs a key that administers the bucket, whatever it turns out to be.
 
-use super::fault::{BodyFault, fault, of_verb};
+use super::fault::{BodyFault, fault, not_implemented, of_verb};
 use super::front::limited;
 use super::target::Target;
 use crate::dialect::Door;
@@ -153,8 +153,11 @@ impl S3Auth for Keys {
 impl S3Access for Keys {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let key = context.credentials().map(|credentials| credentials.access_key.clone());
-        let operation = name_of(context.s3_op().name());
-        self.admit(key.as_deref(), operation, context.extensions_mut()).await
+        let named = context.s3_op().name().to_owned();
+        let known = name_of(&named);
+        self.admit(key.as_deref(), known.unwrap_or("NotImplemented"), context.extensions_mut()).await?;
+        // Before the library reads what nobody will answer: its document may be one that the library does not know.
+        known.map(drop).ok_or_else(|| not_implemented(&named))
     }
 }
 
@@ -219,10 +222,10 @@ fn denied(denial: Denial) -> S3Error {
     }
 }
 
-/// A name that lives as long as the process: the library's are of its own statics, but it does not say so.
-fn name_of(operation: &str) -> &'static str {
-    let known = NEEDS.iter().flat_map(|(_, operations)| operations.iter());
-    known.copied().find(|known| *known == operation).unwrap_or("NotImplemented")
+/// The name of an operation that is answered here.
+fn name_of(operation: &str) -> Option<&'static str> {
+    let mut known = NEEDS.iter().flat_map(|(_, operations)| operations.iter());
+    known.find(|known| **known == operation).copied()
 }
 
 #[cfg(test)]
