@@ -7,11 +7,11 @@
 use coordinator::code::Code;
 use coordinator::metadata::records::{
     BucketRecord, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkList, ChunkRecord,
-    ChunkState, ClusterRecord, CollectRecord, CorsRule, DefaultRetention, DigestRecord, ETag, FindingKind,
-    FindingRecord, Garbage, GarbageRecord, Headers, IntentRecord, LeaseRecord, LifecycleRule, NodeRecord, NodeState,
-    ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Quota, Record, RefRecord, RepairRecord,
-    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, VerifyCounts, VerifyRecord, VersionId,
-    VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
+    ChunkState, ClusterRecord, CollectRecord, CorsRule, CredentialRecord, DefaultRetention, DigestRecord, ETag,
+    FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord, LeaseRecord, LifecycleRule,
+    NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Quota, Record,
+    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UsageRecord,
+    VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -217,6 +217,23 @@ fn intent() -> IntentRecord {
     IntentRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), started_ms: 1, heartbeat_ms: 2 }
 }
 
+fn credential() -> CredentialRecord {
+    let grant = GrantRecord { buckets: vec!["logs-*".to_owned(), "*".to_owned()], actions: 13, any_owner: true };
+    CredentialRecord {
+        id: "HFABCDEFGHJKLMNPQRST".to_owned(),
+        name: "the reader ä".to_owned(),
+        owner: "HFADMIN2222222222222".to_owned(),
+        token_sha256: [0xc3; 32],
+        sealed_secret: vec![0, 1, 0xff, 7],
+        grants: vec![grant],
+        disabled: false,
+        shown: true,
+        created_ms: 1_732_150_000_123,
+        rotated_ms: 1_732_150_000_124,
+        expires_ms: 0,
+    }
+}
+
 fn garbage() -> GarbageRecord {
     let garbage = Garbage::Versions { bucket: "files".to_owned(), key: "a/b".to_owned(), after: 0, through: 3 };
     GarbageRecord { garbage, since_ms: 4 }
@@ -262,6 +279,11 @@ fn every_released_layout_reads_for_ever() {
     golden("worker.v1", &progress());
     golden("verify.v1", &verification());
     golden("finding.v1", &finding());
+    golden("credential.v1", &credential());
+    golden(
+        "usage.v1",
+        &UsageRecord { bytes: 5 << 40, objects: 7, began_ms: 1_732_150_000_123, ended_ms: 1_732_150_000_456 },
+    );
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -349,7 +371,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_bytes_make_decoding_panic(kind in 0u8..32, version in 1u8..4, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_decoding_panic(kind in 0u8..48, version in 1u8..4, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         decode_as_everything(&[&[kind, version][..], &bytes].concat());
         decode_as_everything(&bytes);
     }
@@ -386,6 +408,8 @@ fn decode_as_everything(bytes: &[u8]) {
         WantedRecord::decode(bytes).err(),
         VerifyRecord::decode(bytes).err(),
         FindingRecord::decode(bytes).err(),
+        CredentialRecord::decode(bytes).err(),
+        UsageRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

@@ -9,6 +9,10 @@
 //! digest/<sha256 32><data 1><parity 1>         records::DigestRecord    which chunk holds these bytes under this code
 //! ref/<chunk 16>/<version 16>                  records::RefRecord       who needs a chunk
 //! intent/<version 16>                          records::IntentRecord    an upload under way
+//! upload/<bucket>\0<key>\0<upload 16>          records::UploadRecord    a multipart upload that is open
+//! part/<upload 16>/<number u16 BE>             records::PartRecord      a part of it
+//! completed/<upload 16>                        records::CompletedRecord what became of it
+//! parts/<version 16>/<end offset u64 BE>       records::PartsRecord     the parts that a version was put together from
 //! repair/<severity 1>/<chunk 16>               records::RepairRecord    work, most urgent (0) first
 //! garbage/<version 16>                         records::GarbageRecord   versions nobody sees any more
 //! collect/<chunk 16>                           records::CollectRecord   chunks that lost a reference
@@ -19,6 +23,8 @@
 //! wanted/<worker>/<id 16>                      records::WantedRecord    passes that are wanted
 //! verify/<id 16>                               records::VerifyRecord    what is read and checked, and how far
 //! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
+//! credential/<id>                              records::CredentialRecord  who may come in
+//! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -28,8 +34,13 @@
 //! A page's key holds the END offset of its last chunk, so that the page with offset `o` is the first after `o`: one scan finds
 //! it and no index of pages is needed.
 
+mod multipart;
 mod work;
 
+pub use multipart::{
+    all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
+    parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
+};
 pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
@@ -57,6 +68,8 @@ const WORKER: &[u8] = b"worker/";
 const WANTED: &[u8] = b"wanted/";
 const VERIFY: &[u8] = b"verify/";
 const FINDING: &[u8] = b"finding/";
+const CREDENTIAL: &[u8] = b"credential/";
+const USAGE: &[u8] = b"usage/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -303,6 +316,31 @@ pub fn node(node: &NodeId) -> Bytes {
 /// All storage nodes, by name.
 pub fn nodes() -> KeyRange {
     starting_with(Bytes::from_static(NODE))
+}
+
+/// A key by which clients come in.
+pub fn credential(id: &str) -> Bytes {
+    join(&[CREDENTIAL, name(id)])
+}
+
+/// All of them.
+pub fn credentials() -> KeyRange {
+    starting_with(Bytes::from_static(CREDENTIAL))
+}
+
+/// How full a bucket was.
+pub fn usage(bucket: &str) -> Bytes {
+    join(&[USAGE, name(bucket)])
+}
+
+/// All of these.
+pub fn usages() -> KeyRange {
+    starting_with(Bytes::from_static(USAGE))
+}
+
+/// The bucket of a [`usage`] key.
+pub fn parse_usage(key: &[u8]) -> Result<&str> {
+    text(key, strip(key, USAGE)?)
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.

@@ -7,6 +7,8 @@
 //!   shard only after it has put a condemned record under that id, so a writer that slept too long fails instead of naming
 //!   bytes that are gone (`docs/decisions/0003-fenced-fast-path.md`).
 
+mod lean;
+
 use super::Objects;
 use super::chunker::PlainChunk;
 use super::compute::PACK_COST;
@@ -151,7 +153,7 @@ impl Objects {
                     };
                     match again {
                         Some(again) => *placed = again,
-                        None => missing.push((*sha256, None)),
+                        None => missing.push((*sha256, *chunk, None)),
                     }
                 }
                 Placed::Fresh { chunk, digest, .. } => {
@@ -172,7 +174,7 @@ impl Objects {
                 }
             }
         }
-        self.store_missing(batch, missing).await?;
+        self.store_again(batch, missing).await?;
         for entry in &mut batch.entries {
             entry.chunk = batch.placed[&entry.sha256].chunk();
         }

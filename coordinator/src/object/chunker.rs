@@ -10,8 +10,10 @@
 //! ones find no old chunk again.
 
 use super::digest::{Md5, Sha256, sha256};
+use super::refused::Refused;
 use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
+use protocol::{Error, Result};
 
 /// The longest chunk of any class, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 2 << 20;
@@ -65,8 +67,26 @@ pub struct StreamDigest {
     pub md5: Option<[u8; 16]>,
 }
 
+impl StreamDigest {
+    /// Before anything comes of them: whether the bytes are those that the client meant.
+    pub fn require_md5(&self, announced: Option<[u8; 16]>) -> Result<()> {
+        match (announced, self.md5) {
+            (Some(expected), Some(found)) if expected != found => Err(Refused::ContentDiffers.error(format!(
+                "the MD5 of the {} bytes that arrived is {}, and {} was announced",
+                self.size,
+                hex::encode(found),
+                hex::encode(expected)
+            ))),
+            (Some(_), None) => Err(Error::invalid("an MD5 was announced, and this put computes none")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The state of one stream.
 pub struct Chunker {
+    /// Where the stream starts in the object; sizes go by that, ends count from the stream's own start.
+    base: u64,
     cut_bytes: u64,
     whole: Sha256,
     md5: Option<Md5>,
@@ -74,7 +94,7 @@ pub struct Chunker {
 
 impl Default for Chunker {
     fn default() -> Chunker {
-        Chunker { cut_bytes: 0, whole: Sha256::new(), md5: None }
+        Chunker { base: 0, cut_bytes: 0, whole: Sha256::new(), md5: None }
     }
 }
 
@@ -92,9 +112,18 @@ impl Chunker {
         Chunker { md5: Some(Md5::default()), ..Chunker::default() }
     }
 
+    /// The same for bytes that are to stand at `offset` of an object.
+    pub fn at(self, offset: u64) -> Chunker {
+        Chunker { base: offset, ..self }
+    }
+
+    fn class(&self) -> SizeClass {
+        class_at(self.base.saturating_add(self.cut_bytes))
+    }
+
     /// Bytes a stage needs here for at least one certain cut.
     pub fn stage_bytes_min(&self) -> usize {
-        class_at(self.cut_bytes).max_bytes
+        self.class().max_bytes
     }
 
     /// Cuts `stage`, which begins with the rest of the one before: `carried` bytes. All of it is cut when the stream has ended.
@@ -105,7 +134,7 @@ impl Chunker {
         }
         let mut rest = stage;
         let mut chunks = Vec::new();
-        while let Some(length) = first_cut(&rest, class_at(self.cut_bytes), ended) {
+        while let Some(length) = first_cut(&rest, self.class(), ended) {
             let data = rest.split_to(length);
             self.cut_bytes += length as u64;
             let sha256 = sha256(&data);
@@ -232,5 +261,15 @@ mod tests {
         assert_eq!(class_at((256 << 20) - 1).average_bytes, 64 << 10);
         assert_eq!(class_at(256 << 20).average_bytes, 256 << 10);
         assert_eq!(class_at(5 << 40).average_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn what_stands_far_into_an_object_is_cut_as_there_and_counted_from_its_own_start() {
+        let data = Bytes::from(noise(3 << 20, 3));
+        let (small, _) = Chunker::default().cut_whole(data.clone());
+        let (large, digest) = Chunker::with_md5().at(5 << 30).cut_whole(data.clone());
+        assert!(large.len() * 4 < small.len(), "{} against {}", large.len(), small.len());
+        assert_eq!((ends(&large).last(), digest.size), (Some(&(3 << 20)), 3 << 20));
+        assert_eq!(digest.sha256, sha256(&data));
     }
 }

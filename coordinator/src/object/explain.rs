@@ -85,7 +85,7 @@ pub struct ExplainedCopy {
     pub reasons: Vec<String>,
 }
 
-/// The other versions that a chunk belongs to.
+/// The other versions that a chunk belongs to; a part that was uploaded by itself counts as one.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Sharing {
     /// How many; no more than a bound are counted.
@@ -127,7 +127,7 @@ impl Objects {
                     page.next = Some(start);
                     return Ok(page);
                 }
-                page.chunks.push(self.explained(&scene, version.id, start, entry).await?);
+                page.chunks.push(self.explained(&scene, run.owner, start, entry).await?);
             }
             offset = run.end();
         }
@@ -148,7 +148,7 @@ impl Objects {
     async fn explained(
         &self,
         scene: &Scene,
-        version: VersionId,
+        owner: VersionId,
         offset: u64,
         entry: &ChunkEntry,
     ) -> Result<ExplainedChunk> {
@@ -172,18 +172,18 @@ impl Objects {
             readable: holders.iter().filter(|node| scene.answering.contains(*node)).count() >= code.read_quorum(),
             one_failure: failures(1),
             two_failures: failures(2),
-            shared_with: self.sharing(entry.chunk, version).await?,
+            shared_with: self.sharing(entry.chunk, owner).await?,
             repair: self.pending_repair(entry.chunk, code.parity).await?,
         })
     }
 
-    async fn sharing(&self, chunk: ChunkId, version: VersionId) -> Result<Sharing> {
+    async fn sharing(&self, chunk: ChunkId, owner: VersionId) -> Result<Sharing> {
         let range = keys::references(chunk);
         let found = self.metadata.scan(&range.from, &range.to, SHARERS_COUNTED_MAX + 1).await?;
         let mut sharing = Sharing { more: found.len() > SHARERS_COUNTED_MAX, ..Sharing::default() };
         for (key, _) in found.iter().take(SHARERS_COUNTED_MAX) {
             let (_, other) = keys::parse_reference(key)?;
-            if other == version {
+            if other == owner {
                 continue;
             }
             sharing.versions += 1;

@@ -5,11 +5,11 @@
 use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
-use super::page::with_starts;
+use super::manifest::{ManifestRun, ManifestWalk};
 use super::tasks::joined;
-use crate::metadata::records::{ChunkEntry, ChunkList, VersionId, VersionRecord};
+use crate::metadata::records::{ChunkEntry, ChunkList, VersionRecord};
 use bytes::Bytes;
-use protocol::{Error, Result};
+use protocol::Result;
 use std::collections::VecDeque;
 use std::ops::Range;
 use tokio::task::JoinHandle;
@@ -22,10 +22,9 @@ const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// A version that is being read.
 pub struct ObjectReader {
     objects: Objects,
-    version: VersionId,
+    walk: ManifestWalk,
     /// What is still to be planned.
     rest: Range<u64>,
-    paged: bool,
     planned: VecDeque<Part>,
     under_way: VecDeque<(Range<usize>, JoinHandle<Result<Bytes>>)>,
     under_way_bytes: usize,
@@ -47,20 +46,19 @@ impl Objects {
         assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
         let mut reader = ObjectReader {
             objects: self.clone(),
-            version: version.id,
+            walk: ManifestWalk::new(version),
             rest: range,
-            paged: matches!(version.chunks, ChunkList::Paged { .. }),
             planned: VecDeque::new(),
             under_way: VecDeque::new(),
             under_way_bytes: 0,
             allowance: None,
             _served: self.clients.serve(),
         };
-        if let ChunkList::Inline(entries) = &version.chunks {
-            reader.plan(0, entries);
-            reader.rest = 0..0;
+        let is_inline = matches!(version.chunks, ChunkList::Inline(_));
+        if is_inline && !reader.rest.is_empty() {
+            reader.plan_next_run().await?;
         }
-        if reader.paged || reader.planned.len() > 1 {
+        if !is_inline || reader.planned.len() > 1 {
             reader.allowance = Some(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
         }
         Ok(reader)
@@ -88,7 +86,7 @@ impl ObjectReader {
         };
         loop {
             if self.planned.is_empty() && !self.rest.is_empty() {
-                self.plan_next_page().await?;
+                self.plan_next_run().await?;
             }
             let Some(part) = self.planned.front() else {
                 return Ok(());
@@ -104,21 +102,16 @@ impl ObjectReader {
         }
     }
 
-    async fn plan_next_page(&mut self) -> Result<()> {
-        let Some(page) = self.objects.page_after(self.version, self.rest.start).await? else {
-            return Err(Error::corrupt(format!(
-                "version {} has no page for offset {}",
-                self.version.0, self.rest.start
-            )));
-        };
-        self.plan(page.start, &page.entries);
-        let end = page.entries.last().map_or(self.rest.end, |entry| entry.end);
-        self.rest.start = end.min(self.rest.end);
+    async fn plan_next_run(&mut self) -> Result<()> {
+        if let Some(run) = self.walk.from(&self.objects, self.rest.start).await? {
+            self.plan(&run);
+            self.rest.start = run.end().min(self.rest.end);
+        }
         Ok(())
     }
 
-    fn plan(&mut self, start: u64, entries: &[ChunkEntry]) {
-        for (start, entry) in with_starts(start, entries) {
+    fn plan(&mut self, run: &ManifestRun) {
+        for (start, entry) in run.with_starts() {
             let from = self.rest.start.max(start);
             let to = self.rest.end.min(entry.end);
             if from < to {

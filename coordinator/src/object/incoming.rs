@@ -17,25 +17,25 @@ pub const BODY_QUEUE_PIECES: usize = 2;
 
 /// A message from whoever reads the client's body.
 #[derive(Debug)]
-pub enum BodyMessage {
+pub enum BodyMessage<T = PutTarget> {
     /// The next bytes.
     Piece(Bytes),
-    /// All bytes have come, and this is what they are to be called.
-    End(Box<PutTarget>),
+    /// All bytes have come, and this is what is to become of them.
+    End(Box<T>),
     /// The body cannot be had.
     Failed(Error),
 }
 
 /// A client's body; closed without [`BodyMessage::End`] it broke off.
-pub type Body = mpsc::Receiver<BodyMessage>;
+pub type Body<T = PutTarget> = mpsc::Receiver<BodyMessage<T>>;
 
 /// A bounded channel for a body.
-pub fn body_channel() -> (mpsc::Sender<BodyMessage>, Body) {
+pub fn body_channel<T>() -> (mpsc::Sender<BodyMessage<T>>, Body<T>) {
     mpsc::channel(BODY_QUEUE_PIECES)
 }
 
 /// A body that is there already.
-pub async fn whole_body(data: Bytes, target: PutTarget) -> Body {
+pub async fn whole_body<T>(data: Bytes, target: T) -> Body<T> {
     let (sender, body) = body_channel();
     for message in [BodyMessage::Piece(data), BodyMessage::End(Box::new(target))] {
         assert!(sender.send(message).await.is_ok(), "the receiver lives and has room for two");
@@ -44,25 +44,25 @@ pub async fn whole_body(data: Bytes, target: PutTarget) -> Body {
 }
 
 /// What came next.
-pub(super) enum Taken {
+pub(super) enum Taken<T> {
     Piece(Bytes),
-    End(Box<PutTarget>),
+    End(Box<T>),
 }
 
 /// A body being taken.
-pub(super) struct Incoming {
-    body: Body,
+pub(super) struct Incoming<T> {
+    body: Body<T>,
     /// What came while there was no room for it yet.
-    ahead: VecDeque<Option<BodyMessage>>,
+    ahead: VecDeque<Option<BodyMessage<T>>>,
 }
 
-impl Incoming {
-    pub(super) fn new(body: Body) -> Incoming {
+impl<T> Incoming<T> {
+    pub(super) fn new(body: Body<T>) -> Incoming<T> {
         Incoming { body, ahead: VecDeque::new() }
     }
 
     /// The next of it. `Invalid` if it breaks off.
-    pub(super) async fn next(&mut self) -> Result<Taken> {
+    pub(super) async fn next(&mut self) -> Result<Taken<T>> {
         let message = match self.ahead.pop_front() {
             Some(message) => message,
             None => self.body.recv().await,
@@ -76,7 +76,7 @@ impl Incoming {
     }
 
     /// Pieces to the body's end, or as many as make it a long one.
-    pub(super) async fn next_short(&mut self) -> Result<(Vec<Bytes>, Option<Box<PutTarget>>)> {
+    pub(super) async fn next_short(&mut self) -> Result<(Vec<Bytes>, Option<Box<T>>)> {
         let mut pieces = Vec::new();
         let mut bytes = 0;
         while bytes <= SHORT_BYTES_MAX {

@@ -18,10 +18,13 @@ mod buckets;
 pub mod budget;
 mod by_id;
 mod cache;
+mod checksum;
 mod chunker;
 mod clients;
+mod compose;
 mod compute;
 mod condition;
+mod copy;
 mod delete;
 mod delete_bucket;
 mod descent;
@@ -32,12 +35,14 @@ mod fetch;
 mod find;
 mod get;
 mod incoming;
+mod intent;
 mod landing;
 mod list;
 mod list_versions;
 mod lock;
 mod manifest;
 mod marker;
+mod multipart;
 mod name;
 mod pack;
 mod page;
@@ -51,6 +56,7 @@ mod settle;
 mod standing;
 mod succession;
 mod tasks;
+mod usage;
 mod versions;
 mod walk;
 pub mod write;
@@ -60,9 +66,11 @@ pub use batch::repair_severity;
 pub use bucket::{MissingBucket, NewBucket};
 pub use buckets::BucketPage;
 pub use cache::ChunkCache;
+pub use checksum::{Checksummer, checksum_bytes};
 pub use clients::Clients;
 pub use compute::Compute;
 pub use condition::{Condition, ContentTag, Wanted};
+pub use copy::CopyDone;
 pub use delete::{DeleteDone, DeleteMode, DeleteRequest, Deleted};
 pub use explain::{EXPLAIN_LIMIT_MAX, ExplainPage, ExplainedChunk, ExplainedCopy, PendingRepair, Sharing};
 pub use failures::{Failures, WriteOutlook};
@@ -72,6 +80,12 @@ pub use incoming::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_bod
 pub use list::{Availability, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};
 pub use list_versions::{ListVersionsRequest, ListedVersion, VersionMarker, VersionsPage};
 pub use manifest::ManifestRun;
+pub(crate) use multipart::garbage_of_part;
+pub use multipart::{
+    CompleteRequest, CompletedUpload, ListUploadsRequest, ListedPart, ListedUpload, NewUpload, ObjectPart,
+    ObjectPartsPage, PART_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, PartClaim, PartDone, PartTarget, PartsPage,
+    UploadMarker, UploadsPage,
+};
 pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
 pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
@@ -80,6 +94,7 @@ pub use remove::{RemoveDone, RemoveRequest};
 pub use resolve::{Version, VersionSelector};
 pub use standing::{Standing, WeakestChunk};
 pub use tasks::{Tasks, joined};
+pub use usage::Usage;
 pub use versions::{HistoryEntry, HistoryPage};
 
 use crate::code::Code;
@@ -110,6 +125,8 @@ pub struct Objects {
     pub clients: Clients,
     /// Small chunks read or written lately.
     pub cache: ChunkCache,
+    /// What was let into buckets with a quota.
+    pub usage: Usage,
     /// How new chunks are encoded.
     pub code: Code,
 }

@@ -30,8 +30,19 @@ impl Objects {
         chunks: Vec<PlainChunk>,
         heartbeat: Option<IntentRecord>,
     ) -> Result<NamedPage> {
-        let end = chunks.last().map_or(start, |chunk| chunk.end);
-        let mut stored = self.store_batch(chunks).await?;
+        let stored = self.store_batch(chunks).await?;
+        self.name_page(version, start, stored, heartbeat).await
+    }
+
+    /// Names chunks that are stored as the page of `version` that starts at `start`.
+    pub(super) async fn name_page(
+        &self,
+        version: VersionId,
+        start: u64,
+        mut stored: StoredBatch,
+        heartbeat: Option<IntentRecord>,
+    ) -> Result<NamedPage> {
+        let end = stored.entries().last().map_or(start, |entry| entry.end);
         let page_key = keys::page(version, end);
         for _ in 0..PAGE_ATTEMPTS_MAX {
             let mut commit = Batch::new();

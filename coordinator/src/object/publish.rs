@@ -13,14 +13,15 @@ use super::Objects;
 use super::attributes::{Attributes, VersionName};
 use super::batch::StoredBatch;
 use super::bucket::MissingBucket;
-use super::chunker::StreamDigest;
 use super::condition::Condition;
 use super::landing::{Landing, SeenKey, Sent};
 use super::lock::{require_object_lock, retention_of_new};
 use super::marker::standing_for;
+use super::multipart::Assembly;
 use super::name::ObjectName;
 use super::page::given_up;
 use super::receipt::Receipt;
+use super::usage::Room;
 use crate::metadata::records::{
     BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, VersionId, VersionRecord,
     VersionState, Versioning,
@@ -93,7 +94,13 @@ pub(super) struct Draft {
     pub(super) stored_bytes: u64,
     pub(super) reuses_any: bool,
     pub(super) receipt: Receipt,
-    pub(super) digest: StreamDigest,
+    /// Bytes in all.
+    pub(super) size: u64,
+    /// SHA-256 of them; `None` for what is put together from parts.
+    pub(super) sha256: Option<Sha256>,
+    pub(super) etag: ETag,
+    /// The parts it is put together from, if it is.
+    pub(super) assembly: Option<Assembly>,
 }
 
 impl Objects {
@@ -119,7 +126,10 @@ impl Objects {
             let seen = self.see_key(&target.name).await?;
             if attempt > 0 {
                 let has_intent = self.has_intent(draft).await?;
-                if let Some(done) = self.landed(&target.name, &seen, has_intent, unsure).await? {
+                if let Some(assembly) = &draft.assembly {
+                    // The commit closes the upload, so while that is as it was read nothing has happened.
+                    self.require_unchanged(assembly).await?;
+                } else if let Some(done) = self.landed(&target.name, &seen, has_intent, unsure).await? {
                     return Ok(done);
                 }
                 if draft.has_intent && !has_intent {
@@ -131,6 +141,9 @@ impl Objects {
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
                     last.log_shortfall();
+                    if let Some(room) = plan.room {
+                        room.keep();
+                    }
                     return Ok(plan.done);
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -196,6 +209,7 @@ impl Objects {
         let now_ms = self.clock.now_ms();
         let name = &target.name;
         let bucket = seen.bucket.or_make(name.bucket(), target.missing_bucket, &target.attributes.owner, now_ms)?;
+        let room = self.take_room(name.bucket(), bucket.quota, draft.size).await?;
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
@@ -220,14 +234,17 @@ impl Objects {
             commit.delete(keys::intent(draft.id));
             if !last.entries().is_empty() {
                 let page = PageRecord { start: draft.last_page_start, entries: last.entries().to_vec() };
-                commit.put(keys::page(draft.id, draft.digest.size), page.encode());
+                commit.put(keys::page(draft.id, draft.size), page.encode());
             }
+        }
+        if let Some(assembly) = &draft.assembly {
+            assembly.close_upload(&mut commit, name, &version, bucket.versioning);
         }
         commit.put(keys::version(bucket_name, key, number), version.encode());
         commit.put(keys::object(bucket_name, key), object.encode());
         let receipt = last.receipt().map_or(draft.receipt, |receipt| draft.receipt.weakest(receipt));
         let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
-        Ok(Some(Plan { commit, sent, done: done(&version, bucket.versioning, receipt) }))
+        Ok(Some(Plan { commit, room, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
     /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
@@ -259,6 +276,8 @@ impl Objects {
 
 struct Plan {
     commit: Batch,
+    /// What it takes of the bucket's quota, if there is one.
+    room: Option<Room>,
     sent: Sent,
     /// The answer, once the commit has happened.
     done: PutDone,
@@ -278,9 +297,10 @@ fn version_record(
     bucket: &BucketRecord,
     place: Place,
 ) -> Result<VersionRecord> {
-    let chunks = match draft.has_intent {
-        true => ChunkList::Paged { pages: draft.pages + u64::from(!last.entries().is_empty()) },
-        false => ChunkList::Inline(last.entries().to_vec()),
+    let chunks = match (&draft.assembly, draft.has_intent) {
+        (Some(_), _) => ChunkList::Parts,
+        (None, true) => ChunkList::Paged { pages: draft.pages + u64::from(!last.entries().is_empty()) },
+        (None, false) => ChunkList::Inline(last.entries().to_vec()),
     };
     let attributes = &target.attributes;
     if attributes.retention.is_some() || attributes.legal_hold {
@@ -292,9 +312,9 @@ fn version_record(
         created_ms: place.now_ms,
         state: VersionState::Live,
         is_null: bucket.versioning != Versioning::Enabled,
-        size: draft.digest.size,
-        sha256: Some(draft.digest.sha256),
-        etag: draft.digest.md5.map_or(ETag::None, ETag::Md5),
+        size: draft.size,
+        sha256: draft.sha256,
+        etag: draft.etag,
         content_type: target.content_type.clone(),
         metadata: target.metadata.clone(),
         chunks,
@@ -308,7 +328,7 @@ fn version_record(
         retention: retention_of_new(bucket, attributes.retention, place.now_ms),
         legal_hold: attributes.legal_hold,
         storage_class: attributes.storage_class,
-        parts: None,
+        parts: draft.assembly.as_ref().map(Assembly::count),
     })
 }
 
@@ -330,20 +350,4 @@ fn done(version: &VersionRecord, versioning: Versioning, receipt: Receipt) -> Pu
 
 fn still_unknown(id: VersionId) -> String {
     format!("the write was sent but its outcome is unknown; look for versionId {id} before sending it again")
-}
-
-impl PutTarget {
-    /// Before anything is published: whether the bytes are those that the client meant.
-    pub(super) fn require_content(&self, digest: &StreamDigest) -> Result<()> {
-        match (self.md5, digest.md5) {
-            (Some(expected), Some(found)) if expected != found => Err(Error::invalid(format!(
-                "the MD5 of the {} bytes that arrived is {}, and {} was announced",
-                digest.size,
-                hex::encode(found),
-                hex::encode(expected)
-            ))),
-            (Some(_), None) => Err(Error::invalid("an MD5 was announced, and this put computes none")),
-            _ => Ok(()),
-        }
-    }
 }

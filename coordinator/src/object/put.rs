@@ -1,10 +1,11 @@
-//! Put: a stream of bytes becomes a version.
+//! Put: a stream of bytes becomes a version, or a part of one.
 //!
 //! Steps; a crash after any of them leaves the old state visible until the last, and the new one from then on:
 //! 1. bytes gather in a stage; when it is full the chunker cuts and hashes it;
 //! 2. if more than one batch comes, an intent is committed, so that what follows is named (law 4);
 //! 3. the batches of a full stage are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
-//! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`]).
+//! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`], or
+//!    [`super::multipart`] where the stream is a part).
 //!
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
 //!
@@ -13,37 +14,35 @@
 use super::batch::StoredBatch;
 use super::budget::Allowance;
 use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
+use super::clients::Served;
 use super::compute::CUT_COST;
 use super::incoming::{Body, Incoming, Taken, joined_pieces};
-use super::page::{NamedPage, given_up};
+use super::intent::Intent;
+use super::page::NamedPage;
 use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
 use super::{Objects, settle};
-use crate::metadata::records::{IntentRecord, Record, VersionId};
-use crate::metadata::{Batch, Expect, keys};
+use crate::metadata::records::{ETag, VersionId};
 use bytes::Bytes;
-use protocol::{ErrorKind, Result};
+use protocol::Result;
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::time::Duration;
 use tokio::select;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
 const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
-const BATCH_CHUNKS_MAX: usize = 40;
+pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next stage fills.
 const BATCHES_UNDER_WAY_MAX: usize = 2;
 /// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
-/// An intent's heartbeat is renewed after this time: by the next page commit, or while the client is waited for.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 
 impl Objects {
     /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
@@ -51,13 +50,51 @@ impl Objects {
     /// Errors: `Invalid` for a broken body, `Conflict` for a failed condition, `Unavailable` and `Full` where nodes are lacking,
     /// `Unknown` if the commit's outcome could not be learnt.
     pub async fn put(&self, body: Body) -> Result<PutDone> {
-        Upload::new(self, Chunker::default()).run(body).await
+        let stored = self.store(Chunker::default(), body).await?;
+        self.publish_stored(stored).await
     }
 
     /// The same, and the version gets an MD5.
     pub async fn put_with_md5(&self, body: Body) -> Result<PutDone> {
-        Upload::new(self, Chunker::with_md5()).run(body).await
+        let stored = self.store(Chunker::with_md5(), body).await?;
+        self.publish_stored(stored).await
     }
+
+    async fn publish_stored(&self, mut stored: Stored<PutTarget>) -> Result<PutDone> {
+        let small = single_small_chunk(&stored.last, stored.draft.size);
+        let done = self.publish(&stored.draft, &mut stored.last, &stored.target).await?;
+        if let Some(chunk) = small {
+            self.cache.insert(stored.last.entries()[0].chunk, &chunk);
+        }
+        settle::start(self, stored.last.stragglers);
+        Ok(done)
+    }
+
+    /// Stores the stream at quorum. What was left for the last commit is not named yet, and nothing is visible.
+    pub(super) async fn store<T: Target>(&self, chunker: Chunker, body: Body<T>) -> Result<Stored<T>> {
+        Upload::new(self, chunker).run(body).await
+    }
+}
+
+/// What comes at the end of a body, and says what is to become of it.
+pub(super) trait Target: Send {
+    /// What the MD5 of the bytes must come to, if the client said so.
+    fn md5(&self) -> Option<[u8; 16]>;
+}
+
+impl Target for PutTarget {
+    fn md5(&self) -> Option<[u8; 16]> {
+        self.md5
+    }
+}
+
+/// A stream that is stored, and everything that its last commit needs.
+pub(super) struct Stored<T> {
+    pub(super) draft: Draft,
+    pub(super) last: StoredBatch,
+    pub(super) target: Box<T>,
+    /// Its client, who is being served until the commit is answered.
+    _served: Served,
 }
 
 /// Where the bytes of a body gather until they are cut.
@@ -79,14 +116,11 @@ impl Stage {
 struct Upload<'a> {
     objects: &'a Objects,
     id: VersionId,
-    started_ms: u64,
+    intent: Intent,
     chunker: Chunker,
     allowance: Option<Allowance>,
     stage: Option<Stage>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
-    has_intent: bool,
-    /// When the intent showed life last.
-    beaten: Instant,
     pages: u64,
     next_page_start: u64,
     chunks: u64,
@@ -98,16 +132,15 @@ struct Upload<'a> {
 impl<'a> Upload<'a> {
     fn new(objects: &'a Objects, chunker: Chunker) -> Upload<'a> {
         let started_ms = objects.clock.now_ms();
+        let id = VersionId(objects.clock.fresh_id());
         Upload {
             objects,
-            id: VersionId(objects.clock.fresh_id()),
-            started_ms,
+            id,
+            intent: Intent::of(id, started_ms),
             chunker,
             allowance: None,
             stage: None,
             under_way: VecDeque::new(),
-            has_intent: false,
-            beaten: Instant::now(),
             pages: 0,
             next_page_start: 0,
             chunks: 0,
@@ -117,12 +150,13 @@ impl<'a> Upload<'a> {
         }
     }
 
-    async fn run(mut self, body: Body) -> Result<PutDone> {
-        let _served = self.objects.clients.serve();
+    async fn run<T: Target>(mut self, body: Body<T>) -> Result<Stored<T>> {
+        let served = self.objects.clients.serve();
         let mut incoming = Incoming::new(body);
         let (first, target) = incoming.next_short().await?;
         if let Some(target) = target {
-            return self.finish_short(&first, &target).await;
+            let (draft, last) = self.finish_short(&first, target.md5()).await?;
+            return Ok(Stored { draft, last, target, _served: served });
         }
         for piece in first {
             self.take(piece, &mut incoming).await?;
@@ -130,37 +164,28 @@ impl<'a> Upload<'a> {
         loop {
             match self.next(&mut incoming).await? {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
-                Taken::End(target) => return self.finish(&target).await,
+                Taken::End(target) => {
+                    let (draft, last) = self.finish(target.md5()).await?;
+                    return Ok(Stored { draft, last, target, _served: served });
+                }
             }
         }
     }
 
     /// What comes next. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
-    async fn next(&mut self, incoming: &mut Incoming) -> Result<Taken> {
+    async fn next<T>(&mut self, incoming: &mut Incoming<T>) -> Result<Taken<T>> {
         let mut next = pin!(incoming.next());
         loop {
             select! {
                 biased;
                 next = &mut next => return next,
-                () = sleep_until(self.beaten + HEARTBEAT), if self.has_intent => self.beat().await?,
+                () = sleep_until(self.intent.next_beat()), if self.intent.is_begun() => self.intent.beat(self.objects).await?,
             }
         }
     }
 
-    async fn beat(&mut self) -> Result<()> {
-        self.beaten = Instant::now();
-        let key = keys::intent(self.id);
-        let mut commit = Batch::new();
-        commit.check(key.clone(), Expect::Present).put(key, self.intent(self.objects.clock.now_ms()).encode());
-        match self.objects.metadata.commit(commit).await {
-            Err(error) if error.kind == ErrorKind::Conflict => Err(given_up()),
-            // Whatever became of it, it is tried again long before the upload is given up.
-            _ => Ok(()),
-        }
-    }
-
     /// Takes a piece; cuts and sends off the stage whenever it is full.
-    async fn take(&mut self, piece: Bytes, incoming: &mut Incoming) -> Result<()> {
+    async fn take<T>(&mut self, piece: Bytes, incoming: &mut Incoming<T>) -> Result<()> {
         if self.allowance.is_none() {
             self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
         }
@@ -186,7 +211,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Cuts and sends the stage; meanwhile the client goes on sending as much as fits a third of the next one.
-    async fn cut_full_stage(&mut self, incoming: &mut Incoming) -> Result<()> {
+    async fn cut_full_stage<T>(&mut self, incoming: &mut Incoming<T>) -> Result<()> {
         let ahead_bytes_max = self.stage_bytes() / 3;
         let (chunks, rest) = select! {
             biased;
@@ -227,43 +252,16 @@ impl<'a> Upload<'a> {
 
     /// Sends a batch to be stored and named as a page.
     async fn send_page(&mut self, chunks: Vec<PlainChunk>) -> Result<()> {
-        if !self.has_intent {
-            self.begin_intent().await?;
-        }
+        self.intent.begin(self.objects).await?;
         let start = self.next_page_start;
         self.next_page_start = chunks.last().map_or(start, |chunk| chunk.end);
         self.pages += 1;
         self.chunks += chunks.len() as u64;
-        let heartbeat = self.due_heartbeat();
+        let heartbeat = self.intent.due_beat(self.objects.clock.now_ms());
         let (objects, version) = (self.objects.clone(), self.id);
         let store = async move { objects.store_page(version, start, chunks, heartbeat).await };
         self.under_way.push_back(self.objects.tasks.spawn(store));
         Ok(())
-    }
-
-    async fn begin_intent(&mut self) -> Result<()> {
-        let mut commit = Batch::new();
-        let key = keys::intent(self.id);
-        commit.check(key.clone(), Expect::Absent);
-        commit.put(key, self.intent(self.started_ms).encode());
-        match self.objects.metadata.commit(commit).await {
-            // An intent that is there although its answer was lost serves as well; one that is not makes the first page fail.
-            Err(error) if error.kind != ErrorKind::Unknown => return Err(error),
-            _ => self.has_intent = true,
-        }
-        Ok(())
-    }
-
-    fn intent(&self, heartbeat_ms: u64) -> IntentRecord {
-        IntentRecord { bucket: String::new(), key: String::new(), started_ms: self.started_ms, heartbeat_ms }
-    }
-
-    fn due_heartbeat(&mut self) -> Option<IntentRecord> {
-        if self.beaten.elapsed() < HEARTBEAT {
-            return None;
-        }
-        self.beaten = Instant::now();
-        Some(self.intent(self.objects.clock.now_ms()))
     }
 
     async fn join_oldest(&mut self) -> Result<()> {
@@ -283,64 +281,60 @@ impl<'a> Upload<'a> {
         };
     }
 
-    /// Stores and publishes a body of few bytes: one chunk of them, most often.
-    async fn finish_short(mut self, pieces: &[Bytes], target: &PutTarget) -> Result<PutDone> {
+    /// Stores a body of few bytes: one chunk of them, most often.
+    async fn finish_short(mut self, pieces: &[Bytes], md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
-        target.require_content(&digest)?;
-        self.publish(chunks, digest, target).await
+        digest.require_md5(md5)?;
+        self.store_last(chunks, digest).await
     }
 
-    /// Cuts the last stage, stores what is left and publishes.
-    async fn finish(mut self, target: &PutTarget) -> Result<PutDone> {
+    /// Cuts the last stage and stores what is left.
+    async fn finish(mut self, md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (mut chunks, _) = self.cut_stage(true).await;
         let digest = std::mem::take(&mut self.chunker).finish();
-        target.require_content(&digest)?;
+        digest.require_md5(md5)?;
         if chunks.len() > BATCH_CHUNKS_MAX {
             let last = chunks.split_off((chunks.len() - 1) / BATCH_CHUNKS_MAX * BATCH_CHUNKS_MAX);
             self.send_pages(chunks).await?;
             chunks = last;
         }
-        self.publish(chunks, digest, target).await
+        self.store_last(chunks, digest).await
     }
 
-    /// Stores the last batch and publishes everything.
-    async fn publish(mut self, last: Vec<PlainChunk>, digest: StreamDigest, target: &PutTarget) -> Result<PutDone> {
+    /// Stores the last batch, which the last commit is to name.
+    async fn store_last(mut self, last: Vec<PlainChunk>, digest: StreamDigest) -> Result<(Draft, StoredBatch)> {
         self.chunks += last.len() as u64;
-        let mut stored = match last.is_empty() {
+        let stored = match last.is_empty() {
             true => StoredBatch::empty(),
             false => self.objects.store_batch(last).await?,
         };
         while !self.under_way.is_empty() {
             self.join_oldest().await?;
         }
-        let small = single_small_chunk(&stored, digest);
-        let draft = self.draft(digest);
-        let done = self.objects.publish(&draft, &mut stored, target).await?;
-        if let Some(chunk) = small {
-            self.objects.cache.insert(stored.entries()[0].chunk, &chunk);
-        }
-        settle::start(self.objects, stored.stragglers);
-        Ok(done)
+        Ok((self.draft(digest), stored))
     }
 
     fn draft(&self, digest: StreamDigest) -> Draft {
         Draft {
             id: self.id,
-            has_intent: self.has_intent,
+            has_intent: self.intent.is_begun(),
             pages: self.pages,
             last_page_start: self.next_page_start,
             chunks: self.chunks,
             stored_bytes: self.stored_bytes,
             reuses_any: self.reuses_any,
             receipt: self.receipt.unwrap_or(Receipt::empty(self.objects.code)),
-            digest,
+            size: digest.size,
+            sha256: Some(digest.sha256),
+            etag: digest.md5.map_or(ETag::None, ETag::Md5),
+            assembly: None,
         }
     }
 }
 
-fn single_small_chunk(stored: &StoredBatch, digest: StreamDigest) -> Option<Bytes> {
+fn single_small_chunk(stored: &StoredBatch, size: u64) -> Option<Bytes> {
     match stored.entries() {
-        [only] if only.end == digest.size => stored.plain_of(only),
+        [only] if only.end == size => stored.plain_of(only),
         _ => None,
     }
 }

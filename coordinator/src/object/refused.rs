@@ -24,8 +24,22 @@ pub enum Refused {
     Locked,
     /// The bucket was made without object lock.
     NoObjectLock,
+    /// The bucket has a quota, and is full.
+    OverQuota,
     /// The bucket's settings do not go together.
     BucketSettings,
+    /// There is no such open upload.
+    NoSuchUpload,
+    /// A part that is named was not uploaded, or is not the one that is meant.
+    InvalidPart,
+    /// The parts are not named in ascending order.
+    PartOrder,
+    /// A part other than the last is too small.
+    PartTooSmall,
+    /// No part is named.
+    PartsMissing,
+    /// The bytes are not those that were announced.
+    ContentDiffers,
 }
 
 impl Refused {
@@ -41,10 +55,18 @@ impl Refused {
 
     fn kind(self) -> ErrorKind {
         match self {
-            Refused::NoSuchBucket | Refused::NoSuchKey | Refused::NoSuchVersion => ErrorKind::NotFound,
+            Refused::NoSuchBucket | Refused::NoSuchKey | Refused::NoSuchVersion | Refused::NoSuchUpload => {
+                ErrorKind::NotFound
+            }
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
-            Refused::Locked => ErrorKind::Denied,
-            Refused::NoObjectLock | Refused::BucketSettings => ErrorKind::Invalid,
+            Refused::Locked | Refused::OverQuota => ErrorKind::Denied,
+            Refused::NoObjectLock
+            | Refused::BucketSettings
+            | Refused::InvalidPart
+            | Refused::PartOrder
+            | Refused::PartTooSmall
+            | Refused::PartsMissing
+            | Refused::ContentDiffers => ErrorKind::Invalid,
         }
     }
 }
@@ -60,7 +82,14 @@ impl fmt::Display for Refused {
             Refused::ConditionFailed => "a condition does not hold",
             Refused::Locked => "the version is locked",
             Refused::NoObjectLock => "the bucket has no object lock",
+            Refused::OverQuota => "the bucket is full",
             Refused::BucketSettings => "the bucket's settings do not go together",
+            Refused::NoSuchUpload => "no such upload",
+            Refused::InvalidPart => "a part is not the one that is meant",
+            Refused::PartOrder => "the parts are not in order",
+            Refused::PartTooSmall => "a part is too small",
+            Refused::PartsMissing => "no part is named",
+            Refused::ContentDiffers => "the bytes are not those that were announced",
         })
     }
 }

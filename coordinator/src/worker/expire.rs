@@ -1,4 +1,5 @@
-//! Expire: uploads that show no life are given up. What they stored is named by their pages, and becomes garbage.
+//! Expire: uploads that show no life are given up. What they stored is named by their pages, and becomes garbage. Multipart uploads
+//! show none and are kept until somebody aborts them; of those that were completed word is kept for a day.
 //!
 //! What it keeps true:
 //! - The intent goes first, in the commit that makes its pages garbage: from then on every commit of the upload fails (faults 2.2), so
@@ -7,9 +8,10 @@
 //!   time of the watcher's own.
 
 use super::{Backlog, Progress, Work, Worker};
-use crate::metadata::records::{ChunkList, Garbage, GarbageRecord, Record, VersionId};
+use crate::metadata::records::{ChunkList, CompletedRecord, Garbage, GarbageRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, SCAN_ENTRIES_MAX, keys};
 use async_trait::async_trait;
+use bytes::Bytes;
 use protocol::Result;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,17 +23,25 @@ const WATCHED_MAX: usize = SCAN_ENTRIES_MAX;
 /// How often the intents are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How long it can be asked what became of a multipart upload that was completed: as long as S3's clients retry, and far longer. It is a
+/// clock's time; with a wrong one a repeated completion hears too early that there is no such upload.
+const COMPLETED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Completed uploads looked at in one look.
+const COMPLETED_MAX: usize = 64;
+
 /// The worker.
 pub struct Expire {
     after: Duration,
     seen: BTreeMap<VersionId, (u64, Instant)>,
     looked: Option<Instant>,
+    /// Where the next look at completed uploads begins: they lie in the order in which they began, not in which they ended.
+    completed_from: Bytes,
 }
 
 impl Expire {
     /// Gives up uploads that show no life for `after`.
     pub fn new(after: Duration) -> Expire {
-        Expire { after, seen: BTreeMap::new(), looked: None }
+        Expire { after, seen: BTreeMap::new(), looked: None, completed_from: Bytes::new() }
     }
 }
 
@@ -62,11 +72,38 @@ impl Worker for Expire {
             }
         }
         self.seen = seen;
+        expired += self.forget_completed(work).await?;
         Ok(if expired > 0 { Progress::Did { items: expired, bytes: 0 } } else { Progress::Idle })
     }
 
     async fn backlog(&self, _work: &Work) -> Result<Backlog> {
         Ok(Backlog { items: Some(self.seen.len() as u64), bytes: None })
+    }
+}
+
+impl Expire {
+    /// Forgets some uploads that were completed long ago; how many.
+    async fn forget_completed(&mut self, work: &Work) -> Result<u64> {
+        let mut range = keys::all_completed();
+        range.from = std::mem::take(&mut self.completed_from).max(range.from);
+        let found = work.scan(&range, COMPLETED_MAX).await?;
+        if let (Some((last, _)), COMPLETED_MAX) = (found.last(), found.len()) {
+            self.completed_from = keys::after(last);
+        }
+        let now_ms = work.objects.clock.now_ms();
+        let mut commit = Batch::new();
+        for (key, entry) in found {
+            let kept_ms = now_ms.saturating_sub(CompletedRecord::decode(&entry.value)?.at_ms);
+            if u128::from(kept_ms) >= COMPLETED_KEPT.as_millis() {
+                commit.delete(key);
+            }
+        }
+        let forgotten = commit.deletes.len() as u64;
+        if forgotten > 0 {
+            commit.reclaim();
+            work.commit(commit).await?;
+        }
+        Ok(forgotten)
     }
 }
 

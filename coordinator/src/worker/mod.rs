@@ -24,6 +24,7 @@ pub mod repair;
 mod runner;
 pub mod safe_mode;
 pub mod scrub;
+pub mod usage;
 pub mod verify;
 
 pub use board::{State, Tuning, WorkerStatus};

@@ -8,7 +8,9 @@
 use super::board::{Line, State, Tuning, WorkerStatus};
 use super::lease::{BEAT, Fence, LeaseKeeper};
 use super::safe_mode::SafeMode;
-use super::{Progress, Work, Worker, census, collect, expire, membership, pace, rebalance, repair, scrub, verify};
+use super::{
+    Progress, Work, Worker, census, collect, expire, membership, pace, rebalance, repair, scrub, usage, verify,
+};
 use crate::names;
 use crate::object::Objects;
 use protocol::{Error, Result};
@@ -96,6 +98,7 @@ pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
         (Box::new(collect::Collect::new(settings.trash_window)), tuning(0, 2)),
         (Box::new(rebalance::Rebalance::default()), tuning(0, 4)),
         (Box::new(verify::Verify::default()), tuning(0, 2)),
+        (Box::new(usage::CountUsage::default()), tuning(0, 4)),
     ]
 }
 

@@ -7,9 +7,7 @@ use super::census;
 use super::node::{Copy, NodeReport, Plain};
 use super::report::{Listed, list, present};
 use bytes::Bytes;
-use coordinator::metadata::records::{
-    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ObjectRecord, PageRecord, Record, VersionRecord, VersionState,
-};
+use coordinator::metadata::records::{ChunkRecord, ChunkState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::metadata::{Metadata, keys};
 use protocol::{ChunkId, ClusterId, Content, Error, ErrorKind, Result, ShardId, SystemClock};
@@ -20,7 +18,6 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use uuid::Uuid;
 
 /// Entries read at once.
 const SCAN_ENTRIES: usize = 1024;
@@ -56,8 +53,16 @@ pub struct CatalogReport {
     pub broken_versions: Listed<String>,
     /// Chunks of versions that the version does not hold a reference to: the collector might take them.
     pub unreferenced: Listed<String>,
-    /// References of versions that do not exist.
+    /// References of versions and parts that do not exist.
     pub stray_references: u64,
+    /// Multipart uploads that are open.
+    pub uploads: u64,
+    /// Their parts.
+    pub parts: u64,
+    /// Those of them that name a chunk which is not there or not referenced, or lack pages: upload and number.
+    pub broken_parts: Listed<String>,
+    /// Parts of uploads that are neither open nor being collected, and lists of parts of versions that do not exist.
+    pub stray_parts: u64,
     /// Uploads under way.
     pub intents: u64,
     /// Repair work that waits.
@@ -78,7 +83,7 @@ enum Health {
 }
 
 /// Shown each key with its value.
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+pub(super) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
 /// An opened copy of a catalog.
 pub(super) struct Catalog {
@@ -105,12 +110,12 @@ impl Catalog {
         Ok(Catalog { metadata, runtime, _copy: copy })
     }
 
-    fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
+    pub(super) fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>> {
         let found = self.runtime.block_on(self.metadata.get(key))?;
         found.map(|entry| R::decode(&entry.value)).transpose()
     }
 
-    fn for_each(&self, range: keys::KeyRange, visit: Visit<'_>) -> Result<()> {
+    pub(super) fn for_each(&self, range: keys::KeyRange, visit: Visit<'_>) -> Result<()> {
         let mut from = range.from;
         loop {
             let entries = self.runtime.block_on(self.metadata.scan(&from, &range.to, SCAN_ENTRIES))?;
@@ -122,6 +127,10 @@ impl Catalog {
                 _ => return Ok(()),
             }
         }
+    }
+
+    pub(super) fn has(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.runtime.block_on(self.metadata.get(key))?.is_some())
     }
 
     fn count(&self, range: keys::KeyRange) -> Result<u64> {
@@ -150,6 +159,7 @@ impl Catalog {
     pub(super) fn compare(&self, nodes: &[NodeReport], copies: &[Copy]) -> Result<CatalogReport> {
         let mut report = CatalogReport {
             intents: self.count(keys::intents())?,
+            uploads: self.count(keys::every_upload())?,
             repairs: self.count(keys::repairs())?,
             garbage: self.count(keys::garbages())?,
             collects: self.count(keys::collects())?,
@@ -188,96 +198,6 @@ impl Catalog {
             copies.iter().partition(|copy| trash.contains(&(copy.node, copy.shard)));
         report.trash = gone.len() as u64;
         Ok(kept)
-    }
-
-    fn compare_versions(&self, lost: &HashSet<ChunkId>, report: &mut CatalogReport) -> Result<()> {
-        let mut owners: HashSet<Uuid> = HashSet::new();
-        let mut purged: (Option<(String, String)>, u64) = (None, 0);
-        self.for_each(keys::every_version(), &mut |key, value| {
-            let (bucket, name, number) = keys::parse_version(key)?;
-            let version = VersionRecord::decode(value)?;
-            owners.insert(version.id.0);
-            if version.state == VersionState::Marker {
-                return Ok(());
-            }
-            if purged.0.as_ref().is_none_or(|(seen_bucket, seen)| (&**seen_bucket, &**seen) != (bucket, name)) {
-                let object: Option<ObjectRecord> = self.get(&keys::object(bucket, name))?;
-                purged = (Some((bucket.to_owned(), name.to_owned())), object.map_or(0, |object| object.purged_through));
-            }
-            if number <= purged.1 {
-                report.versions_purged += 1;
-                return Ok(());
-            }
-            report.versions += 1;
-            let label = || format!("{bucket}/{name} version {number}");
-            match self.entries(&version)? {
-                Some(entries) => self.version(&version, &entries, lost, &label(), report),
-                None => {
-                    report.broken_versions.add(format!("{}: pages are missing", label()));
-                    Ok(())
-                }
-            }
-        })?;
-        self.for_each(keys::intents(), &mut |key, _| {
-            owners.insert(keys::parse_intent(key)?.0);
-            Ok(())
-        })?;
-        // What a version was made of may outlive its record until it is collected.
-        self.for_each(keys::garbages(), &mut |key, _| {
-            owners.insert(keys::parse_garbage(key)?.0);
-            Ok(())
-        })?;
-        self.for_each(keys::every_reference(), &mut |key, _| {
-            let (_, version) = keys::parse_reference(key)?;
-            report.stray_references += u64::from(!owners.contains(&version.0));
-            Ok(())
-        })
-    }
-
-    /// All chunks of a version; `None` if they do not add up to its size.
-    fn entries(&self, version: &VersionRecord) -> Result<Option<Vec<ChunkEntry>>> {
-        let entries = match &version.chunks {
-            ChunkList::Inline(entries) => entries.clone(),
-            ChunkList::Paged { .. } => {
-                let mut entries = Vec::new();
-                self.for_each(keys::pages_from(version.id, 0), &mut |_, value| {
-                    entries.extend(PageRecord::decode(value)?.entries);
-                    Ok(())
-                })?;
-                entries
-            }
-        };
-        let whole =
-            entries.last().map_or(0, |entry| entry.end) == version.size && entries.len() as u64 == version.chunk_count;
-        Ok(whole.then_some(entries))
-    }
-
-    fn version(
-        &self,
-        version: &VersionRecord,
-        entries: &[ChunkEntry],
-        lost: &HashSet<ChunkId>,
-        label: &str,
-        report: &mut CatalogReport,
-    ) -> Result<()> {
-        let (mut broken, mut unreferenced) = (None, None);
-        for entry in entries {
-            let record: Option<ChunkRecord> = self.get(&keys::chunk(entry.chunk))?;
-            let sound = record.is_some_and(|record| record.sha256 == entry.sha256) && !lost.contains(&entry.chunk);
-            if !sound {
-                broken = Some(entry.chunk);
-            }
-            if self.runtime.block_on(self.metadata.get(&keys::reference(entry.chunk, version.id)))?.is_none() {
-                unreferenced = Some(entry.chunk);
-            }
-        }
-        if let Some(chunk) = broken {
-            report.broken_versions.add(format!("{label}: chunk {chunk}"));
-        }
-        if let Some(chunk) = unreferenced {
-            report.unreferenced.add(format!("{label}: chunk {chunk}"));
-        }
-        Ok(())
     }
 }
 
@@ -346,7 +266,9 @@ impl CatalogReport {
             (self.wrong_bytes.count, "copies are not the bytes that were uploaded"),
             (self.broken_versions.count, "versions cannot be read whole"),
             (self.unreferenced.count, "versions lack a reference to a chunk of theirs"),
-            (self.stray_references, "references are of versions that do not exist"),
+            (self.stray_references, "references are of versions or parts that do not exist"),
+            (self.broken_parts.count, "parts of open uploads are not whole"),
+            (self.stray_parts, "records of parts belong to no upload and no version"),
         ];
         present(counts).map(|(count, what)| format!("catalog: {count} {what}")).collect()
     }
@@ -368,7 +290,7 @@ impl Display for CatalogReport {
         writeln!(
             f,
             "catalog  {} versions ({} more purged), {} chunks ({} more condemned, {} fences), {} copies hashed; waiting: {} repairs, \
-             {} versions and {} chunks to collect, {} shards to delete, {} uploads under way",
+             {} versions and {} chunks to collect, {} shards to delete, {} uploads under way, {} open with {} parts",
             self.versions,
             self.versions_purged,
             self.chunks,
@@ -379,7 +301,9 @@ impl Display for CatalogReport {
             self.garbage,
             self.collects,
             self.trash,
-            self.intents
+            self.intents,
+            self.uploads,
+            self.parts
         )?;
         list(f, "lost", &self.lost)?;
         list(f, "too few copies", &self.short)?;
@@ -388,6 +312,7 @@ impl Display for CatalogReport {
         list(f, "of no chunk", &self.orphans)?;
         list(f, "wrong bytes", &self.wrong_bytes)?;
         list(f, "broken version", &self.broken_versions)?;
-        list(f, "without reference", &self.unreferenced)
+        list(f, "without reference", &self.unreferenced)?;
+        list(f, "broken part", &self.broken_parts)
     }
 }

@@ -10,6 +10,7 @@
 
 mod catalog;
 mod census;
+mod manifests;
 mod node;
 mod report;
 

@@ -1,5 +1,7 @@
 //! A client of one coordinator: it tells the oracle what it asks and what it is told.
 
+pub mod uploads;
+
 use super::body::TestBody;
 use super::check::{BucketVerb, Ended, Got, OPERATION, Oracle, bucket_and_key};
 use super::cluster::Coordinator;
@@ -239,7 +241,7 @@ impl Client {
     }
 }
 
-async fn feed(sender: mpsc::Sender<BodyMessage>, data: Bytes, target: PutTarget, sending: Sending) {
+async fn feed<T>(sender: mpsc::Sender<BodyMessage<T>>, data: Bytes, target: T, sending: Sending) {
     let mut rest = data;
     while !rest.is_empty() {
         let piece = rest.split_to(rest.len().min(PIECE_BYTES));

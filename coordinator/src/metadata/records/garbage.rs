@@ -38,7 +38,7 @@ pub mod v1 {
 pub mod v2 {
     use super::v1;
     use crate::metadata::codec::Migrate;
-    use crate::metadata::records::ChunkList;
+    use crate::metadata::records::version::v1::ChunkList;
     use serde::{Deserialize, Serialize};
 
     /// What is to be given back.
@@ -88,11 +88,11 @@ pub mod v2 {
     }
 }
 
-/// The third layout: also the names of a bucket that is gone.
+/// The third layout: also the names of a bucket that is gone, and the parts of uploads.
 pub mod v3 {
     use super::v2;
     use crate::metadata::codec::Migrate;
-    use crate::metadata::records::ChunkList;
+    use crate::metadata::records::{ChunkList, VersionId};
     use serde::{Deserialize, Serialize};
 
     /// What is to be given back.
@@ -116,6 +116,12 @@ pub mod v3 {
         Manifest {
             /// Its chunks.
             chunks: ChunkList,
+        },
+        /// The parts of a multipart upload that is not open any more; the upload's id is in the key.
+        #[serde(rename = "u")]
+        Upload {
+            /// The version that it was completed as: the parts which that lists are its own now. `None`: it was aborted.
+            version: Option<VersionId>,
         },
         /// The names of a bucket that was deleted, each of which was purged before.
         #[serde(rename = "n")]
@@ -146,7 +152,7 @@ pub mod v3 {
                 v2::Garbage::Versions { bucket, key, after, through } => {
                     Garbage::Versions { bucket, key, after, through }
                 }
-                v2::Garbage::Manifest { chunks } => Garbage::Manifest { chunks },
+                v2::Garbage::Manifest { chunks } => Garbage::Manifest { chunks: chunks.into() },
             };
             GarbageRecord { garbage, since_ms: previous.since_ms }
         }

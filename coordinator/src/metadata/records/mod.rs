@@ -9,6 +9,7 @@ mod bucket;
 mod chunk;
 mod cluster;
 mod collect;
+mod credential;
 mod digest;
 mod garbage;
 mod intent;
@@ -16,9 +17,12 @@ mod lease;
 mod node;
 mod object;
 mod page;
+mod part;
 mod reference;
 mod repair;
 mod trash;
+mod upload;
+mod usage;
 mod verify;
 mod version;
 mod wanted;
@@ -33,6 +37,7 @@ pub use bucket::{
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;
 pub use collect::CollectRecord;
+pub use credential::{CredentialRecord, GrantRecord};
 pub use digest::DigestRecord;
 pub use garbage::{Garbage, GarbageRecord};
 pub use intent::IntentRecord;
@@ -40,9 +45,12 @@ pub use lease::LeaseRecord;
 pub use node::{NodeRecord, NodeState};
 pub use object::{ObjectRecord, ObjectState};
 pub use page::{ChunkEntry, PAGE_ENTRIES_MAX, PageRecord};
+pub use part::{PARTS_ENTRIES_MAX, PartEntry, PartRecord, PartsRecord};
 pub use reference::RefRecord;
 pub use repair::{RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE};
 pub use trash::TrashRecord;
+pub use upload::{CompletedRecord, UploadRecord};
+pub use usage::UsageRecord;
 pub use verify::{FindingKind, FindingRecord, VerifyCounts, VerifyRecord};
 pub use version::{ChunkList, VersionRecord, VersionState};
 pub use wanted::WantedRecord;
@@ -61,6 +69,17 @@ use uuid::Uuid;
 pub struct VersionId(pub Uuid);
 
 impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A multipart upload: a UUIDv7, never reused. The same id names the garbage that its records become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UploadId(pub Uuid);
+
+impl fmt::Display for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

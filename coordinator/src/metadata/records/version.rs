@@ -1,7 +1,7 @@
 //! `version/<bucket>\0<key>\0<number>`: a manifest, which says what one version of an object is.
 
-pub use v1::{ChunkList, VersionState};
-pub use v2::VersionRecord;
+pub use v1::VersionState;
+pub use v2::{ChunkList, VersionRecord};
 
 /// The first layout.
 pub mod v1 {
@@ -81,13 +81,40 @@ pub mod v1 {
     }
 }
 
-/// The second layout: what S3 keeps with a version.
+/// The second layout: what S3 keeps with a version, and versions of parts.
 pub mod v2 {
-    use super::v1::{self, ChunkList, VersionState};
+    use super::v1::{self, VersionState};
     use crate::metadata::codec::Migrate;
+    use crate::metadata::records::page::v1::ChunkEntry;
     use crate::metadata::records::{Checksum, ETag, Headers, Retention, Sha256, StorageClass, VersionId};
     use serde::{Deserialize, Serialize};
     use std::collections::BTreeMap;
+
+    /// The chunks of a version, in order.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum ChunkList {
+        /// All of them, here.
+        #[serde(rename = "i")]
+        Inline(Vec<ChunkEntry>),
+        /// In page records of their own.
+        #[serde(rename = "p")]
+        Paged {
+            /// How many.
+            pages: u64,
+        },
+        /// Those of its parts, which records of their own name in order.
+        #[serde(rename = "t")]
+        Parts,
+    }
+
+    impl From<v1::ChunkList> for ChunkList {
+        fn from(previous: v1::ChunkList) -> ChunkList {
+            match previous {
+                v1::ChunkList::Inline(entries) => ChunkList::Inline(entries),
+                v1::ChunkList::Paged { pages } => ChunkList::Paged { pages },
+            }
+        }
+    }
 
     /// One version of an object.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +191,7 @@ pub mod v2 {
                 etag: previous.md5.map_or(ETag::None, ETag::Md5),
                 content_type: previous.content_type,
                 metadata: previous.metadata,
-                chunks: previous.chunks,
+                chunks: previous.chunks.into(),
                 chunk_count: previous.chunk_count,
                 shared_bytes: previous.shared_bytes,
                 stored_bytes: previous.stored_bytes,

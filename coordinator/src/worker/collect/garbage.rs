@@ -6,7 +6,8 @@
 //! 2. its references go, [`REFERENCES_MAX`] at a time, a page's with the page;
 //! 3. the garbage record goes.
 
-use super::names;
+use super::{names, parts};
+use crate::metadata::keys::KeyRange;
 use crate::metadata::records::{
     ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, ObjectRecord, PageRecord, Record, VersionId,
     VersionRecord,
@@ -27,11 +28,36 @@ const PAGES_MAX: usize = 8;
 /// Versions of one purge taken apart in one step.
 const VERSIONS_MAX: usize = 64;
 
+/// Windows of garbage looked at in one step while none of it is due.
+const WINDOWS_MAX: usize = 8;
+
+/// Where the next step looks. What is kept for its trash window must not hold up what is behind it and due.
+#[derive(Default)]
+pub(super) struct Place {
+    from: Bytes,
+}
+
 /// Takes some garbage apart; how many records it changed. Only what is older than `window`.
-pub(super) async fn take_some_apart(work: &Work, window: Duration) -> Result<u64> {
+pub(super) async fn take_some_apart(work: &Work, window: Duration, place: &mut Place) -> Result<u64> {
+    let all = keys::garbages();
+    for _ in 0..WINDOWS_MAX {
+        let range = KeyRange { from: std::mem::take(&mut place.from).max(all.from.clone()), to: all.to.clone() };
+        let found = work.scan(&range, GARBAGE_MAX).await?;
+        if let (Some((last, _)), GARBAGE_MAX) = (found.last(), found.len()) {
+            place.from = keys::after(last);
+        }
+        let done = take_those_due(work, window, found).await?;
+        if done > 0 || place.from.is_empty() {
+            return Ok(done);
+        }
+    }
+    Ok(0)
+}
+
+async fn take_those_due(work: &Work, window: Duration, found: Vec<(Bytes, Entry)>) -> Result<u64> {
     let now_ms = work.objects.clock.now_ms();
     let mut done = 0;
-    for (key, entry) in work.scan(&keys::garbages(), GARBAGE_MAX).await? {
+    for (key, entry) in found {
         let record = GarbageRecord::decode(&entry.value)?;
         let due = u128::from(now_ms.saturating_sub(record.since_ms)) >= window.as_millis();
         if record.since_ms > 0 && !due {
@@ -42,6 +68,7 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration) -> Result<u64
                 take_versions(work, &key, &entry, &Name { bucket, key: name }, after..through).await?
             }
             Garbage::Manifest { chunks } => take_manifest(work, &key, &entry, chunks).await?,
+            Garbage::Upload { version } => parts::take_upload(work, &key, &entry, version).await?,
             Garbage::Names { bucket } => names::forget_some(work, &key, &entry, &bucket).await?,
         };
     }
@@ -107,6 +134,15 @@ async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkLis
             let pages = work.scan(&keys::pages_from(version, 0), PAGES_MAX).await?;
             if !pages.is_empty() {
                 return take_pages(work, version, pages).await;
+            }
+            // Of a version that never came to be: the parts on its list are not its own.
+            if let Some(dropped) = parts::drop_list(work, version).await? {
+                return Ok(dropped);
+            }
+        }
+        ChunkList::Parts => {
+            if let Some(taken) = parts::take_list(work, version).await? {
+                return Ok(taken);
             }
         }
     }

@@ -13,6 +13,7 @@
 mod chunks;
 mod garbage;
 mod names;
+mod parts;
 mod trash;
 
 pub(super) use chunks::repair_severities;
@@ -28,12 +29,13 @@ use std::time::Duration;
 pub struct Collect {
     window: Duration,
     trash: trash::Trash,
+    garbage: garbage::Place,
 }
 
 impl Collect {
     /// Keeps what was deleted for `window`.
     pub fn new(window: Duration) -> Collect {
-        Collect { window, trash: trash::Trash::default() }
+        Collect { window, trash: trash::Trash::default(), garbage: garbage::Place::default() }
     }
 }
 
@@ -53,7 +55,7 @@ impl Worker for Collect {
         if collected > 0 {
             return Ok(Progress::Did { items: collected, bytes: 0 });
         }
-        let taken_apart = garbage::take_some_apart(work, self.window).await?;
+        let taken_apart = garbage::take_some_apart(work, self.window, &mut self.garbage).await?;
         Ok(if taken_apart > 0 { Progress::Did { items: taken_apart, bytes: 0 } } else { emptied })
     }
 

@@ -70,6 +70,9 @@ impl Oracle {
             state.bucket_changed(bucket, now != BucketState::Gone);
             let left: Vec<&String> = state.keys.keys().filter(|key| bucket_and_key(key).0 == bucket).collect();
             let left: Vec<String> = left.into_iter().filter(|key| !state.moment(key).purged).cloned().collect();
+            if now == BucketState::Gone && state.has_upload(bucket) {
+                state.violated(&self.world, format!("bucket {bucket} was deleted with an open upload in it"));
+            }
             if now == BucketState::Gone && !left.is_empty() {
                 state.violated(&self.world, format!("bucket {bucket} was deleted with {left:?} in it"));
             }
@@ -116,10 +119,11 @@ impl State {
         before == exists || moments.iter().any(|(since, is)| *since > began && *is == exists)
     }
 
-    /// Whether something was visible in the bucket of `key` at some time since then.
+    /// Whether something was visible or being uploaded in the bucket of `key` at some time since then.
     fn held(&self, key: &str, began: u64) -> bool {
         let (bucket, _) = bucket_and_key(key);
         let mut keys = self.keys.keys().filter(|key| bucket_and_key(key).0 == bucket);
-        keys.any(|key| self.moments_since(key, began).iter().any(|moment| !moment.purged))
+        self.had_upload(key, began)
+            || keys.any(|key| self.moments_since(key, began).iter().any(|moment| !moment.purged))
     }
 }

@@ -5,7 +5,7 @@ use super::view::called;
 use crate::sim::node::Held;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionId, VersionRecord,
+    ChunkRecord, ChunkState, ObjectRecord, ObjectState, PartRecord, Record, UploadId, VersionId, VersionRecord,
 };
 use protocol::{ChunkId, ShardId};
 use std::collections::BTreeSet;
@@ -37,6 +37,12 @@ pub struct Census {
     pub garbage: usize,
     /// Uploads that never ended: the work of whoever expires intents.
     pub intents: usize,
+    /// Multipart uploads that are open: their clients' work.
+    pub uploads: usize,
+    /// Records of parts, of uploads that are open or to be collected.
+    pub parts: usize,
+    /// Lists of parts of versions that do not exist: the collector's work.
+    pub lists: usize,
 }
 
 impl Census {
@@ -53,6 +59,8 @@ impl Oracle {
         let count = |range| self.view.scan(&range).len();
         let mut census = Census {
             intents: count(keys::intents()),
+            uploads: count(keys::every_upload()),
+            parts: count(keys::every_part()),
             repairs: count(keys::repairs()),
             trash: count(keys::all_trash()),
             garbage: count(keys::garbages()) + count(keys::collects()),
@@ -88,6 +96,21 @@ impl Oracle {
         for (_, entry) in self.view.scan(&keys::every_version()) {
             owners.insert(VersionRecord::decode(&entry.value).expect("the product wrote it").id);
         }
+        for (key, _) in self.view.scan(&keys::parts_in_every_version()) {
+            let (version, _) = keys::parse_parts(&key).expect("a key of that range");
+            census.lists += usize::from(!owners.contains(&version));
+        }
+        let listed: Vec<VersionId> =
+            owners.iter().flat_map(|version| self.view.parts(*version)).map(|part| part.id).collect();
+        owners.extend(listed);
+        for (key, entry) in self.view.scan(&keys::every_part()) {
+            let (upload, _) = keys::parse_part(&key).expect("a key of that range");
+            owners.insert(PartRecord::decode(&entry.value).expect("the product wrote it").id);
+            let is_garbage = self.view.get(&keys::garbage(VersionId(upload.0))).is_some();
+            if !is_garbage && !self.is_open(upload) {
+                self.violated(format!("law 4: a part of upload {upload}, which is not open, is nobody's to collect"));
+            }
+        }
         let mut needed = BTreeSet::new();
         for (key, _) in self.view.scan(&keys::every_reference()) {
             let (chunk, version) = keys::parse_reference(&key).expect("a key of that range");
@@ -103,6 +126,11 @@ impl Oracle {
             let live = ChunkRecord::decode(&entry.value).expect("the product wrote it").state == ChunkState::Live;
             census.unreferenced += usize::from(live && !needed.contains(&chunk));
         }
+    }
+
+    fn is_open(&self, upload: UploadId) -> bool {
+        let uploads = self.view.scan(&keys::every_upload());
+        uploads.iter().any(|(key, _)| keys::parse_upload(key).expect("a key of that range").2 == upload)
     }
 
     fn count_versions(&self, census: &mut Census) {

@@ -11,7 +11,7 @@
 //! - Law 4 and 5: what manifests name is referenced, what is referenced has a record, and no record names a shard that was
 //!   acknowledged and is gone.
 //! - A bucket goes only while nothing is visible in it, and nothing becomes visible where there is none ([`buckets`]).
-//! - What workers do is told in [`copies`].
+//! - What workers do is told in [`copies`], what becomes of uploads in parts in [`uploads`].
 //!
 //! Keys of the file door's bucket are called by their own name, those of others by bucket, slash and key.
 
@@ -21,6 +21,7 @@ mod commits;
 mod copies;
 mod operations;
 mod reads;
+mod uploads;
 mod view;
 
 pub use buckets::BucketVerb;
@@ -30,11 +31,12 @@ pub use operations::{Ended, Got, OpId};
 pub use view::{View, bucket_and_key, called};
 
 use super::body::TestBody;
+use super::client::uploads::Begun;
 use super::node::SimNode;
 use super::rng::Rng;
 use super::world::World;
 use coordinator::metadata::memory::MemoryMetadata;
-use coordinator::metadata::records::VersionId;
+use coordinator::metadata::records::{UploadId, VersionId};
 use coordinator::object::{Condition, DeleteMode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +66,8 @@ struct State {
     numbers: BTreeMap<VersionId, u64>,
     /// From when on a bucket existed, or did not.
     buckets: BTreeMap<String, Vec<(u64, bool)>>,
+    uploads: BTreeMap<UploadId, uploads::Upload>,
+    left_open: Vec<Begun>,
     published: BTreeMap<(String, u64), Published>,
     acknowledged: BTreeMap<(String, u64), OpId>,
     /// Versions removed by themselves, and the sequence number of the commit that did it.
@@ -141,6 +145,14 @@ pub struct Counts {
     pub buckets_deleted: u64,
     /// Buckets that a write kept from being deleted.
     pub buckets_revived: u64,
+    /// Parts acknowledged.
+    pub parts_done: u64,
+    /// Completions acknowledged.
+    pub uploads_completed: u64,
+    /// Abortions acknowledged.
+    pub uploads_aborted: u64,
+    /// Copies acknowledged.
+    pub copies_done: u64,
     /// Reads that gave the right bytes.
     pub reads_done: u64,
     /// Reads and listings that were told to come again.
@@ -177,6 +189,10 @@ impl Counts {
             buckets_made: self.buckets_made + other.buckets_made,
             buckets_deleted: self.buckets_deleted + other.buckets_deleted,
             buckets_revived: self.buckets_revived + other.buckets_revived,
+            parts_done: self.parts_done + other.parts_done,
+            uploads_completed: self.uploads_completed + other.uploads_completed,
+            uploads_aborted: self.uploads_aborted + other.uploads_aborted,
+            copies_done: self.copies_done + other.copies_done,
             reads_done: self.reads_done + other.reads_done,
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,

@@ -4,7 +4,8 @@ use crate::sim::node::{Held, SimNode};
 use bytes::Bytes;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::metadata::records::{
-    ChunkEntry, ChunkList, ChunkRecord, PageRecord, Record, ShardPlace, VersionId, VersionRecord,
+    ChunkEntry, ChunkList, ChunkRecord, PageRecord, PartEntry, PartsRecord, Record, ShardPlace, VersionId,
+    VersionRecord,
 };
 use coordinator::metadata::{Entry, Metadata, SCAN_ENTRIES_MAX, keys};
 use coordinator::object::FILES_BUCKET;
@@ -77,32 +78,66 @@ impl View {
 
     /// The chunks of a version, in order; `Err` says what is missing.
     pub fn entries(&self, version: &VersionRecord) -> Result<Vec<ChunkEntry>, String> {
-        let entries = match &version.chunks {
-            ChunkList::Inline(entries) => entries.clone(),
-            ChunkList::Paged { pages } => self.paged(version.id, *pages)?,
+        Ok(self.owned(version)?.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    /// The same, each with the id under which it must be referenced.
+    pub fn owned(&self, version: &VersionRecord) -> Result<Vec<(VersionId, ChunkEntry)>, String> {
+        let mut entries = Vec::new();
+        match &version.chunks {
+            ChunkList::Inline(inline) => entries.extend(inline.iter().map(|entry| (version.id, entry.clone()))),
+            ChunkList::Paged { pages } => {
+                let found = self.pages(version.id, 0, &mut entries)?;
+                if found != *pages {
+                    return Err(format!("{found} of {pages} pages are there"));
+                }
+            }
+            ChunkList::Parts => self.of_parts(version, &mut entries)?,
         };
-        let end = entries.last().map_or(0, |entry| entry.end);
+        let end = entries.last().map_or(0, |(_, entry)| entry.end);
         if end != version.size || entries.len() as u64 != version.chunk_count {
             return Err(format!("{} chunks up to {end} make no version of {} bytes", entries.len(), version.size));
         }
         Ok(entries)
     }
 
-    fn paged(&self, version: VersionId, pages: u64) -> Result<Vec<ChunkEntry>, String> {
-        let found = self.scan(&keys::pages_from(version, 0));
-        if found.len() as u64 != pages {
-            return Err(format!("{} of {pages} pages are there", found.len()));
+    fn of_parts(&self, version: &VersionRecord, entries: &mut Vec<(VersionId, ChunkEntry)>) -> Result<(), String> {
+        let (mut end, mut count) = (0, 0);
+        for part in self.parts(version.id) {
+            self.pages(part.id, end, entries)?;
+            let pages_end = entries.last().map_or(0, |(_, entry)| entry.end);
+            if pages_end != part.end || part.end < end {
+                return Err(format!("part {} ends at {pages_end}, not at {}", part.number, part.end));
+            }
+            (end, count) = (part.end, count + 1);
         }
-        let mut entries: Vec<ChunkEntry> = Vec::new();
+        match version.parts {
+            Some(parts) if parts == count => Ok(()),
+            parts => Err(format!("{count} of {parts:?} parts are there")),
+        }
+    }
+
+    /// The parts that a version lists.
+    pub fn parts(&self, version: VersionId) -> Vec<PartEntry> {
+        let found = self.scan(&keys::parts_in(version)).into_iter();
+        found.flat_map(|(_, entry)| PartsRecord::decode(&entry.value).expect("the product wrote it").entries).collect()
+    }
+
+    /// Adds what the pages of `owner` name, which stand at `base`; how many pages.
+    fn pages(&self, owner: VersionId, base: u64, entries: &mut Vec<(VersionId, ChunkEntry)>) -> Result<u64, String> {
+        let found = self.scan(&keys::pages_from(owner, 0));
+        let pages = found.len() as u64;
+        let mut end = 0;
         for (_, entry) in found {
             let page = PageRecord::decode(&entry.value).expect("the product wrote it");
-            let end = entries.last().map_or(0, |entry| entry.end);
             if page.start != end {
                 return Err(format!("a page starts at {}, the one before ended at {end}", page.start));
             }
-            entries.extend(page.entries);
+            end = page.entries.last().map_or(end, |entry| entry.end);
+            entries
+                .extend(page.entries.into_iter().map(|entry| (owner, ChunkEntry { end: base + entry.end, ..entry })));
         }
-        Ok(entries)
+        Ok(pages)
     }
 
     /// The record of a chunk.

@@ -1,0 +1,82 @@
+//! A batch made of chunks that are there already: what a copy is made of.
+//!
+//! What it keeps true: as for any reuse, a chunk is leant on only if enough of its shards are on nodes that answer, and only by a commit
+//! that checks that its record is still the one looked at (law 5, faults I5b). What cannot be leant on is read and stored again, within
+//! an allowance, and its plain bytes are not kept.
+
+use super::{Digest, Found, Objects, StoredBatch};
+use crate::metadata::records::{ChunkEntry, ChunkRecord, Record};
+use crate::metadata::{Expect, keys};
+use crate::object::chunker::CHUNK_BYTES_MAX;
+use protocol::{ChunkId, Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Plain bytes that are held at once to be stored again; one chunk at least.
+const AGAIN_BYTES_MAX: usize = 6 << 20;
+
+/// A chunk that cannot be leant on, where it is, and what must hold for its digest to name the new one.
+pub(super) type Missing = (Digest, ChunkId, Option<Expect>);
+
+impl Objects {
+    /// Looks the chunks of another manifest up, to be named once more; nothing is named yet. `entries` say where they are to end.
+    pub(in crate::object) async fn lean_on(&self, entries: Vec<ChunkEntry>) -> Result<StoredBatch> {
+        let mut batch = StoredBatch::empty();
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        for entry in entries.iter().filter(|entry| seen.insert(entry.sha256)) {
+            let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
+            let placed = match &found {
+                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision),
+                None => None,
+            };
+            let placed = match placed {
+                Some(placed) => Found::Reusable(placed),
+                None => self.look_up(&entry.sha256).await?,
+            };
+            match placed {
+                Found::Reusable(placed) => drop(batch.placed.insert(entry.sha256, placed)),
+                Found::StoreAnew { digest } => missing.push((entry.sha256, entry.chunk, digest)),
+            }
+        }
+        self.store_again(&mut batch, missing).await?;
+        batch.entries = entries;
+        for entry in &mut batch.entries {
+            entry.chunk = batch.placed[&entry.sha256].chunk();
+        }
+        Ok(batch)
+    }
+
+    /// Stores chunks again that cannot be leant on: from the bytes that came for them, or, where none did, from where they are.
+    pub(super) async fn store_again(&self, batch: &mut StoredBatch, missing: Vec<Missing>) -> Result<()> {
+        let came = |(sha256, ..): &Missing| batch.plain.contains_key(sha256);
+        let (here, elsewhere): (Vec<Missing>, Vec<Missing>) = missing.into_iter().partition(came);
+        self.store_missing(batch, here.into_iter().map(|(sha256, _, digest)| (sha256, digest)).collect()).await?;
+        if elsewhere.is_empty() {
+            return Ok(());
+        }
+        let _allowance = self.budget.admit(CHUNK_BYTES_MAX, AGAIN_BYTES_MAX).await?;
+        let mut rest = elsewhere.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut some = BTreeMap::new();
+            let mut bytes = 0;
+            while bytes + CHUNK_BYTES_MAX <= AGAIN_BYTES_MAX
+                && let Some((sha256, chunk, digest)) = rest.next()
+            {
+                let data = self.fetch_source(chunk).await?;
+                bytes += data.len();
+                batch.plain.insert(sha256, data);
+                some.insert(sha256, digest);
+            }
+            self.store_missing(batch, some.clone().into_iter().collect()).await?;
+            some.keys().for_each(|sha256| drop(batch.plain.remove(sha256)));
+        }
+        Ok(())
+    }
+
+    async fn fetch_source(&self, chunk: ChunkId) -> Result<bytes::Bytes> {
+        if self.metadata.get(&keys::chunk(chunk)).await?.is_none() {
+            return Err(Error::unavailable("what is copied was removed meanwhile; look for it again"));
+        }
+        self.fetch_chunk(chunk).await
+    }
+}

@@ -1,0 +1,147 @@
+//! An upload as a whole: begun, looked at, aborted.
+
+use crate::metadata::records::{
+    ChecksumAlgorithm, ChecksumKind, Garbage, GarbageRecord, Record, UploadId, UploadRecord, VersionId,
+};
+use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::object::checksum::Whole;
+use crate::object::lock::require_object_lock;
+use crate::object::{Attributes, MissingBucket, ObjectName, Objects, Refused};
+use bytes::Bytes;
+use protocol::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+
+/// How often a change of an upload is tried anew when others come first.
+pub(super) const UPLOAD_ATTEMPTS_MAX: u32 = 128;
+
+/// An upload to be begun: the name and the attributes of the version that it is to become.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// The object's name.
+    pub name: ObjectName,
+    /// Its media type, as the client gave it.
+    pub content_type: String,
+    /// The client's own metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// What else the client said; its checksum is not looked at.
+    pub attributes: Attributes,
+    /// Which checksum each part has, and what the whole's is to be of.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// What it comes to if there is no such bucket.
+    pub missing_bucket: MissingBucket,
+}
+
+/// An upload's record as it was read.
+pub(super) struct SeenUpload {
+    pub(super) key: Bytes,
+    pub(super) entry: Entry,
+    pub(super) record: UploadRecord,
+}
+
+impl Objects {
+    /// Begins an upload. `Ok` is durable.
+    ///
+    /// Errors: `NoSuchBucket`; `NoObjectLock` for a lock in a bucket without; `Invalid` for a kind that the checksum does not have.
+    pub async fn create_upload(&self, new: NewUpload) -> Result<UploadId> {
+        if let Some((algorithm, kind)) = new.checksum {
+            Whole::new(algorithm, kind)?;
+        }
+        let upload = UploadId(self.clock.fresh_id());
+        let bucket = new.name.bucket().clone();
+        let key = keys::upload(bucket.as_str(), new.name.key(), upload);
+        let missing_bucket = new.missing_bucket;
+        let record = record_of(new, self.clock.now_ms());
+        for attempt in 0..UPLOAD_ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            if attempt > 0 && self.metadata.get(&key).await?.is_some() {
+                return Ok(upload);
+            }
+            let seen = self.see_bucket(&bucket).await?;
+            let into = seen.or_make(&bucket, missing_bucket, &record.owner, record.initiated_ms)?;
+            if record.retention.is_some() || record.legal_hold {
+                require_object_lock(&into)?;
+            }
+            let mut commit = Batch::new();
+            seen.claim(&mut commit, &bucket, &into);
+            commit.check(key.clone(), Expect::Absent).put(key.clone(), record.encode());
+            match self.metadata.commit(commit).await {
+                Ok(()) => return Ok(upload),
+                // Nobody knows the id yet, so whether it happened can be seen, and nobody can have undone it.
+                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(contended(upload))
+    }
+
+    /// What is known of an open upload. `NoSuchUpload` if there is none of that name and id.
+    pub async fn upload(&self, name: &ObjectName, upload: UploadId) -> Result<UploadRecord> {
+        Ok(self.require_upload(name, upload).await?.record)
+    }
+
+    /// Aborts an upload: its parts are out of reach at once, and the collector gives their space back. `NoSuchUpload` if it is not open.
+    pub async fn abort_upload(&self, name: &ObjectName, upload: UploadId) -> Result<()> {
+        let mut unsure = false;
+        for attempt in 0..UPLOAD_ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            let Some(seen) = self.see_upload(name, upload).await? else {
+                // Closed by a commit that may be this one's, or by another abortion, which is as good; not by a completion.
+                let was_completed = self.metadata.get(&keys::completed(upload)).await?.is_some();
+                return if unsure && !was_completed { Ok(()) } else { Err(no_such_upload(upload)) };
+            };
+            let commit = abortion(&seen, upload);
+            match self.metadata.commit(commit).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) if error.kind == ErrorKind::Unknown => unsure = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(contended(upload))
+    }
+
+    pub(super) async fn see_upload(&self, name: &ObjectName, upload: UploadId) -> Result<Option<SeenUpload>> {
+        let key = keys::upload(name.bucket().as_str(), name.key(), upload);
+        let Some(entry) = self.metadata.get(&key).await? else { return Ok(None) };
+        let record = UploadRecord::decode(&entry.value)?;
+        Ok(Some(SeenUpload { key, entry, record }))
+    }
+
+    pub(super) async fn require_upload(&self, name: &ObjectName, upload: UploadId) -> Result<SeenUpload> {
+        self.see_upload(name, upload).await?.ok_or_else(|| no_such_upload(upload))
+    }
+}
+
+/// The commit that closes an upload and gives back what it stored.
+fn abortion(seen: &SeenUpload, upload: UploadId) -> Batch {
+    let garbage = GarbageRecord { garbage: Garbage::Upload { version: None }, since_ms: 0 };
+    let mut commit = Batch::new();
+    commit.check(seen.key.clone(), Expect::Revision(seen.entry.revision)).delete(seen.key.clone());
+    commit.put(keys::garbage(VersionId(upload.0)), garbage.encode()).reclaim();
+    commit
+}
+
+fn record_of(new: NewUpload, initiated_ms: u64) -> UploadRecord {
+    let Attributes { owner, headers, tags, retention, legal_hold, storage_class, .. } = new.attributes;
+    UploadRecord {
+        initiated_ms,
+        owner,
+        content_type: new.content_type,
+        metadata: new.metadata,
+        headers,
+        tags,
+        retention,
+        legal_hold,
+        storage_class,
+        checksum: new.checksum,
+    }
+}
+
+/// The refusal of what needs an open upload.
+pub(super) fn no_such_upload(upload: UploadId) -> Error {
+    Refused::NoSuchUpload.error(format!("upload {upload} is not open: it was completed, aborted, or never begun"))
+}
+
+pub(super) fn contended(upload: UploadId) -> Error {
+    Error::unavailable(format!("upload {upload} is being changed by too many at once; retry"))
+}
