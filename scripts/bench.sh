@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts a cluster of its own, measures it and this machine in the same run, prints the table and takes the cluster down.
+# Starts a cluster of its own, measures it and this machine in the same run, prints the table and takes the cluster down; or
+# measures the S3 protocol of a server that runs already.
 #
 # What it keeps true:
 # - Limits and figures come from one run, with nothing else of ours running.
@@ -10,9 +11,12 @@ usage() {
   cat <<'TEXT'
 scripts/bench.sh [OPTIONS]
 
-  --quick           the default, under three minutes
+  --quick           the default, under six minutes
   --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
-  --only PARTS      of the table: small, medium, large, memory, releases, restarts; several with commas
+  --only PARTS      of the table: small, medium, large, memory, s3, releases, restarts; several with commas
+  --endpoint URL    measures S3 there, at any server, and starts no cluster; keys are taken from AWS_ACCESS_KEY_ID and
+                    AWS_SECRET_ACCESS_KEY. It puts its objects in the bucket `bench`, and leaves them there
+  --pids PIDS       with --endpoint: the server's processes, whose CPU and memory are told; several with commas
   --data DIR        where the cluster keeps its data: empty or not there; removed afterwards   (./data-own-…)
   --markdown FILE   writes the table as Markdown, too
 
@@ -28,12 +32,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/own-cluster.sh"
 web_sys_versions=(0.3.98 0.3.99 0.3.100 0.3.102 0.3.103 0.3.104 0.3.105 0.3.106)
 tokio_versions=(1.46.0 1.47.0 1.48.0 1.49.0 1.50.0 1.51.0 1.52.0 1.53.0)
 
-full='' data='' markdown='' only=''
+full='' data='' markdown='' only='' endpoint='' pids=''
 while [[ $# -gt 0 ]]; do
   case $1 in
     --quick) full='' ;;
     --full) full=1 ;;
-    --data | --markdown | --only)
+    --data | --markdown | --only | --endpoint | --pids)
       [[ $# -ge 2 ]] || fail "$1 needs a value"
       printf -v "${1#--}" '%s' "$2"
       shift
@@ -74,6 +78,18 @@ fetch_all_releases() {
   fetch_releases web-sys "${web_sys_versions[@]}" || { echo "cannot fetch web-sys"; rm -rf "$work/releases/web-sys"; }
   fetch_releases tokio "${tokio_versions[@]}" || { echo "cannot fetch tokio"; rm -rf "$work/releases/tokio"; }
 }
+
+if [[ -n $endpoint ]]; then
+  [[ -z $data$only ]] || fail "--endpoint goes with neither --data nor --only"
+  packages=(bench)
+  find_programs
+  arguments=(s3 --endpoint "$endpoint")
+  [[ -z $pids ]] || arguments+=(--pids "$pids")
+  [[ -z $full ]] || arguments+=(--full)
+  [[ -z $markdown ]] || arguments+=(--markdown "$markdown")
+  exec "$bin/bench" "${arguments[@]}"
+fi
+[[ -z $pids ]] || fail "--pids goes with --endpoint"
 
 start_own_cluster "$data"
 [[ -n $only && $only != *releases* ]] || fetch_all_releases >&2

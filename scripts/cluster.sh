@@ -27,7 +27,7 @@ scripts/cluster.sh COMMAND [OPTIONS]
   --data DIR        where the cluster keeps everything      (./data)
   --port P          the coordinator's port; node I has P+I  (8080)
   --nodes N         how many storage nodes                  (4)        up only
-  --s3-port P       the port of the S3 protocol             (9000)     up only
+  --s3-port P       the port of the S3 protocol             (9000; with another --port: 920 above that)  up only
   --loglevel L      error, warn, info or debug              (error)    up only
 
 Here a node that is silent for 30 s is lost, deleted bytes go after 10 s, and bytes that nothing names after 60 s; a coordinator started by
@@ -93,7 +93,7 @@ check_number() { # flag value least most
 is_ours() { [[ -f $data/run/cluster.env ]]; }
 
 read_settings() {
-  nodes=4 port=8080 s3_port=9000 loglevel=error removed=''
+  nodes=4 port=8080 s3_port='' loglevel=error removed=''
   is_ours || return 0
   local name value
   while IFS='=' read -r name value; do
@@ -117,7 +117,7 @@ choose_settings() {
     [[ -z $given_port || $given_port == "$port" ]] || fail "$data is running on port $port; \`down\` first to move it to $given_port"
     [[ -z $given_nodes || $given_nodes == "$nodes" ]] || fail "$data is running with $nodes nodes; \`down\` first to have $given_nodes"
   fi
-  port=${given_port:-$port} nodes=${given_nodes:-$nodes} s3_port=${given_s3_port:-$s3_port} loglevel=${given_loglevel:-$loglevel}
+  port=${given_port:-$port} nodes=${given_nodes:-$nodes} s3_port=${given_s3_port:-${s3_port:-$((${given_port:-$port} + 920))}} loglevel=${given_loglevel:-$loglevel}
   ((port + nodes <= 65535)) || fail "--port $port: node $nodes would be on port $((port + nodes)), and 65535 is the last"
   ((s3_port < port || s3_port > port + nodes)) || fail "--s3-port $s3_port: $port to $((port + nodes)) are the coordinator's and the nodes'"
 }
@@ -226,6 +226,9 @@ check_ports() { # names
     if ! pid_of "$name" >/dev/null && owner=$(port_owner "$(port_of "$name")"); then
       fail "port $(port_of "$name") for $name is taken by $owner; choose another with --port"
     fi
+    if [[ $name == coordinator ]] && ! pid_of "$name" >/dev/null && owner=$(port_owner "$s3_port"); then
+      fail "port $s3_port for the S3 protocol is taken by $owner; choose another with --s3-port"
+    fi
   done
 }
 
@@ -239,6 +242,7 @@ launch() { # name flags…
   local arguments=(--listen "127.0.0.1:$(port_of "$name")" --data "$data/$name" --cluster-file "$data/cluster.json" --loglevel "$loglevel")
   if [[ $name == coordinator ]]; then
     for node in $(node_names); do arguments+=(--node "http://127.0.0.1:$(port_of "$node")"); done
+    arguments+=(--s3-listen "127.0.0.1:$s3_port")
     arguments+=(--trash-window-s 10 --orphan-grace-s 60 --node-lost-after-s 30)
   else
     arguments+=(--node-id "$name" --coordinator "http://127.0.0.1:$port")
@@ -256,7 +260,9 @@ launch() { # name flags…
 }
 
 is_ready() { # name
-  curl -fs --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$(port_of "$1")/health"
+  curl -fs --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$(port_of "$1")/health" || return
+  # An answer is enough: without a key it may be a refusal.
+  [[ $1 != coordinator ]] || curl -s --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$s3_port/"
 }
 
 wait_ready() { # name
@@ -362,7 +368,7 @@ up() {
 what_to_try() {
   cat <<TEXT
 Holdfast is up: coordinator on http://localhost:$port, $nodes nodes on $((port + 1))–$((port + nodes)), data in $data.
-The S3 protocol on port $s3_port opens with a later release.
+The S3 protocol is on http://localhost:$s3_port; any key will do.
 
 Try:
   curl -F "file=@README.md" http://localhost:$port/upload
@@ -370,6 +376,7 @@ Try:
   curl -o copy.md "http://localhost:$port/download?filename=README.md"
   curl "http://localhost:$port/versions?filename=README.md"
   curl -X DELETE "http://localhost:$port/delete?filename=README.md"
+  AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any aws --endpoint-url http://localhost:$s3_port s3 ls s3://files
 TEXT
 }
 

@@ -1,25 +1,48 @@
 #!/usr/bin/env bash
-# Installs what the scripts and tests need beyond Rust, from Debian packages. Does nothing where all of it is there.
+# Installs what the scripts and tests need beyond Rust: Debian packages, and Python programs in environments of their own below the
+# target directory. Does nothing where all of it is there.
 set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# curl and jq: scripts. strace: tests that fail a system call. gcc: zstd is compiled from C.
-tools=(curl jq strace gcc)
+# curl and jq: scripts. strace: tests that fail a system call. gcc: zstd is compiled from C. python3: checkers and clients of
+# protocols; rclone and restic: such clients.
+tools=(curl jq strace gcc python3 rclone restic)
+target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 
-missing=()
-for tool in "${tools[@]}"; do
-  command -v "$tool" >/dev/null || missing+=("$tool")
-done
-[[ ${#missing[@]} -eq 0 ]] && exit 0
+fail() { echo "install-test-deps: $1" >&2; exit 1; }
 
-fail() { echo "install-test-deps: ${missing[*]} missing, and $1" >&2; exit 1; }
+install_packages() {
+  local missing=() packages=() tool
+  for tool in "${tools[@]}"; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  packages=("${missing[@]}")
+  # Debian's python3 comes without what makes environments.
+  if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=(python3-venv)
+  fi
+  [[ ${#packages[@]} -eq 0 ]] && return
+  command -v apt-get >/dev/null || fail "${packages[*]} missing, and there is no apt-get; please install them"
+  local as_root=()
+  if [[ $EUID -ne 0 ]]; then
+    command -v sudo >/dev/null || fail "${packages[*]} missing, and this is neither root nor is there sudo"
+    as_root=(sudo)
+  fi
+  echo "install-test-deps: installing ${packages[*]}" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  "${as_root[@]}" apt-get update -qq >&2
+  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+}
 
-command -v apt-get >/dev/null || fail "there is no apt-get; please install them"
-as_root=()
-if [[ $EUID -ne 0 ]]; then
-  command -v sudo >/dev/null || fail "this is neither root nor is there sudo"
-  as_root=(sudo)
-fi
-echo "install-test-deps: installing ${missing[*]}" >&2
-export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get update -qq >&2
-"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+# The list beside the environment tells what is in it; it is written last.
+install_python() { # environment, list
+  cmp -s "$2" "$1/installed.txt" && return
+  echo "install-test-deps: installing what $2 names into $1" >&2
+  python3 -m venv --clear "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps -r "$2" >&2
+  cp "$2" "$1/installed.txt"
+}
+
+install_packages
+install_python "$target_dir/test-python" scripts/python-test-deps.txt
+install_python "$target_dir/s3-clients" testing/s3/requirements.txt

@@ -24,6 +24,8 @@ pub struct Cluster {
     pub data: PathBuf,
     /// How to talk to its coordinator.
     pub driver: Driver,
+    /// Where its coordinator speaks S3.
+    pub s3: Endpoint,
     /// Its processes.
     pub servers: Processes,
     nodes: Vec<Endpoint>,
@@ -39,10 +41,11 @@ impl Cluster {
                 io::Error::new(io::ErrorKind::InvalidData, format!("{}/run/cluster.env: no {name}=", data.display()))
             })
         };
-        let (port, nodes) = (number("port")?, number("nodes")?);
+        let (port, s3_port, nodes) = (number("port")?, number("s3_port")?, number("nodes")?);
         Ok(Cluster {
             data: data.to_path_buf(),
             driver: Driver::Native(Endpoint::local(port)),
+            s3: Endpoint::local(s3_port),
             servers: Processes::of_directory(&data.join("run"))?,
             nodes: (1..=nodes).map(|n| Endpoint::local(port + n)).collect(),
         })
@@ -114,6 +117,7 @@ mod tests {
         write(&dir.path().join("run/coordinator.pid"), "17\n");
         let cluster = Cluster::of_directory(dir.path()).unwrap();
         assert_eq!(cluster.nodes, [Endpoint::local(9101), Endpoint::local(9102)]);
+        assert_eq!(cluster.s3, Endpoint::local(9000));
         assert!(!cluster.servers.is_empty());
     }
 

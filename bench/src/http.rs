@@ -45,7 +45,7 @@ impl FromStr for Endpoint {
 }
 
 /// A reply whose body has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The status code.
     pub status: u16,
@@ -53,6 +53,17 @@ pub struct Reply {
     pub body_bytes: u64,
     /// Whether the connection may carry another request.
     pub keep_alive: bool,
+    /// What the server calls the object's state, with its quotes.
+    pub etag: Option<String>,
+}
+
+/// What a reply's head says.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    framing: Framing,
+    keep_alive: bool,
+    etag: Option<String>,
 }
 
 /// How a reply's body is delimited.
@@ -87,7 +98,7 @@ impl Connection {
 
     /// Reads one reply, giving its body out piece by piece with the status it came under.
     pub fn receive(&mut self, mut take: impl FnMut(u16, &[u8])) -> io::Result<Reply> {
-        let (status, framing, keep_alive) = self.receive_head()?;
+        let Head { status, framing, keep_alive, etag } = self.receive_head()?;
         let mut body_bytes = 0;
         let mut take = |piece: &[u8]| {
             body_bytes += piece.len() as u64;
@@ -97,15 +108,15 @@ impl Connection {
             Framing::Length(length) => self.receive_bytes(length, &mut take)?,
             Framing::Chunked => self.receive_chunks(&mut take)?,
         }
-        Ok(Reply { status, body_bytes, keep_alive })
+        Ok(Reply { status, body_bytes, keep_alive, etag })
     }
 
-    fn receive_head(&mut self) -> io::Result<(u16, Framing, bool)> {
+    fn receive_head(&mut self) -> io::Result<Head> {
         loop {
             let head = self.read_through(b"\r\n\r\n")?;
             let parsed =
                 parse_head(str::from_utf8(&self.buffer[head]).map_err(|_| invalid("a head that is not text"))?)?;
-            if parsed.0 != 100 {
+            if parsed.status != 100 {
                 return Ok(parsed);
             }
         }
@@ -191,12 +202,13 @@ pub fn head(method: &str, target: &str, endpoint: &Endpoint, headers: &str, body
     format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}\r\n").into_bytes()
 }
 
-fn parse_head(head: &str) -> io::Result<(u16, Framing, bool)> {
+fn parse_head(head: &str) -> io::Result<Head> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
     let Some(status) = status else { return Err(invalid("not an HTTP/1.1 reply")) };
     let mut framing = None;
     let mut keep_alive = true;
+    let mut etag = None;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
@@ -205,11 +217,14 @@ fn parse_head(head: &str) -> io::Result<(u16, Framing, bool)> {
             framing = Some(Framing::Chunked);
         } else if name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close") {
             keep_alive = false;
+        } else if name.eq_ignore_ascii_case("etag") {
+            etag = Some(value.to_owned());
         }
     }
     let bodiless = matches!(status, 100..=199 | 204 | 304);
     let framing = if bodiless { Some(Framing::Length(0)) } else { framing };
-    Ok((status, framing.ok_or_else(|| invalid("a reply without a length"))?, keep_alive))
+    let framing = framing.ok_or_else(|| invalid("a reply without a length"))?;
+    Ok(Head { status, framing, keep_alive, etag })
 }
 
 fn chunk_length(line: &[u8]) -> io::Result<u64> {
@@ -250,15 +265,18 @@ mod tests {
     #[test]
     fn replies_are_told_apart_wherever_they_are_cut() {
         let mut connection = connection_to(&[
-            "HTTP/1.1 200 OK\r\nContent-Le",
+            "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Le",
             "ngth: 5\r\n\r\nhel",
             "loHTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r",
             "\n",
         ]);
         let (reply, body) = body_of(&mut connection).unwrap();
-        assert_eq!((reply, body.as_str()), (Reply { status: 200, body_bytes: 5, keep_alive: true }, "hello"));
+        assert_eq!(
+            (reply, body.as_str()),
+            (Reply { status: 200, body_bytes: 5, keep_alive: true, etag: Some("\"e\"".to_owned()) }, "hello")
+        );
         let (reply, body) = body_of(&mut connection).unwrap();
-        assert_eq!((reply, body.as_str()), (Reply { status: 404, body_bytes: 0, keep_alive: false }, ""));
+        assert_eq!((reply, body.as_str()), (Reply { status: 404, body_bytes: 0, keep_alive: false, etag: None }, ""));
         assert!(body_of(&mut connection).is_err());
     }
 

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How many different error messages are kept.
 const MESSAGES_MAX: usize = 5;
+/// Keys of a page of the listing: as many as S3 gives at most.
+const PAGE_KEYS: u64 = 1000;
 /// A client that met an error waits this long, so that a server that is down is not also flooded.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -31,6 +33,10 @@ pub enum Operation {
         /// Share of downloads.
         get_percent: u8,
     },
+    /// Pages of the listing, one after the other and again from the start (S3 alone).
+    List,
+    /// Deletes of the objects there are, each once.
+    Delete,
 }
 
 /// When clients end.
@@ -56,9 +62,14 @@ impl Objects {
         Objects { seed: RandomState::new().build_hasher().finish(), sizes_bytes }
     }
 
-    /// The name of an object.
+    /// What the names of all objects begin with.
+    pub fn prefix(&self) -> String {
+        format!("bench-{:016x}-", self.seed)
+    }
+
+    /// The name of an object. Names sort as their numbers do.
     pub fn name(&self, number: u64) -> String {
-        format!("bench-{:016x}-{number:08}", self.seed)
+        format!("{}{number:08}", self.prefix())
     }
 
     /// The bytes of an object.
@@ -84,6 +95,8 @@ pub struct Load<'a> {
     pub objects: &'a Objects,
     /// How many of these were put before: gets choose among them.
     pub stored: u64,
+    /// Puts send their objects in parts of this size; whole if there is none.
+    pub part_bytes: Option<usize>,
     /// Share of requests that must be refused, sent besides.
     pub bad_percent: u8,
     /// How closely downloads are compared.
@@ -110,6 +123,10 @@ pub struct Outcome {
     pub puts: Side<Latency>,
     /// Downloads.
     pub gets: Side<Latency>,
+    /// Pages listed.
+    pub lists: Side<Latency>,
+    /// Deletes.
+    pub deletes: Side<Latency>,
     /// Requests that had to be refused; an error is one that was not, or not as it should be.
     pub refusals: Side<Latency>,
     /// The first few different error messages.
@@ -121,7 +138,7 @@ pub struct Outcome {
 impl Outcome {
     /// Requests that succeeded, refusals apart.
     pub fn operations(&self) -> u64 {
-        self.puts.latency.count + self.gets.latency.count
+        self.puts.latency.count + self.gets.latency.count + self.lists.latency.count + self.deletes.latency.count
     }
 
     /// Their bytes.
@@ -131,7 +148,7 @@ impl Outcome {
 
     /// Requests that failed, of whatever kind.
     pub fn errors(&self) -> u64 {
-        self.puts.errors + self.gets.errors + self.refusals.errors
+        self.puts.errors + self.gets.errors + self.lists.errors + self.deletes.errors + self.refusals.errors
     }
 
     /// Server CPU for one operation, in milliseconds.
@@ -160,6 +177,8 @@ impl Outcome {
 struct Gathered {
     puts: Side<Samples>,
     gets: Side<Samples>,
+    lists: Side<Samples>,
+    deletes: Side<Samples>,
     refusals: Side<Samples>,
     messages: Vec<String>,
 }
@@ -174,11 +193,13 @@ struct Shared<'a> {
 
 /// Runs the clients to their end.
 pub fn run(load: &Load) -> Outcome {
-    assert!(load.operation == Operation::Put || load.stored > 0, "gets need objects that were put before");
+    assert!(load.operation == Operation::Put || load.stored > 0, "there must be objects that were put before");
     let (all, cost) = load.servers.charge(|| run_clients(load));
     Outcome {
         puts: all.puts.summary(),
         gets: all.gets.summary(),
+        lists: all.lists.summary(),
+        deletes: all.deletes.summary(),
         refusals: all.refusals.summary(),
         messages: all.messages,
         cost,
@@ -214,7 +235,9 @@ impl Shared<'_> {
             Stop::After(duration) => self.begun.elapsed() < duration,
             Stop::Count(count) => number < count,
         };
-        goes_on.then_some(number)
+        // What was deleted cannot be deleted again.
+        let is_there = self.load.operation != Operation::Delete || number < self.load.stored;
+        (goes_on && is_there).then_some(number)
     }
 
     fn request(&self, number: u64, session: &mut Session, gathered: &mut Gathered) {
@@ -224,6 +247,11 @@ impl Shared<'_> {
         let (side, bytes, result) = if chance % 100 < u64::from(load.bad_percent) {
             let bad = BadRequest::ALL[(number % BadRequest::ALL.len() as u64) as usize];
             (&mut gathered.refusals, 0, session.refuse(bad).map_err(|error| told(&format!("{bad:?}"), &error)))
+        } else if load.operation == Operation::List {
+            (&mut gathered.lists, 0, self.list(number, session).map_err(|error| told("list", &error)))
+        } else if load.operation == Operation::Delete {
+            let result = session.delete(&load.objects.name(number));
+            (&mut gathered.deletes, 0, result.map_err(|error| told("delete", &error)))
         } else if load.operation.is_get(chance >> 32) {
             let object = chance % load.stored;
             let (name, body) = (load.objects.name(object), load.objects.body(object));
@@ -232,8 +260,12 @@ impl Shared<'_> {
         } else {
             let object = self.objects.fetch_add(1, Ordering::Relaxed);
             let (name, body) = (load.objects.name(object), load.objects.body(object));
-            let result = session.put(&name, &Body::Random(body));
-            (&mut gathered.puts, body.length_bytes, result.map_err(|error| told("put", &error)))
+            let body_bytes = body.length_bytes;
+            let result = match load.part_bytes {
+                Some(part_bytes) => session.put_in_parts(&name, &Body::Random(body), part_bytes),
+                None => session.put(&name, &Body::Random(body)),
+            };
+            (&mut gathered.puts, body_bytes, result.map_err(|error| told("put", &error)))
         };
         match result {
             Ok(()) => {
@@ -247,12 +279,22 @@ impl Shared<'_> {
             }
         }
     }
+
+    /// Page `number` of the listing, from the start again after the last: a name that sorts before all others, or the last of
+    /// the page before.
+    fn list(&self, number: u64, session: &mut Session) -> io::Result<()> {
+        let (objects, stored) = (self.load.objects, self.load.stored);
+        let first = number % stored.div_ceil(PAGE_KEYS) * PAGE_KEYS;
+        let after = first.checked_sub(1).map_or_else(|| objects.prefix(), |last| objects.name(last));
+        let expected: Vec<String> = (first..stored.min(first + PAGE_KEYS)).map(|number| objects.name(number)).collect();
+        session.list(&objects.prefix(), &after, &expected)
+    }
 }
 
 impl Operation {
     fn is_get(self, chance: u64) -> bool {
         match self {
-            Operation::Put => false,
+            Operation::Put | Operation::List | Operation::Delete => false,
             Operation::Get => true,
             Operation::Mixed { get_percent } => chance % 100 < u64::from(get_percent),
         }
@@ -261,9 +303,13 @@ impl Operation {
 
 impl Gathered {
     fn absorb(&mut self, other: Gathered) {
-        for (mine, others) in
-            [(&mut self.puts, other.puts), (&mut self.gets, other.gets), (&mut self.refusals, other.refusals)]
-        {
+        for (mine, others) in [
+            (&mut self.puts, other.puts),
+            (&mut self.gets, other.gets),
+            (&mut self.lists, other.lists),
+            (&mut self.deletes, other.deletes),
+            (&mut self.refusals, other.refusals),
+        ] {
             mine.latency.absorb(others.latency);
             mine.bytes += others.bytes;
             mine.errors += others.errors;

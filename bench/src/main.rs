@@ -1,5 +1,5 @@
 //! Load generator and benchmarks. Never shipped. `bench load` drives one load, `bench limits` measures the machine,
-//! `bench suite` measures a running cluster against both and prints the table.
+//! `bench suite` measures a running cluster against both and prints the table, `bench s3` makes its S3 rows for any server.
 
 mod body;
 mod cluster;
@@ -15,18 +15,20 @@ mod report;
 mod suite;
 mod table;
 
-use crate::body::Verify;
+use crate::body::{PIECE_BYTES, Verify};
 use crate::cluster::Cluster;
-use crate::driver::Driver;
+use crate::driver::{Bucket, Driver, Keys, Payload, Session};
 use crate::http::Endpoint;
 use crate::load::{Load, Objects, Operation, Stop};
 use crate::processes::Processes;
+use crate::suite::s3::S3Suite;
 use crate::suite::{Options, Part};
+use crate::table::Row;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::env;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -48,13 +50,20 @@ enum Command {
     Limits(LimitsArgs),
     /// The whole table, on a cluster that scripts/cluster.sh started.
     Suite(SuiteArgs),
+    /// The rows of S3, on any server that speaks it.
+    S3(S3Args),
 }
 
 #[derive(Args)]
 struct LoadArgs {
-    /// The server, as http://HOST:PORT.
-    #[arg(long)]
-    endpoint: Endpoint,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The protocol it speaks.
+    #[arg(long, value_enum, default_value = "native")]
+    protocol: Protocol,
+    /// Objects are put in parts of this size, a multiple of 256KiB (S3).
+    #[arg(long, value_parser = parse_part_size, conflicts_with = "bad_percent")]
+    part_size: Option<usize>,
     /// How many clients.
     #[arg(long, default_value_t = 1)]
     clients: usize,
@@ -73,24 +82,70 @@ struct LoadArgs {
     /// How many requests in all, instead of a time.
     #[arg(long)]
     count: Option<u64>,
-    /// How many objects are put beforehand, for downloads to choose among.
+    /// How many objects are put beforehand, to be downloaded, listed or deleted.
     #[arg(long, default_value_t = 256)]
     objects: u64,
-    /// Share of requests that must be refused: a missing file, a bad version, an upload without a file or without a name.
+    /// Share of requests that must be refused: a missing file, a bad version, an upload without a file or without a name (native).
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
     bad_percent: u8,
     /// How closely downloads are compared.
     #[arg(long, value_enum, default_value = "sampled")]
     verify: Verify,
-    /// The servers whose CPU and memory are told.
+    /// More errors than this make the exit status 1.
+    #[arg(long, default_value_t = 0)]
+    errors_max: u64,
+}
+
+/// A server, and how it is seen.
+#[derive(Args)]
+struct ServerArgs {
+    /// The server, as http://HOST:PORT.
+    #[arg(long)]
+    endpoint: Endpoint,
+    /// The bucket that objects are put into; it is made if it is missing (S3).
+    #[arg(long, default_value = "bench")]
+    bucket: String,
+    /// The access key (S3).
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", default_value = "bench")]
+    access_key: String,
+    /// Its secret (S3).
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", default_value = "bench", hide_env_values = true)]
+    secret_key: String,
+    /// The region that signatures are for (S3).
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
+    region: String,
+    /// Whether signatures cover the bodies (S3).
+    #[arg(long, value_enum, default_value = "unsigned")]
+    payload: Payload,
+    /// Its processes, whose CPU and memory are told.
     #[arg(long, value_delimiter = ',')]
     pids: Vec<u32>,
     /// A directory with their NAME.pid files, instead.
     #[arg(long, conflicts_with = "pids")]
     run_dir: Option<PathBuf>,
-    /// More errors than this make the exit status 1.
-    #[arg(long, default_value_t = 0)]
-    errors_max: u64,
+}
+
+impl ServerArgs {
+    fn processes(&self) -> io::Result<Processes> {
+        match &self.run_dir {
+            Some(dir) => Processes::of_directory(dir),
+            None => Ok(Processes::of_pids(&self.pids)),
+        }
+    }
+
+    fn bucket(&self) -> Bucket {
+        let (access_key, secret_key) = (self.access_key.clone(), self.secret_key.clone());
+        let keys = Keys { access_key, secret_key, region: self.region.clone() };
+        Bucket { endpoint: self.endpoint.clone(), name: self.bucket.clone(), keys, payload: self.payload }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// Files, as in the README.
+    Native,
+    /// S3, path style, signature version 4.
+    S3,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -98,6 +153,25 @@ enum OperationArg {
     Put,
     Get,
     Mixed,
+    /// Pages of 1,000 keys (S3).
+    List,
+    /// Each object once.
+    Delete,
+}
+
+#[derive(Args)]
+struct S3Args {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// The same server's native dialect, to be measured beside it.
+    #[arg(long)]
+    native: Option<Endpoint>,
+    /// Four times as long.
+    #[arg(long)]
+    full: bool,
+    /// Writes the table as Markdown to this file, too.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -134,6 +208,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load_once(&args),
         Command::Limits(args) => print_limits(&args),
         Command::Suite(args) => print_suite(args),
+        Command::S3(args) => print_s3(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("bench: {error}");
@@ -142,23 +217,28 @@ fn main() -> ExitCode {
 }
 
 fn load_once(args: &LoadArgs) -> io::Result<ExitCode> {
-    let servers = match &args.run_dir {
-        Some(dir) => Processes::of_directory(dir)?,
-        None => Processes::of_pids(&args.pids),
+    let servers = args.server.processes()?;
+    let driver = match args.protocol {
+        Protocol::Native => Driver::Native(args.server.endpoint.clone()),
+        Protocol::S3 => Driver::S3(args.server.bucket()),
     };
+    Session::new(driver.clone()).prepare()?;
     let operation = match args.operation {
         OperationArg::Put => Operation::Put,
         OperationArg::Get => Operation::Get,
         OperationArg::Mixed => Operation::Mixed { get_percent: args.get_percent },
+        OperationArg::List => Operation::List,
+        OperationArg::Delete => Operation::Delete,
     };
     let objects = Objects::new(args.size.clone());
     let mut load = Load {
-        driver: Driver::Native(args.endpoint.clone()),
+        driver,
         clients: args.clients,
         operation: Operation::Put,
         stop: Stop::Count(args.objects),
         objects: &objects,
         stored: 0,
+        part_bytes: args.part_size,
         bad_percent: 0,
         verify: args.verify,
         servers: &servers,
@@ -166,7 +246,7 @@ fn load_once(args: &LoadArgs) -> io::Result<ExitCode> {
     if operation != Operation::Put {
         let outcome = load::run(&load);
         if outcome.errors() > 0 {
-            return Err(io::Error::other(format!("objects to get could not be put: {}", outcome.messages.join("; "))));
+            return Err(io::Error::other(format!("objects not be put beforehand: {}", outcome.messages.join("; "))));
         }
         load.stored = args.objects;
     }
@@ -194,9 +274,20 @@ fn print_suite(args: SuiteArgs) -> io::Result<ExitCode> {
     let machine = machine::describe(&args.data);
     let options = Options { full: args.full, only: args.only, releases: args.releases, storage_node };
     let rows = suite::run(&Cluster::of_directory(&args.data)?, &options)?;
-    println!("{machine}\n\n{}", table::to_text(&rows));
-    if let Some(path) = &args.markdown {
-        File::create(path)?.write_all(format!("{machine}\n\n{}", table::to_markdown(&rows)).as_bytes())?;
+    print_table(&machine, &rows, args.markdown.as_deref())
+}
+
+fn print_s3(args: &S3Args) -> io::Result<ExitCode> {
+    let (bucket, servers) = (args.server.bucket(), args.server.processes()?);
+    let native = args.native.clone().map(Driver::Native);
+    let rows = suite::s3::measure(S3Suite { bucket, native, servers: &servers, full: args.full });
+    print_table(&machine::describe(&env::current_dir()?), &rows, args.markdown.as_deref())
+}
+
+fn print_table(machine: &str, rows: &[Row], markdown: Option<&Path>) -> io::Result<ExitCode> {
+    println!("{machine}\n\n{}", table::to_text(rows));
+    if let Some(path) = markdown {
+        File::create(path)?.write_all(format!("{machine}\n\n{}", table::to_markdown(rows)).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -210,6 +301,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
     number
         .and_then(|number| number.checked_mul(unit))
         .ok_or_else(|| format!("{text:?} is no size; say 4096, 4KiB, 1MiB"))
+}
+
+/// A size of parts: bodies are made in pieces, and a part has whole ones.
+fn parse_part_size(text: &str) -> Result<usize, String> {
+    let size = parse_size(text)?;
+    let whole = size > 0 && size.is_multiple_of(PIECE_BYTES as u64);
+    usize::try_from(size).ok().filter(|_| whole).ok_or_else(|| format!("{text} is no multiple of 256KiB"))
 }
 
 #[cfg(test)]

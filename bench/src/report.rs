@@ -8,7 +8,13 @@ use std::time::Duration;
 /// The run in a few lines.
 pub fn lines(outcome: &Outcome, servers: &Processes) -> Vec<String> {
     let mut lines = Vec::new();
-    for (name, side) in [("put", &outcome.puts), ("get", &outcome.gets), ("refused", &outcome.refusals)] {
+    for (name, side) in [
+        ("put", &outcome.puts),
+        ("get", &outcome.gets),
+        ("list", &outcome.lists),
+        ("delete", &outcome.deletes),
+        ("refused", &outcome.refusals),
+    ] {
         if side.latency.count + side.errors > 0 {
             lines.push(side_line(name, side, outcome.cost.elapsed));
         }
@@ -61,6 +67,8 @@ mod tests {
         let outcome = Outcome {
             puts: Side { latency, bytes: 4_096_000, errors: 2 },
             gets: Side::default(),
+            lists: Side::default(),
+            deletes: Side::default(),
             refusals: Side::default(),
             messages: vec!["put: status 503: no quorum".to_owned()],
             cost: Cost { elapsed: ms(2000), client_cpu: ms(500), server_cpu: ms(0) },

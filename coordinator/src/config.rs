@@ -2,13 +2,17 @@
 //!
 //! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
 
+mod access;
+
+pub use access::{Access, Auth, RATE_PER_IP};
+
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
 use process::settings::{self, bytes};
 use protocol::routes::base_url;
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +20,8 @@ use std::time::Duration;
 const MEMORY_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 /// The longest interval accepted, in seconds: a day.
 const INTERVAL_S_MAX: u64 = 86_400;
+/// The longest `--server-id`, in bytes.
+const SERVER_ID_BYTES_MAX: usize = 64;
 /// The most `--workers`.
 const WORKERS_MAX: usize = 256;
 
@@ -27,15 +33,33 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address to serve HTTP on; may be repeated
-    #[arg(
-        long,
-        env = "HOLDFAST_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080",
-        value_delimiter = ','
-    )]
+    /// Address to serve HTTP on; may be repeated [default: 127.0.0.1 and --port]
+    #[arg(long, env = "HOLDFAST_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
+
+    /// Port of 127.0.0.1 to serve HTTP on, where no --listen is given
+    #[arg(long, env = "PORT", value_name = "PORT", default_value_t = 8_080)]
+    pub port: u16,
+
+    /// This process's name in logs, metrics, leases and /health; another one for each [default: coordinator- and its first port]
+    #[arg(long, env = "NODE_ID", value_name = "NAME")]
+    pub server_id: Option<String>,
+
+    /// Origin, such as https://app.example, whose pages may use the native doors from a browser; * = any. May be repeated
+    #[arg(long, env = "HOLDFAST_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+
+    /// Address to serve the S3 protocol on
+    #[arg(long, env = "HOLDFAST_S3_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
+    pub s3_listen: SocketAddr,
+
+    /// Domain below which a host name is a bucket's: with s3.example, http://photos.s3.example/cat.jpg is cat.jpg in photos
+    #[arg(long, env = "HOLDFAST_S3_DOMAIN", value_name = "DOMAIN")]
+    pub s3_domain: Option<String>,
+
+    /// Accept the old signatures of version 2, too
+    #[arg(long, env = "HOLDFAST_S3_SIGV2")]
+    pub s3_sigv2: bool,
 
     /// Directory of the catalog
     #[arg(long, env = "HOLDFAST_DATA", value_name = "DIR", default_value = "./data/coordinator")]
@@ -59,7 +83,7 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_PROBE_INTERVAL_S", value_name = "SECONDS", default_value_t = 30)]
     pub probe_interval_s: u64,
 
-    /// A request body that brings no byte for this many seconds is ended
+    /// A request body that brings no byte for this many seconds is ended, and an answer of which the client takes none
     #[arg(long, env = "HOLDFAST_BODY_STALL_S", value_name = "SECONDS", default_value_t = 30)]
     pub body_stall_s: u64,
 
@@ -68,11 +92,11 @@ pub struct Config {
     pub upload_bytes_max: u64,
 
     /// Memory for bytes on their way, of all requests together
-    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "48MiB")]
+    #[arg(long, env = "HOLDFAST_MEMORY_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
     pub memory_bytes: u64,
 
     /// Memory for the cache of small chunks read lately; 0 = none
-    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    #[arg(long, env = "HOLDFAST_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
     pub cache_bytes: u64,
 
     /// Memory for the cache of the catalog's index
@@ -123,9 +147,9 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
     pub loki: Option<String>,
 
-    /// Serve addresses other than loopback without asking for keys: whoever reaches them may do anything
-    #[arg(long, env = "HOLDFAST_INSECURE_NO_AUTH")]
-    pub insecure_no_auth: bool,
+    /// Who may come in, and how much.
+    #[command(flatten)]
+    pub access: Access,
 
     /// Something else than to serve.
     #[command(subcommand)]
@@ -164,6 +188,7 @@ pub struct RestoreCatalog {
 /// Settings that have been checked. On an error, or for `--help`, `main` calls [`clap::Error::exit`].
 pub fn load(args: impl Iterator<Item = OsString>) -> Result<Config, clap::Error> {
     let config: Config = settings::load(args)?;
+    let config = config.completed();
     match config.mistake() {
         Some(mistake) => Err(Config::command().error(ErrorKind::ValueValidation, mistake)),
         None => Ok(config),
@@ -171,6 +196,20 @@ pub fn load(args: impl Iterator<Item = OsString>) -> Result<Config, clap::Error>
 }
 
 impl Config {
+    /// With what follows from other settings.
+    fn completed(mut self) -> Config {
+        if self.listen.is_empty() {
+            self.listen.push((Ipv4Addr::LOCALHOST, self.port).into());
+        }
+        self
+    }
+
+    /// This process's name.
+    pub fn server_name(&self) -> String {
+        let by_port = || format!("coordinator-{}", self.listen.first().map_or(0, SocketAddr::port));
+        self.server_id.clone().unwrap_or_else(by_port)
+    }
+
     /// HTTP worker threads to start.
     pub fn worker_count(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -189,7 +228,15 @@ impl Config {
 
     /// Whether whoever reaches a listener may do anything.
     pub fn trusts_all(&self) -> bool {
-        self.insecure_no_auth || self.listen.iter().all(|address| address.ip().is_loopback())
+        match self.access.auth {
+            Auth::On => false,
+            Auth::Auto => self.access.insecure_no_auth || self.listeners().all(|address| address.ip().is_loopback()),
+        }
+    }
+
+    /// Every address that is served, whatever is spoken there.
+    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().copied().chain([self.s3_listen])
     }
 
     /// The first thing that cannot work, in words for the operator.
@@ -197,20 +244,37 @@ impl Config {
         if self.command.is_some() {
             return None; // It uses the cluster file's path, and what it is given itself.
         }
-        self.listen_mistake().or_else(|| self.node_mistake()).or_else(|| self.bound_mistake())
+        self.listen_mistake()
+            .or_else(|| self.access.mistake())
+            .or_else(|| self.node_mistake())
+            .or_else(|| self.bound_mistake())
+            .or_else(|| self.name_mistake())
+            .or_else(|| self.origin_mistake())
     }
 
     fn listen_mistake(&self) -> Option<String> {
-        if let Some(twice) = first_repeated(&self.listen) {
-            return Some(format!("--listen {twice} is given twice"));
+        if self.listen.contains(&self.s3_listen) && self.s3_listen.port() != 0 {
+            return Some(format!("--s3-listen {}: is a --listen, too", self.s3_listen));
         }
-        let open = self.listen.iter().find(|address| !address.ip().is_loopback());
-        open.filter(|_| !self.insecure_no_auth).map(|address| {
-            format!(
-                "--listen {address} can be reached from other machines, and there are no keys yet: \
-                 give --insecure-no-auth if whoever reaches it may do anything, or listen on 127.0.0.1"
-            )
-        })
+        first_repeated(&self.listen).map(|twice| format!("--listen {twice} is given twice"))
+    }
+
+    /// It is a label of metrics and a field of records.
+    fn name_mistake(&self) -> Option<String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let is_plain = |name: &&String| (1..=SERVER_ID_BYTES_MAX).contains(&name.len()) && name.bytes().all(plain);
+        let name = self.server_id.as_ref().filter(|name| !is_plain(name))?;
+        Some(format!("--server-id {name}: must be 1 to {SERVER_ID_BYTES_MAX} of letters, digits, '-', '_' and '.'"))
+    }
+
+    /// Browsers send an origin without a path; one with a path would never match.
+    fn origin_mistake(&self) -> Option<String> {
+        let is_origin = |origin: &&String| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            *origin == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+        };
+        let origin = self.cors_origin.iter().find(|origin| !is_origin(origin))?;
+        Some(format!("--cors-origin {origin}: must be * or an origin such as https://app.example, without a path"))
     }
 
     /// None need be named: the catalog knows those that joined, and others may join.

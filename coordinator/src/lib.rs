@@ -2,11 +2,14 @@
 //! catalog that says which is where.
 //!
 //! Modules, left to right; each names only modules to its left:
-//! [`config`] [`names`] → [`code`] → [`placement`] → [`metadata`] → [`nodes`] → [`object`] → [`worker`] → [`dialect`].
+//! [`config`] [`names`] → [`audit`] [`limits`] → [`code`] → [`placement`] → [`metadata`] → [`identity`] → [`nodes`] → [`object`] → [`worker`] → [`dialect`].
 
+pub mod audit;
 pub mod code;
 pub mod config;
 pub mod dialect;
+pub mod identity;
+pub mod limits;
 pub mod metadata;
 pub mod names;
 pub mod new_cluster;

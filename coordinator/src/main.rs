@@ -3,9 +3,15 @@
 //! Order of the end: doors first (requests under way finish), then workers, then tasks, then the catalog's checkpoint; exit 0.
 
 use anyhow::{Context, Result, bail};
+use coordinator::audit::{Audit, AuditConfig};
 use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
+use coordinator::dialect::guard::Guard;
+use coordinator::dialect::s3::{self, S3Settings};
 use coordinator::dialect::{self, Door, DoorSettings};
+use coordinator::identity::seal::Sealer;
+use coordinator::identity::{FreshKey, Identity, announcement};
+use coordinator::limits::Limits;
 use coordinator::metadata::Metadata;
 use coordinator::metadata::journal::Phase;
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
@@ -13,7 +19,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -21,8 +27,11 @@ use process::events::Events;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
-use protocol::{Clock, ClusterFile, Node, SystemClock};
-use std::net::TcpListener;
+use process::tls::Certificate;
+use protocol::{Clock, ClusterFile, Error, ErrorKind, Node, SystemClock};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +44,10 @@ use tracing::{error, info, warn};
 const TASKS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a start waits for the storage nodes to agree that this catalog is the newest.
 const JOURNAL_PATIENCE_AT_START: Duration = Duration::from_secs(3);
+/// Holds the key under which secrets are encrypted, where no file is named: the command line would show it to everybody.
+const CREDENTIALS_KEY_VARIABLE: &str = "HOLDFAST_CREDENTIALS_KEY";
+/// Time between two attempts to make the first key: the catalog takes commits once enough nodes answer.
+const FIRST_KEY_RETRY: Duration = Duration::from_secs(1);
 /// Share of `--memory-bytes` for uploads; downloads get the rest.
 const UPLOAD_SHARE_PERCENT: u64 = 67;
 
@@ -47,7 +60,7 @@ fn main() -> ExitCode {
     let config = config::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
     let outcome = match config.command.clone() {
         Some(Command::NewCluster) => make_cluster(&config),
-        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config.cluster_file),
+        Some(Command::RestoreCatalog(restore)) => restore_catalog::run(&restore, &config),
         None => run(config),
     };
     match outcome {
@@ -74,7 +87,7 @@ fn run(config: Config) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
-    let server_id = format!("coordinator-{}", config.listen.first().map_or(0, std::net::SocketAddr::port));
+    let server_id = config.server_name();
     let events = Events::new("coordinator");
     let loki = logs::start(LogConfig {
         service: "coordinator",
@@ -87,7 +100,9 @@ async fn serve(config: Config) -> Result<()> {
     let metrics = Metrics::install()?;
     names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
+    let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
+    let s3_listener = listen_on(config.s3_listen, config.body_stall())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings {
         index_cache_bytes: config.index_cache_bytes,
@@ -106,18 +121,30 @@ async fn serve(config: Config) -> Result<()> {
     nodes.probe_all().await;
     let running = Running::start(&objects, &worker_settings(&config, &server_id));
     let workers = running.workers.clone();
+    let guard = guard(&config, &cluster, &objects).await?;
     let settings = door_settings(&config, server_id, cluster);
-    let door = Door { objects, workers, settings, metrics: metrics.clone(), events: events.clone() };
-    let server = dialect::serve(door, listeners)?;
-    info!(listen = ?config.listen, nodes = nodes.members().len(), "coordinator ready");
+    let door =
+        Door { objects, workers, settings, metrics: metrics.clone(), guard: guard.clone(), events: events.clone() };
+    let tls = certificate.as_ref().map(Certificate::server);
+    let s3_settings = S3Settings { domain: config.s3_domain.clone(), takes_v2: config.s3_sigv2 };
+    let s3 = s3::serve(door.clone(), &s3_listener, s3_settings, tls.clone())?;
+    let server = dialect::serve(door, listeners, tls)?;
+    info!(listen = ?config.listen, s3_listen = %config.s3_listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
     let background = async {
-        tokio::join!(nodes.watch(config.probe_interval()), nodes.follow_records(), metrics.upkeep(), async {
-            if let Some(loki) = loki {
-                loki.await;
+        tokio::join!(
+            nodes.watch(config.probe_interval()),
+            nodes.follow_records(),
+            metrics.upkeep(),
+            keys(&guard, &config),
+            follow(certificate.as_ref()),
+            async {
+                if let Some(loki) = loki {
+                    loki.await;
+                }
             }
-        })
+        )
     };
     tokio::select! {
         () = shutdown.requested() => info!("stop requested"),
@@ -125,12 +152,13 @@ async fn serve(config: Config) -> Result<()> {
         _ = background => {}
     }
     events.close();
-    doors.stop(true).await;
+    tokio::join!(doors.stop(true), s3.stop());
     running.stop().await;
     if !tasks.join(TASKS_PATIENCE).await {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
     }
     metadata.stop().await?;
+    guard.stop();
     info!("coordinator stopped");
     Ok(())
 }
@@ -151,9 +179,66 @@ async fn begin_journal(metadata: &SledMetadata, nodes: Arc<Nodes>) -> Result<()>
     Ok(())
 }
 
+/// Who may come in: the keys of the catalog, the limits and the audit log that the settings ask for.
+async fn guard(config: &Config, cluster: &ClusterFile, objects: &Objects) -> Result<Arc<Guard>> {
+    let access = &config.access;
+    let given = match (&access.credentials_key_file, std::env::var(CREDENTIALS_KEY_VARIABLE)) {
+        (Some(path), _) => {
+            let read = std::fs::read_to_string(path);
+            Some(read.with_context(|| format!("cannot read the credentials key in {}", path.display()))?)
+        }
+        (None, Ok(key)) => Some(key),
+        (None, Err(_)) => None,
+    };
+    let sealer = given.map_or_else(|| Ok(Sealer::of_cluster(cluster)), |key| Sealer::of_key(&key))?;
+    let identity = Identity::new(objects.metadata.clone(), objects.clock.clone(), sealer, config.trusts_all());
+    identity.refresh().await?;
+    let audit = access
+        .audit_log
+        .clone()
+        .map(|path| Audit::start(AuditConfig { path, file_bytes: access.audit_file_bytes, files: access.audit_files }));
+    Ok(Arc::new(Guard { identity, limits: Limits::new(access), audit: audit.transpose()? }))
+}
+
+/// Takes what the files of the certificate become.
+async fn follow(certificate: Option<&Certificate>) {
+    if let Some(certificate) = certificate {
+        certificate.follow().await;
+    }
+}
+
+fn certificate(config: &Config) -> Result<Option<Certificate>> {
+    let (Some(certificate), Some(key)) = (&config.access.tls_cert, &config.access.tls_key) else { return Ok(None) };
+    Ok(Some(Certificate::load(certificate, key)?))
+}
+
+/// Makes the first key as soon as the catalog takes commits, and reads the keys again and again.
+async fn keys(guard: &Guard, config: &Config) {
+    let show = |key: &FreshKey| {
+        let mut stdout = std::io::stdout().lock();
+        let written = writeln!(stdout, "{}", announcement(&key.token)).and_then(|()| stdout.flush());
+        written.map_err(|error| Error::caused(ErrorKind::Unavailable, "standard output is closed", error))
+    };
+    if !guard.identity.trusts_all() {
+        while let Err(error) = guard.identity.begin(config.access.reset_admin_key, show).await {
+            warn!(%error, "the admin key cannot be made yet");
+            tokio::time::sleep(FIRST_KEY_RETRY).await;
+        }
+    }
+    guard.identity.follow().await;
+}
+
 fn bind(config: &Config) -> Result<Vec<TcpListener>> {
-    let bind = |address| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
-    config.listen.iter().map(bind).collect()
+    config.listen.iter().map(|address| listen_on(*address, config.body_stall())).collect()
+}
+
+/// Connections inherit from the listener that the kernel ends them when their client has not taken a byte for `stall`: whoever asks
+/// and does not read would hold what memory its answer has, and nothing in the process runs that could notice (faults row 76).
+fn listen_on(address: SocketAddr, stall: Duration) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let stall_ms = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(&listener, stall_ms).context("the kernel knows no time limit for unread answers")?;
+    Ok(listener)
 }
 
 fn connect(
@@ -164,6 +249,7 @@ fn connect(
     tasks: &Tasks,
 ) -> Result<Arc<Nodes>> {
     let connections = Connections::new(cluster, tasks.tracker().clone(), Handle::current())?;
+    let connections = connections.trusting(config.access.tls_ca.as_deref())?;
     let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
     for url in &config.node {
         let node = HttpNode::new(url, &connections)?;
@@ -193,6 +279,7 @@ fn objects(
         read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
+        usage: Usage::default(),
         code: Code::REPLICATION,
     }
 }
@@ -219,6 +306,6 @@ fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> Do
         server_id,
         workers: config.worker_count(),
         cluster,
-        trusts_all: config.trusts_all(),
+        cors_origins: config.cors_origin.clone(),
     }
 }

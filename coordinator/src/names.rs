@@ -50,7 +50,14 @@ pub const FILE_DOWNLOADS_TOTAL: &str = "file_downloads_total";
 /// Deletes committed.
 pub const FILE_DELETIONS_TOTAL: &str = "file_deletions_total";
 
-const COUNTERS: [(&str, Unit, &str); 11] = [
+/// Lines of the audit log handed to its writer.
+pub const AUDIT_LINES_TOTAL: &str = "audit_lines_total";
+/// Lines of the audit log that were not written: more came than the disk took.
+pub const AUDIT_LINES_DROPPED_TOTAL: &str = "audit_lines_dropped_total";
+/// Requests refused by a limit; label `limit`: `address`, `key` or `requests`.
+pub const REQUESTS_LIMITED_TOTAL: &str = "requests_limited_total";
+
+const COUNTERS: [(&str, Unit, &str); 14] = [
     (WORKER_ITEMS_TOTAL, Unit::Count, "Chunks, records or shards that a worker has done."),
     (WORKER_BYTES_TOTAL, Unit::Bytes, "Bytes that a worker has read, copied or freed."),
     (WORKER_ERRORS_TOTAL, Unit::Count, "Steps of a worker that failed."),
@@ -59,6 +66,9 @@ const COUNTERS: [(&str, Unit, &str); 11] = [
     (DATA_TRANSFER_BYTES_TOTAL, Unit::Bytes, "Bytes of request bodies (in) and reply bodies (out)."),
     (STORAGE_ERRORS_TOTAL, Unit::Count, "Calls to storage nodes that failed, by operation, node and kind."),
     (STORAGE_ERRORS, Unit::Count, "Calls to storage nodes that failed."),
+    (AUDIT_LINES_TOTAL, Unit::Count, "Lines of the audit log handed to its writer."),
+    (AUDIT_LINES_DROPPED_TOTAL, Unit::Count, "Lines of the audit log that were not written."),
+    (REQUESTS_LIMITED_TOTAL, Unit::Count, "Requests refused by a limit."),
     (FILE_UPLOADS_TOTAL, Unit::Count, "Uploads published."),
     (FILE_DOWNLOADS_TOTAL, Unit::Count, "Downloads begun."),
     (FILE_DELETIONS_TOTAL, Unit::Count, "Deletes committed."),

@@ -1,7 +1,7 @@
 //! `coordinator restore-catalog`: makes a catalog's directory from the journals that the storage nodes keep (law 11), and says what it
 //! found. It ends with an error where the catalog is not known to be whole, and leaves no directory then.
 
-use crate::config::RestoreCatalog;
+use crate::config::{Config, RestoreCatalog};
 use crate::metadata::journal::JournalMember;
 use crate::metadata::journal::quorum::{Electorate, is_voter};
 use crate::metadata::journal::restore::{ReadBack, Survey, read_back, survey};
@@ -15,7 +15,6 @@ use protocol::{Clock, ClusterFile, NodeId, SystemClock};
 use segments::durable;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Builder, Handle};
@@ -32,11 +31,11 @@ struct Census {
 }
 
 /// Restores, and prints the report.
-pub fn run(restore: &RestoreCatalog, cluster_file: &Path) -> Result<()> {
-    let cluster = process::cluster_file::read(cluster_file)?;
+pub fn run(restore: &RestoreCatalog, config: &Config) -> Result<()> {
+    let cluster = process::cluster_file::read(&config.cluster_file)?;
     let runtime = Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let started = Instant::now();
-    let outcome = runtime.block_on(into_directory(restore, &cluster));
+    let outcome = runtime.block_on(into_directory(restore, config, &cluster));
     let (survey, read, census) = match outcome {
         Ok(restored) => restored,
         Err(error) => {
@@ -56,12 +55,17 @@ pub fn run(restore: &RestoreCatalog, cluster_file: &Path) -> Result<()> {
 #[error("{0}")]
 struct NotOurs(protocol::Error);
 
-async fn into_directory(restore: &RestoreCatalog, cluster: &ClusterFile) -> Result<(Survey, ReadBack, Census)> {
+async fn into_directory(
+    restore: &RestoreCatalog,
+    config: &Config,
+    cluster: &ClusterFile,
+) -> Result<(Survey, ReadBack, Census)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings::default();
     let mut directory =
         RestoredDirectory::begin(&restore.data, cluster.cluster, &*clock, &settings).map_err(NotOurs)?;
     let connections = Connections::new(cluster, TaskTracker::new(), Handle::current())?;
+    let connections = connections.trusting(config.access.tls_ca.as_deref())?;
     let member = |url: &String| -> Result<JournalMember> {
         Ok(JournalMember { url: url.as_str().into(), node: Arc::new(HttpNode::new(url, &connections)?) })
     };

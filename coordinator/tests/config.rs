@@ -28,9 +28,9 @@ fn defaults_serve_loopback_and_bound_everything() {
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.node, ["http://127.0.0.1:8081"]);
     assert_eq!((config.data, config.cluster_file), ("./data/coordinator".into(), "./data/cluster.json".into()));
-    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (48 << 20, 32 << 20, 32 << 20));
+    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (32 << 20, 16 << 20, 32 << 20));
     assert_eq!((config.probe_interval_s, config.body_stall_s, config.upload_bytes_max), (30, 30, 0));
-    assert_eq!((config.loglevel, config.loki, config.insecure_no_auth), (Level::Error, None, false));
+    assert_eq!((config.loglevel, config.loki, config.access.insecure_no_auth), (Level::Error, None, false));
 }
 
 #[test]
@@ -58,10 +58,25 @@ fn what_is_given_counts() {
 
 #[test]
 fn without_keys_only_loopback_is_served_unless_named_insecure() {
-    refused(&["--listen=127.0.0.1:8080", "--listen=0.0.0.0:8000"], &["--listen 0.0.0.0:8000", "--insecure-no-auth"]);
-    refused(&["--listen=[::]:8080"], &["--listen [::]:8080"]);
-    assert!(try_load(&["--listen=0.0.0.0:8000", "--insecure-no-auth", NODE]).unwrap().insecure_no_auth);
-    assert!(try_load(&["--listen=127.9.9.9:8000", NODE]).is_ok());
+    let trusts_all = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().trusts_all();
+    assert!(trusts_all(&[]) && trusts_all(&["--listen=127.9.9.9:8000", "--listen=[::1]:8000"]));
+    assert!(!trusts_all(&["--listen=127.0.0.1:8080", "--listen=0.0.0.0:8000"]), "one that others reach is enough");
+    assert!(!trusts_all(&["--listen=[::]:8080"]));
+    assert!(!trusts_all(&["--auth=on"]), "on loopback, too, where that is asked for");
+    assert!(trusts_all(&["--listen=0.0.0.0:8000", "--insecure-no-auth"]));
+    refused(&["--auth=on", "--insecure-no-auth"], &["--auth on", "--insecure-no-auth"]);
+}
+
+#[test]
+fn limits_and_tls_are_checked() {
+    refused(&["--rate-per-ip=2000000"], &["--rate-per-ip 2000000", "1000000"]);
+    refused(&["--requests-max=0"], &["--requests-max 0"]);
+    refused(&["--audit-files=0"], &["--audit-files 0"]);
+    refused(&["--audit-file-bytes=1"], &["--audit-file-bytes 1"]);
+    refused(&["--tls-cert=c.pem"], &["--tls-key"]);
+    refused(&["--tls-key=k.pem"], &["--tls-cert"]);
+    let config = try_load(&[NODE, "--rate-per-ip=0"]).unwrap();
+    assert_eq!((config.access.rate_per_ip, config.access.rate_per_key), (Some(0), 0));
 }
 
 #[test]
@@ -70,7 +85,7 @@ fn nodes_are_base_urls_named_once() {
     refused(&["--node=http://127.0.0.1:8081/"], &["--node http://127.0.0.1:8081 is given twice"]);
     for url in [
         "127.0.0.1:8081",
-        "https://n1:8081",
+        "ftp://n1:8081",
         "http://n1",
         "http://n1:0",
         "http://n1:+1",
@@ -105,8 +120,9 @@ fn a_settings_file_is_checked_as_flags_are() {
     )
     .unwrap();
     let flag = format!("--config={}", path.display());
-    let error = try_load(&[&flag]).unwrap_err().to_string();
-    assert!(error.contains("--insecure-no-auth"), "{error}");
+    assert!(!try_load(&[&flag]).unwrap().trusts_all());
+    let error = try_load(&[&flag, "--memory-bytes=1"]).unwrap_err().to_string();
+    assert!(error.contains("--memory-bytes"), "{error}");
     let config = try_load(&[&flag, "--listen=127.0.0.1:8080"]).unwrap();
     assert_eq!((config.node.len(), config.memory_bytes), (2, 32 << 20));
 }
@@ -116,4 +132,26 @@ fn new_cluster_needs_nothing_but_a_path() {
     let config = try_load(&["new-cluster", "--cluster-file", "c.json"]).unwrap();
     assert_eq!((config.command, config.cluster_file), (Some(Command::NewCluster), PathBuf::from("c.json")));
     assert_eq!(try_load(&["new-cluster"]).unwrap().cluster_file, PathBuf::from("./data/cluster.json"));
+}
+
+#[test]
+fn a_port_is_of_loopback_unless_an_address_is_given() {
+    let listens = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().listen;
+    assert_eq!(listens(&["--port=3000"]), ["127.0.0.1:3000".parse().unwrap()]);
+    assert_eq!(listens(&["--port=3000", "--listen=127.0.0.1:9"]), ["127.0.0.1:9".parse().unwrap()]);
+    let name = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().server_name();
+    assert_eq!(name(&[]), "coordinator-8080");
+    assert_eq!(name(&["--port=3000"]), "coordinator-3000");
+    assert_eq!(name(&["--server-id=gateway-1"]), "gateway-1");
+    refused(&["--server-id=a b"], &["--server-id a b", "letters"]);
+    refused(&["--server-id="], &["--server-id"]);
+}
+
+#[test]
+fn origins_are_what_browsers_send() {
+    let config = try_load(&["--cors-origin=*", "--cors-origin=https://a.example:8443,http://localhost:3000", NODE]);
+    assert_eq!(config.unwrap().cors_origin.len(), 3);
+    for bad in ["https://a.example/", "a.example", "https://", "https://*.example"] {
+        refused(&[&format!("--cors-origin={bad}")], &["--cors-origin", bad]);
+    }
 }

@@ -6,10 +6,12 @@
 
 use coordinator::code::Code;
 use coordinator::metadata::records::{
-    ChunkEntry, ChunkList, ChunkRecord, ChunkState, ClusterRecord, CollectRecord, DigestRecord, FindingKind,
-    FindingRecord, Garbage, GarbageRecord, IntentRecord, LeaseRecord, NodeRecord, NodeState, ObjectRecord, ObjectState,
-    PAGE_ENTRIES_MAX, PageRecord, Record, RefRecord, RepairRecord, ShardPlace, TrashRecord, VerifyCounts, VerifyRecord,
-    VersionId, VersionRecord, VersionState, WantedRecord, WorkerRecord,
+    BucketRecord, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkList, ChunkRecord,
+    ChunkState, ClusterRecord, CollectRecord, CorsRule, CredentialRecord, DefaultRetention, DigestRecord, ETag,
+    FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord, LeaseRecord, LifecycleRule,
+    NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Quota, Record,
+    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UsageRecord,
+    VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -38,10 +40,24 @@ fn object() -> ObjectRecord {
         purged_through: 1,
         state: ObjectState::Live,
         size: 5 << 30,
-        sha256: [0xa5; 32],
+        sha256: Some([0xa5; 32]),
         modified_ms: 1_732_150_000_123,
         content_type: "text/plain; charset=utf-8".to_owned(),
         chunks: 20_480,
+        etag: ETag::None,
+        storage_class: StorageClass::Standard,
+        null_number: None,
+        checksum: None,
+    }
+}
+
+fn object_of_s3() -> ObjectRecord {
+    ObjectRecord {
+        sha256: None,
+        etag: ETag::Parts([0x11; 16], 10_000),
+        null_number: Some(3),
+        checksum: Some((ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject)),
+        ..object()
     }
 }
 
@@ -52,19 +68,74 @@ fn version() -> VersionRecord {
         created_ms: 1_732_150_000_123,
         state: VersionState::Live,
         size: 300,
-        sha256: [0xa5; 32],
-        md5: Some([0x11; 16]),
+        sha256: Some([0xa5; 32]),
+        etag: ETag::Md5([0x11; 16]),
         content_type: "text/plain".to_owned(),
         metadata: BTreeMap::from([("colour".to_owned(), "blau äöü".to_owned()), ("empty".to_owned(), String::new())]),
         chunks: ChunkList::Inline(vec![entry(100), entry(300)]),
         chunk_count: 2,
         shared_bytes: 100,
         stored_bytes: 150,
+        is_null: false,
+        owner: String::new(),
+        headers: Headers::default(),
+        tags: BTreeMap::new(),
+        checksum: None,
+        retention: None,
+        legal_hold: false,
+        storage_class: StorageClass::Standard,
+        parts: None,
+    }
+}
+
+fn version_of_s3() -> VersionRecord {
+    VersionRecord {
+        is_null: true,
+        sha256: None,
+        etag: ETag::Parts([0x11; 16], 2),
+        owner: "HOLDFAST1".to_owned(),
+        headers: Headers { cache_control: Some("no-cache".to_owned()), ..Headers::default() },
+        tags: BTreeMap::from([("team".to_owned(), "a b".to_owned())]),
+        checksum: Some(Checksum {
+            algorithm: ChecksumAlgorithm::Sha256,
+            kind: ChecksumKind::Composite,
+            value: vec![7; 32],
+            parts: Some(2),
+        }),
+        retention: Some(Retention { mode: RetentionMode::Compliance, until_ms: 9 }),
+        legal_hold: true,
+        parts: Some(2),
+        ..version()
+    }
+}
+
+fn bucket() -> BucketRecord {
+    BucketRecord {
+        created_ms: 1_732_150_000_123,
+        owner: "HOLDFAST1".to_owned(),
+        versioning: Versioning::Suspended,
+        state: BucketState::Deleting,
+        object_lock: Some(ObjectLock {
+            default: Some(DefaultRetention { mode: RetentionMode::Governance, days: Some(30), years: None }),
+        }),
+        tags: BTreeMap::from([("team".to_owned(), "a b".to_owned())]),
+        cors: vec![CorsRule { origins: vec!["https://*.example.org".to_owned()], ..CorsRule::default() }],
+        lifecycle: vec![LifecycleRule {
+            id: "logs".to_owned(),
+            enabled: true,
+            filter: RuleFilter { prefix: "logs/".to_owned(), larger_than: Some(1), ..RuleFilter::default() },
+            expire_days: Some(7),
+            noncurrent_kept: Some(2),
+            ..LifecycleRule::default()
+        }],
+        public_read: true,
+        quota: Some(Quota { bytes: Some(1 << 40), objects: None }),
     }
 }
 
 fn paged_version() -> VersionRecord {
-    VersionRecord { md5: None, chunks: ChunkList::Paged { pages: 9 }, state: VersionState::Marker, ..version() }
+    let chunks = ChunkList::Paged { pages: 9 };
+    VersionRecord { sha256: None, etag: ETag::None, chunks, state: VersionState::Marker, ..version() }
 }
 
 fn chunk() -> ChunkRecord {
@@ -92,6 +163,7 @@ fn node() -> NodeRecord {
         state: NodeState::Active,
         state_since_ms: 1_732_150_000_123,
         decommissioned: false,
+        unproved: false,
     }
 }
 
@@ -145,6 +217,23 @@ fn intent() -> IntentRecord {
     IntentRecord { bucket: "files".to_owned(), key: "a/b".to_owned(), started_ms: 1, heartbeat_ms: 2 }
 }
 
+fn credential() -> CredentialRecord {
+    let grant = GrantRecord { buckets: vec!["logs-*".to_owned(), "*".to_owned()], actions: 13, any_owner: true };
+    CredentialRecord {
+        id: "HFABCDEFGHJKLMNPQRST".to_owned(),
+        name: "the reader ä".to_owned(),
+        owner: "HFADMIN2222222222222".to_owned(),
+        token_sha256: [0xc3; 32],
+        sealed_secret: vec![0, 1, 0xff, 7],
+        grants: vec![grant],
+        disabled: false,
+        shown: true,
+        created_ms: 1_732_150_000_123,
+        rotated_ms: 1_732_150_000_124,
+        expires_ms: 0,
+    }
+}
+
 fn garbage() -> GarbageRecord {
     let garbage = Garbage::Versions { bucket: "files".to_owned(), key: "a/b".to_owned(), after: 0, through: 3 };
     GarbageRecord { garbage, since_ms: 4 }
@@ -152,9 +241,13 @@ fn garbage() -> GarbageRecord {
 
 #[test]
 fn every_released_layout_reads_for_ever() {
-    golden("object.v1", &object());
-    golden("version.v1", &version());
-    golden("version-paged.v1", &paged_version());
+    golden("bucket.v1", &bucket());
+    golden("bucket-plain.v1", &BucketRecord::default());
+    golden_before("object.v1", &object());
+    golden("object.v2", &object_of_s3());
+    golden_before("version.v1", &version());
+    golden_before("version-paged.v1", &paged_version());
+    golden("version.v2", &version_of_s3());
     golden("page.v1", &PageRecord { start: 7, entries: vec![entry(100), entry(300)] });
     golden_before("chunk.v1", &chunk());
     golden("chunk.v2", &ChunkRecord { fence: 5, ..chunk() });
@@ -167,11 +260,18 @@ fn every_released_layout_reads_for_ever() {
         &RepairRecord { away_from: Some("n2".parse().unwrap()), toward: None, check_bytes: true, ..repair() },
     );
     golden_before("garbage.v1", &garbage());
-    golden("garbage.v2", &garbage());
+    golden_before("garbage.v2", &garbage());
+    golden("garbage.v3", &garbage());
     let manifest = Garbage::Manifest { chunks: ChunkList::Inline(vec![entry(100)]) };
-    golden("garbage-manifest.v2", &GarbageRecord { garbage: manifest, since_ms: 0 });
+    let manifest = GarbageRecord { garbage: manifest, since_ms: 0 };
+    golden_before("garbage-manifest.v2", &manifest);
+    golden("garbage-manifest.v3", &manifest);
+    let names = Garbage::Names { bucket: "gone".to_owned() };
+    golden("garbage-names.v3", &GarbageRecord { garbage: names, since_ms: 5 });
     golden_before("node.v1", &node());
-    golden("node.v2", &NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() });
+    let draining = NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() };
+    golden_before("node.v2", &draining);
+    golden("node.v3", &NodeRecord { unproved: true, ..draining });
     golden("cluster.v1", &ClusterRecord { cluster: ClusterId(Uuid::from_u128(8)), epoch: 2 });
     golden("collect.v1", &CollectRecord { since_ms: 6 });
     golden("trash.v1", &TrashRecord { since_ms: 6 });
@@ -179,6 +279,11 @@ fn every_released_layout_reads_for_ever() {
     golden("worker.v1", &progress());
     golden("verify.v1", &verification());
     golden("finding.v1", &finding());
+    golden("credential.v1", &credential());
+    golden(
+        "usage.v1",
+        &UsageRecord { bytes: 5 << 40, objects: 7, began_ms: 1_732_150_000_123, ended_ms: 1_732_150_000_456 },
+    );
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -221,6 +326,12 @@ fn every_state_round_trips() {
         let record = ObjectRecord { state, ..object() };
         assert_eq!(ObjectRecord::decode(&record.encode()).unwrap(), record);
     }
+    for versioning in [Versioning::Off, Versioning::Enabled, Versioning::Suspended] {
+        for state in [BucketState::Live, BucketState::Deleting, BucketState::Gone] {
+            let record = BucketRecord { versioning, state, ..bucket() };
+            assert_eq!(BucketRecord::decode(&record.encode()).unwrap(), record);
+        }
+    }
     for state in [ChunkState::Live, ChunkState::Condemned] {
         let record = ChunkRecord { state, shards: Vec::new(), ..chunk() };
         assert_eq!(ChunkRecord::decode(&record.encode()).unwrap(), record);
@@ -251,7 +362,7 @@ fn records_are_as_small_as_their_content() {
     // A page of 1,024 chunks, the records of a 4 KiB object: what the metadata costs, watched.
     let page = PageRecord { start: 0, entries: vec![entry(u64::MAX); PAGE_ENTRIES_MAX] };
     assert!(page.encode().len() <= 64 * PAGE_ENTRIES_MAX, "{} bytes", page.encode().len());
-    assert!(object().encode().len() <= 110, "{} bytes", object().encode().len());
+    assert!(object().encode().len() <= 120, "{} bytes", object().encode().len());
     assert!(chunk().encode().len() <= 90, "{} bytes", chunk().encode().len());
     assert!(RefRecord {}.encode().len() <= 3);
 }
@@ -260,14 +371,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_bytes_make_decoding_panic(kind in 0u8..32, version in 1u8..3, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_bytes_make_decoding_panic(kind in 0u8..48, version in 1u8..4, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         decode_as_everything(&[&[kind, version][..], &bytes].concat());
         decode_as_everything(&bytes);
     }
 
     #[test]
-    fn no_damage_makes_decoding_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0usize..4) {
-        let samples = [object().encode(), version().encode(), chunk().encode(), node().encode()];
+    fn no_damage_makes_decoding_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0usize..6) {
+        let [object, version] = [object_of_s3().encode(), version_of_s3().encode()];
+        let samples = [object, version, bucket().encode(), garbage().encode(), chunk().encode(), node().encode()];
         let mut bytes = samples[which].to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -277,6 +389,7 @@ proptest! {
 
 fn decode_as_everything(bytes: &[u8]) {
     let kinds = [
+        BucketRecord::decode(bytes).err(),
         ObjectRecord::decode(bytes).err(),
         VersionRecord::decode(bytes).err(),
         PageRecord::decode(bytes).err(),
@@ -295,6 +408,8 @@ fn decode_as_everything(bytes: &[u8]) {
         WantedRecord::decode(bytes).err(),
         VerifyRecord::decode(bytes).err(),
         FindingRecord::decode(bytes).err(),
+        CredentialRecord::decode(bytes).err(),
+        UsageRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

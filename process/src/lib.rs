@@ -13,3 +13,4 @@ pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod timestamp;
+pub mod tls;

@@ -30,6 +30,9 @@ pub const DEGRADATION: &str = "degradation";
 const NOISY_CRATES: [&str; 10] =
     ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled", "tracing_loki"];
 
+/// These say at ERROR what a client did wrong; whoever calls them says it in a line of its own.
+const SILENT_CRATES: [&str; 1] = ["s3s"];
+
 /// Names that a line's own columns have; a field of that name gets a trailing underscore.
 const COLUMNS: [&str; 6] = ["timestamp", "level", "service", "server_id", "message", "target"];
 
@@ -98,6 +101,9 @@ fn filter(level: Level) -> FilterFn<impl Fn(&Metadata<'_>) -> bool> {
 /// Whether an event or span is logged at `level`. tracing's order: ERROR is the least level, TRACE the greatest.
 pub(crate) fn wanted(metadata: &Metadata<'_>, level: Level) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
+    if SILENT_CRATES.contains(&crate_name) {
+        return false;
+    }
     if NOISY_CRATES.contains(&crate_name) {
         return *metadata.level() <= level.min(Level::Warn).as_tracing();
     }

@@ -1,9 +1,11 @@
-//! Settings in layers: defaults < settings file (`--config F`) < environment < flags, for any clap struct.
+//! Settings in layers: defaults < settings file (`--config F`) < `.env` < environment < flags, for any clap struct.
 //!
 //! What it keeps true:
 //! - A file's setting is used only where neither the flag nor its environment variable was given; a list is never merged.
 //! - Every key of the file is a known flag, by its long name. A wrong key or value is refused with file, key and the nearest name.
 //! - `-loglevel X` means `--loglevel X` (contract A14).
+
+mod dotenv;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -15,21 +17,34 @@ use toml::{Table, Value};
 /// The id of the argument that names the settings file, in structs that have one.
 const CONFIG: &str = "config";
 
+/// Where settings may stand as if they were in the environment, in the directory that the process was started in (contract D6).
+pub const ENVIRONMENT_FILE: &str = ".env";
+
 /// Reads the settings of a process. On an error, or for `--help`, `main` calls [`clap::Error::exit`].
 pub fn load<T: Parser>(args: impl Iterator<Item = OsString>) -> Result<T, Error> {
+    load_with(args, Path::new(ENVIRONMENT_FILE))
+}
+
+/// The same, with another [`ENVIRONMENT_FILE`].
+pub fn load_with<T: Parser>(args: impl Iterator<Item = OsString>, environment: &Path) -> Result<T, Error> {
     let mut args = with_double_dashes(args);
     // First without demanding what the file may give: which flags are there, and which file?
     let mut command = T::command();
     command.build();
     let lenient = command.clone().mut_args(|arg| arg.required(false));
-    let given = lenient.try_get_matches_from(&args)?;
+    let given = lenient.clone().try_get_matches_from(&args)?;
+    let refused_there = |why: &str| refused::<T>(ErrorKind::Io, environment, why);
+    let from_environment = dotenv::arguments(environment, &command, &given).map_err(|why| refused_there(&why))?;
+    let program = usize::from(!args.is_empty());
+    args.splice(program..program, from_environment);
+    // The flags alone were fine, so the file is to blame.
+    let given = lenient.try_get_matches_from(&args).map_err(|error| refused_there(&first_line(&error)))?;
     let Some(path) = config_path(&given) else {
         return T::try_parse_from(args);
     };
     let from_file = read(&path)
         .and_then(|table| arguments(&command, &given, &table))
         .map_err(|why| refused::<T>(ErrorKind::Io, &path, &why))?;
-    let program = usize::from(!args.is_empty());
     args.splice(program..program, from_file);
     T::try_parse_from(args).map_err(|error| match error.kind() {
         ErrorKind::MissingRequiredArgument => error,

@@ -4,7 +4,7 @@
 
 use clap::Parser;
 use process::logs::Level;
-use process::settings::{bytes, load};
+use process::settings::{bytes, load, load_with};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -152,4 +152,51 @@ fn sizes_take_units_and_refuse_nonsense() {
     for text in ["", "MiB", "-1", "1.5", "1e3", "64M", "lots", "99999999999TiB", "NaN KB", "inf GB"] {
         assert!(bytes(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_dotenv_file_stands_below_the_environment_and_above_the_settings_file() {
+    #[derive(Parser, Debug)]
+    struct Gateway {
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[arg(long, env = "HOLDFAST_TEST_PORT", default_value_t = 8080)]
+        port: u16,
+        #[arg(long, env = "CARGO_PKG_NAME")]
+        name: String,
+        #[arg(long, env = "HOLDFAST_TEST_OPEN")]
+        open: bool,
+        #[arg(long, env = "HOLDFAST_TEST_NODES", value_delimiter = ',')]
+        node: Vec<String>,
+    }
+    let (file, config) = file("port = 1\nnode = ['c']");
+    let load = |text: &str, args: &[&str]| {
+        let mut dotenv = NamedTempFile::new().unwrap();
+        dotenv.write_all(text.as_bytes()).unwrap();
+        let args = std::iter::once("program").chain(args.iter().copied()).map(OsString::from);
+        load_with::<Gateway>(args, dotenv.path()).map_err(|error| {
+            let text = error.to_string();
+            assert!(text.contains(dotenv.path().to_str().unwrap()), "{text}");
+            text
+        })
+    };
+    let text = "HOLDFAST_TEST_PORT=3000\nCARGO_PKG_NAME=other\nHOLDFAST_TEST_OPEN=true\nDATABASE_URL=x\nHOLDFAST_TEST_NODES='a,b'";
+    let settings = load(text, &[&config]).unwrap();
+    assert_eq!((settings.port, settings.open), (3000, true), "it goes before the settings file");
+    assert_eq!(settings.node, ["a", "b"]);
+    assert_eq!(settings.name, "process", "the environment goes before it");
+    assert_eq!(load(text, &["--port=5"]).unwrap().port, 5, "a flag goes before all");
+    let settings = load("HOLDFAST_TEST_PORT=\nHOLDFAST_TEST_OPEN=off", &[&config]).unwrap();
+    assert_eq!((settings.port, settings.open), (1, false), "what is empty is not given");
+    assert_eq!(settings.config.as_deref(), Some(file.path()));
+    for (bad, word) in
+        [("HOLDFAST_TEST_PORT=many", "many"), ("HOLDFAST_TEST_OPEN=maybe", "maybe"), ("nonsense", "line 1")]
+    {
+        assert!(load(bad, &[]).unwrap_err().contains(word), "{bad}");
+    }
+    let none = load_with::<Gateway>(
+        ["program"].into_iter().map(OsString::from),
+        file.path().parent().unwrap().join("no-such-file").as_path(),
+    );
+    assert_eq!(none.unwrap().port, 8080);
 }

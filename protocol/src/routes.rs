@@ -38,12 +38,13 @@ pub const HEADER_REQUEST: &str = "x-request-id";
 /// The kind of an error reply, one of [`crate::ErrorKind::as_str`]; the body is JSON `{"error": …}`.
 pub const HEADER_ERROR: &str = "x-holdfast-error";
 
-/// The base URL of a process, `http://host:port` without a final slash; else what it must be. There is no path, no query and no user in
+/// The base URL of a process, `http://host:port` or `https://host:port` without a final slash; else what it must be. There is no path, no query and no user in
 /// it.
 pub fn base_url(text: &str) -> Result<String, String> {
     let refused = || "must be http://host:port, such as http://127.0.0.1:8081".to_owned();
     let base = text.strip_suffix('/').unwrap_or(text);
-    let (host, port) = base.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(refused)?;
+    let rest = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
+    let (host, port) = rest.and_then(|rest| rest.rsplit_once(':')).ok_or_else(refused)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
     let port_is_valid =
         port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -79,8 +80,9 @@ mod tests {
     #[test]
     fn a_base_url_is_a_host_and_a_port() {
         assert_eq!(base_url("http://[::1]:8082/").as_deref(), Ok("http://[::1]:8082"));
+        assert_eq!(base_url("https://n1:8082/").as_deref(), Ok("https://n1:8082"));
         for text in
-            ["n1:80", "https://n1:80", "http://n1", "http://n1:0", "http://n1:80/x", "http://u@n1:80", "http://:80"]
+            ["n1:80", "ftp://n1:80", "http://n1", "http://n1:0", "http://n1:80/x", "http://u@n1:80", "http://:80"]
         {
             assert!(base_url(text).unwrap_err().contains("http://host:port"), "{text}");
         }

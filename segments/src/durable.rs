@@ -47,6 +47,13 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| failed("read", path, error))
 }
 
+/// Gives a file another name in the same directory; a file of that name is replaced.
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    fs::rename(from, to).map_err(|error| failed("rename", from, error))?;
+    sync_parent(to)
+}
+
 /// Removes a file; one that is not there is removed already.
 pub fn remove_file(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();

@@ -5,8 +5,7 @@
 //! - What a coordinator answers is logged when it changes, not every time.
 
 use crate::peer::Peers;
-use protocol::{ClusterFile, ErrorKind, Result};
-use std::future::Future;
+use protocol::ErrorKind;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -16,26 +15,23 @@ pub const EVERY: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// Announces `url` to `coordinator` until it is dropped.
-pub fn announce(cluster: &ClusterFile, coordinator: String, url: String) -> Result<impl Future<Output = ()> + use<>> {
-    let peers = Peers::new(cluster)?;
-    Ok(async move {
-        let mut told: Option<ErrorKind> = None;
-        let mut known = false;
-        let mut pause = RETRY_FIRST;
-        loop {
-            let outcome = peers.announce(&coordinator, &url).await;
-            let failure = outcome.as_ref().err().map(|error| error.kind);
-            match &outcome {
-                Ok(()) if !known => tracing::info!(coordinator, url, "the coordinator knows this node"),
-                Err(error) if failure != told => {
-                    tracing::warn!(target: "degradation", %error, "the coordinator does not take this node; it is asked again");
-                }
-                Ok(()) | Err(_) => {}
+pub async fn announce(peers: Peers, coordinator: String, url: String) {
+    let mut told: Option<ErrorKind> = None;
+    let mut known = false;
+    let mut pause = RETRY_FIRST;
+    loop {
+        let outcome = peers.announce(&coordinator, &url).await;
+        let failure = outcome.as_ref().err().map(|error| error.kind);
+        match &outcome {
+            Ok(()) if !known => tracing::info!(coordinator, url, "the coordinator knows this node"),
+            Err(error) if failure != told => {
+                tracing::warn!(target: "degradation", %error, "the coordinator does not take this node; it is asked again");
             }
-            (known, told) = (outcome.is_ok(), failure);
-            let rest = if known { EVERY } else { pause };
-            pause = if known { RETRY_FIRST } else { (2 * pause).min(EVERY) };
-            sleep(rest).await;
+            Ok(()) | Err(_) => {}
         }
-    })
+        (known, told) = (outcome.is_ok(), failure);
+        let rest = if known { EVERY } else { pause };
+        pause = if known { RETRY_FIRST } else { (2 * pause).min(EVERY) };
+        sleep(rest).await;
+    }
 }

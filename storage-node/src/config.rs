@@ -36,9 +36,21 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_NODE_COORDINATORS", value_name = "URL", value_parser = base_url, value_delimiter = ',')]
     pub coordinator: Vec<String>,
 
-    /// Base URL by which coordinators and other nodes reach this one; http:// and --listen if none is given
+    /// Base URL by which coordinators and other nodes reach this one; http:// (https:// with --tls-cert) and --listen if none is given
     #[arg(long, env = "HOLDFAST_NODE_ADVERTISE", value_name = "URL", value_parser = base_url)]
     pub advertise: Option<String>,
+
+    /// Certificate chain (PEM): the node speaks TLS. Read again when it changes
+    #[arg(long, env = "HOLDFAST_NODE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) of --tls-cert
+    #[arg(long, env = "HOLDFAST_NODE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Certificates (PEM) of the authorities that nodes and coordinators with https:// URLs are trusted by
+    #[arg(long, env = "HOLDFAST_NODE_TLS_CA", value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
 
     /// Failure domain, such as a rack or a datacentre
     #[arg(long, env = "HOLDFAST_NODE_ZONE", default_value = "")]
@@ -110,7 +122,7 @@ impl Config {
             None if listen.ip().is_unspecified() => Err(Error::invalid(format!(
                 "--listen {listen} is no address that others can reach: say with --advertise URL how they do"
             ))),
-            None => Ok(format!("http://{listen}")),
+            None => Ok(format!("{}://{listen}", if self.tls_cert.is_some() { "https" } else { "http" })),
         }
     }
 
@@ -150,6 +162,9 @@ mod tests {
         let named = advertised(&["--listen", "[::]:81", "--advertise", "http://n1.example:81/"]);
         assert_eq!(named.as_deref(), Ok("http://n1.example:81"));
         assert!(load(&["--coordinator", "n1"]).is_err());
+        let secure = advertised(&["--tls-cert", "c.pem", "--tls-key", "k.pem"]);
+        assert_eq!(secure.as_deref(), Ok("https://127.0.0.1:8081"));
+        assert!(load(&["--tls-cert", "c.pem"]).is_err());
     }
 
     #[test]

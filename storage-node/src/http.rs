@@ -27,6 +27,7 @@ use body::Body;
 use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
+use process::tls::ServerConfig;
 use protocol::{
     ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId, VerifyCursor, decode_ids,
     encode_outcomes,
@@ -83,6 +84,8 @@ pub struct ServiceParts {
     pub journal: Arc<Journal<RealDisk>>,
     /// Whose calls are served.
     pub cluster: ClusterFile,
+    /// The way to other nodes.
+    pub peers: Peers,
     /// What `/metrics` prints.
     pub metrics: Metrics,
     /// Bytes of bodies in memory at most.
@@ -94,9 +97,9 @@ pub struct ServiceParts {
 impl Service {
     /// A service of these parts.
     pub fn new(parts: ServiceParts) -> protocol::Result<Service> {
-        let ServiceParts { store, committer, journal, cluster, metrics, in_flight_bytes, body_timeout } = parts;
+        let ServiceParts { store, committer, journal, cluster, peers, metrics, in_flight_bytes, body_timeout } = parts;
         Ok(Service {
-            peers: Peers::new(&cluster)?,
+            peers,
             cluster_text: cluster.cluster.to_string(),
             disk_text: store.health().disk.to_string(),
             meters: Meters::new(store.health().node.as_str()),
@@ -111,8 +114,8 @@ impl Service {
     }
 }
 
-/// Serves on `listener` until its handle stops it. Requests under way are finished then.
-pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
+/// Serves on `listener`, over TLS where there are settings for it, until its handle stops it. Requests under way are finished then.
+pub fn serve(listener: TcpListener, service: Service, workers: usize, tls: Option<ServerConfig>) -> io::Result<Server> {
     let service = Data::new(service);
     let app = move || App::new().app_data(service.clone()).default_service(web::to(answer));
     let server = HttpServer::new(app)
@@ -122,8 +125,11 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(SHUTDOWN_SECONDS)
         .tcp_nodelay(true)
-        .disable_signals()
-        .listen(listener)?;
+        .disable_signals();
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 

@@ -6,6 +6,7 @@ use mimalloc::MiMalloc;
 use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
+use process::tls::{self, Certificate};
 use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
 use segments::{RealDisk, Stamp};
 use std::net::{SocketAddr, TcpListener};
@@ -18,6 +19,7 @@ use storage_node::http::{Service, ServiceParts, serve};
 use storage_node::identity::{DataDir, Owner};
 use storage_node::journal::{Journal, JournalConfig, SEGMENT_BYTES};
 use storage_node::names;
+use storage_node::peer::Peers;
 use storage_node::store::{Store, StoreConfig};
 use storage_node::upkeep::{Upkeep, UpkeepConfig};
 
@@ -53,6 +55,7 @@ async fn run(config: Config) -> Result<()> {
     let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
     let store = open_store(&config, &cluster, &directory)?;
     let journal = Arc::new(open_journal(&config, &cluster, &directory)?);
+    let certificate = certificate(&config)?;
     // Bound only now: whoever can connect is answered.
     let listener = bind(&config)?;
     let listen = listener.local_addr().unwrap_or(config.listen);
@@ -62,7 +65,9 @@ async fn run(config: Config) -> Result<()> {
         UpkeepConfig { compact_bytes_per_s: config.compact_bytes_per_s, health_interval: config.health_interval() },
     )?;
     announce_to_all(&config, &cluster, listen)?;
+    let trust = tls::client(config.tls_ca.as_deref())?;
     let service = Service::new(ServiceParts {
+        peers: Peers::new(&cluster, trust)?,
         store: Arc::clone(&store),
         committer: Arc::clone(&committer),
         journal: Arc::clone(&journal),
@@ -71,11 +76,14 @@ async fn run(config: Config) -> Result<()> {
         in_flight_bytes: config.in_flight_bytes,
         body_timeout: config.body_timeout(),
     })?;
-    let server = serve(listener, service, config.workers)
+    let server = serve(listener, service, config.workers, certificate.as_ref().map(Certificate::server))
         .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("cannot serve: {error}"), error))?;
     let handle = server.handle();
     tracing::info!(%listen, disk = %directory.identity.disk, "serving");
     actix_web::rt::spawn(metrics.upkeep());
+    if let Some(certificate) = certificate {
+        actix_web::rt::spawn(async move { certificate.follow().await });
+    }
     if let Some(task) = loki {
         actix_web::rt::spawn(task);
     }
@@ -96,7 +104,8 @@ async fn run(config: Config) -> Result<()> {
 /// Its first call may come before this node can answer the coordinator's probe; it is repeated soon.
 fn announce_to_all(config: &Config, cluster: &ClusterFile, listen: SocketAddr) -> Result<()> {
     for coordinator in &config.coordinator {
-        actix_web::rt::spawn(announce(cluster, coordinator.clone(), config.advertised(listen)?)?);
+        let peers = Peers::new(cluster, tls::client(config.tls_ca.as_deref())?)?;
+        actix_web::rt::spawn(announce(peers, coordinator.clone(), config.advertised(listen)?));
     }
     Ok(())
 }
@@ -123,6 +132,11 @@ fn open_journal(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> 
     let stamp = Stamp { cluster: cluster.cluster, log: directory.identity.disk };
     let config = JournalConfig { node: config.node_id.clone(), stamp, segment_bytes: SEGMENT_BYTES };
     Journal::open(RealDisk::open(directory.journal())?, config)
+}
+
+fn certificate(config: &Config) -> Result<Option<Certificate>> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+    Ok(Some(Certificate::load(certificate, key)?))
 }
 
 fn bind(config: &Config) -> Result<TcpListener> {

@@ -2,6 +2,7 @@
 //! coordinators where it is. Nothing else here names reqwest.
 
 use bytes::Bytes;
+use process::tls::ClientConfig;
 use protocol::{ClusterFile, Error, ErrorKind, Result, ShardCopy, ShardId, routes};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url};
@@ -23,8 +24,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Calls that carry the cluster's secret and id.
-    pub fn new(cluster: &ClusterFile) -> Result<Peers> {
+    /// Calls that carry the cluster's secret and id, and that trust `trust` where the other's URL is `https`.
+    pub fn new(cluster: &ClusterFile, trust: ClientConfig) -> Result<Peers> {
         let mut headers = HeaderMap::new();
         let mut secret = HeaderValue::from_str(&cluster.secret)
             .map_err(|_| Error::invalid("the cluster secret cannot be sent as a header"))?;
@@ -34,6 +35,7 @@ impl Peers {
         headers.insert(routes::HEADER_CLUSTER, id);
         let client = Client::builder()
             .default_headers(headers)
+            .tls_backend_preconfigured(trust)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -105,7 +107,7 @@ fn shard_url(source: &str, id: ShardId) -> Result<Url> {
     let bad = || Error::invalid(format!("source {source:?} must be a base URL such as http://127.0.0.1:8081"));
     let base = Url::parse(source).map_err(|_| bad())?;
     let plain = base.path() == "/" && base.query().is_none() && base.username().is_empty() && base.password().is_none();
-    if base.scheme() != "http" || base.cannot_be_a_base() || !plain {
+    if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !plain {
         return Err(bad());
     }
     base.join(&format!("{}/{id}", routes::SHARDS)).map_err(|_| bad())

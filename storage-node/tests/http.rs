@@ -5,6 +5,7 @@ mod rig;
 
 use bytes::Bytes;
 use process::metrics::Metrics;
+use process::tls::{self, ClientConfig};
 use protocol::{
     ClusterFile, ClusterId, Content, DiskId, ErrorKind, FRAME_HEADER_BYTES, JournalAppended, JournalEntry, JournalMark,
     Shard, ShardCopy, ShardId, ShardPage, VerifyReport, decode_outcomes, encode_frame_header, encode_ids, routes,
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use storage_node::committer::Committer;
 use storage_node::http::{Service, ServiceParts, serve};
 use storage_node::journal::{Journal, JournalConfig};
+use storage_node::peer::Peers;
 use storage_node::store::Store;
 use uuid::Uuid;
 
@@ -44,6 +46,10 @@ fn open_journal(dir: &Path) -> Journal<RealDisk> {
     Journal::open(RealDisk::open(dir.join("journal")).unwrap(), config).unwrap()
 }
 
+fn trust() -> ClientConfig {
+    tls::client(None).unwrap()
+}
+
 async fn start() -> Running {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(rig::open(dir.path()));
@@ -54,13 +60,19 @@ async fn start() -> Running {
         committer: Arc::new(Committer::start(Arc::clone(&store)).unwrap()),
         journal: Arc::new(open_journal(dir.path())),
         cluster: cluster(),
+        peers: Peers::new(&cluster(), trust()).unwrap(),
         metrics: Metrics::install().unwrap(),
         in_flight_bytes: 40 << 20,
         body_timeout: Duration::from_secs(1),
     })
     .unwrap();
-    actix_web::rt::spawn(serve(listener, service, 1).unwrap());
-    Running { address, client: Client::builder().no_proxy().build().unwrap(), store, _dir: dir }
+    actix_web::rt::spawn(serve(listener, service, 1, None).unwrap());
+    Running {
+        address,
+        client: Client::builder().no_proxy().tls_backend_preconfigured(trust()).build().unwrap(),
+        store,
+        _dir: dir,
+    }
 }
 
 impl Running {

@@ -1,7 +1,7 @@
 //! What goes on while nodes are away, full, slow or wrong, and what the answers say of it.
 
 use coordinator::metadata::keys;
-use coordinator::metadata::records::{ChunkRecord, ShardPlace};
+use coordinator::metadata::records::{ChunkRecord, NodeRecord, Record, ShardPlace};
 use coordinator::object::{Condition, DeleteMode, Deleted, PutDone, VersionSelector};
 use coordinator::placement::Circuit;
 use protocol::{ChunkId, Error, ErrorKind, NodeId, ShardId};
@@ -350,6 +350,48 @@ fn a_cluster_of_one_node_takes_no_writes() {
         let refused = stage.put("key").await.unwrap_err();
         assert_eq!(refused.kind, ErrorKind::Unavailable);
         assert!(refused.message.contains("needs 2 storage nodes and 1"), "{}", refused.message);
+        stage
+    });
+}
+
+/// I5b: what a node had before its disk was replaced makes no put durable; when a census finds nothing missing it counts again.
+#[test]
+fn a_put_does_not_lean_on_what_a_replaced_disk_had() {
+    on_stage(3, async |stage| {
+        let body = TestBody::new(7, 2_000);
+        let put =
+            async |key: &str| answer(stage.client.put(key, &body, Condition::None, Sending::Whole).await).unwrap();
+        stage.node(2).crash();
+        sleep(REST).await;
+        put("first").await;
+        stage.node(2).start();
+        stage.node(0).wipe();
+        stage.node(0).start();
+        sleep(REST).await;
+        let copies = |key: &str| {
+            let (chunk, record) = stage.chunk_of(key);
+            let held = |place: &&ShardPlace| {
+                matches!(stage.node_named(&place.node).held(ShardId { chunk, index: place.index }), Held::Good { .. })
+            };
+            record.shards.iter().filter(held).count()
+        };
+        assert_eq!(
+            (stage.chunk_of("first").1.shards.len(), copies("first")),
+            (2, 1),
+            "the record does not know it yet"
+        );
+        let receipt = put("again").await.receipt;
+        assert_eq!((receipt.copies, copies("again")), (3, 3), "it was stored anew");
+
+        let habits = Habits { rest_ms_max: 200, ..Habits::EAGER };
+        let worker = stage.cluster.worker_process(0, &habits);
+        sleep(2 * REST).await;
+        worker.crash();
+        assert_eq!(copies("first"), 3, "what was missing is there again");
+        put("more").await;
+        assert_eq!(stage.chunk_of("more").0, stage.chunk_of("again").0, "the new disk is like any other");
+        let records = stage.cluster.oracle().view().scan(&keys::nodes());
+        assert!(records.iter().all(|(_, entry)| !NodeRecord::decode(&entry.value).unwrap().unproved));
         stage
     });
 }

@@ -1,5 +1,6 @@
 //! Uploads in parts against a plain model: byte vectors by number. Parts come out of order, replace one another, are missing or too
 //! small; uploads are completed twice, aborted, or left; and when all is gone, nothing of it is left anywhere.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 use bytes::Bytes;
 use coordinator::metadata::keys;
@@ -155,11 +156,14 @@ struct Model {
     parts: BTreeMap<u16, (Bytes, PartClaim)>,
 }
 
+/// An upload that was aborted or completed: under which key, and with what to which end.
+type Closed = (UploadId, String, Option<(Vec<PartClaim>, CompletedUpload)>);
+
 async fn play(seed: u64) {
     let scene = Scene::set(seed).await;
     let mut rng = Rng::new(seed, 77);
     let mut open: Vec<Model> = Vec::new();
-    let mut closed: Vec<(UploadId, String, Option<(Vec<PartClaim>, CompletedUpload)>)> = Vec::new();
+    let mut closed: Vec<Closed> = Vec::new();
     let mut content: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for _ in 0..rng.between(10, 60) {
         if open.is_empty() || rng.below(100) < 10 {
@@ -311,7 +315,7 @@ async fn check_ranges(scene: &Scene, rng: &mut Rng, version: &VersionRecord, byt
 }
 
 /// A completion that is sent again is answered as before; nothing else can be done with what is closed.
-async fn ask_the_closed(scene: &Scene, closed: &[(UploadId, String, Option<(Vec<PartClaim>, CompletedUpload)>)]) {
+async fn ask_the_closed(scene: &Scene, closed: &[Closed]) {
     for (upload, key, completed) in closed {
         assert_eq!(refusal(scene.put_part(key, *upload, 1, &Bytes::new()).await), Refused::NoSuchUpload);
         assert_eq!(refusal(scene.objects().abort_upload(&name(key), *upload).await), Refused::NoSuchUpload);

@@ -23,7 +23,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 const ABOVE_ALL_LAYERS: [&str; 3] = ["main", "new_cluster", "restore_catalog"];
 
 /// Who may name a library or a call, and nobody else: what it is, and where.
-const NAMED_ONLY_IN: [(&str, &[&str]); 5] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 8] = [
     (
         "actix",
         &["coordinator/src/dialect/", "coordinator/src/main.rs", "storage-node/src/http", "storage-node/src/main.rs"],
@@ -38,6 +38,9 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 5] = [
             "storage-node/src/index",
         ],
     ),
+    ("tokio_rustls", &["coordinator/src/nodes/client"]),
+    ("governor", &["coordinator/src/limits.rs"]),
+    ("utoipa", &["coordinator/src/dialect/openapi/"]),
     ("rmp_serde", &["coordinator/src/metadata/codec.rs"]),
     ("zstd", &["coordinator/src/object/pack.rs", "protocol/src/content.rs"]),
 ];

@@ -7,10 +7,12 @@
 mod dedup;
 mod large;
 mod restart;
+pub mod s3;
 mod small;
 
 use crate::body::Verify;
 use crate::cluster::Cluster;
+use crate::driver::{Bucket, Keys, Payload};
 use crate::limits::{self, DiskLimits};
 use crate::load::{self, Load, Objects, Operation, Outcome, Stop};
 use crate::loopback::{self, LoopbackLimits};
@@ -35,6 +37,8 @@ pub enum Part {
     Large,
     /// The coordinator's peaks.
     Memory,
+    /// The S3 protocol.
+    S3,
     /// Successive releases of packages.
     Releases,
     /// Starts of a node.
@@ -85,6 +89,7 @@ impl Suite<'_> {
             Part::Medium => self.medium_objects(),
             Part::Large => self.large_objects(),
             Part::Memory => self.memory(),
+            Part::S3 => self.s3(),
             Part::Releases => self.releases(),
             Part::Restarts => self.restarts(),
         };
@@ -111,20 +116,24 @@ impl Suite<'_> {
             stop,
             objects,
             stored,
+            part_bytes: None,
             bad_percent: 0,
             verify: Verify::Sampled,
             servers: &self.cluster.servers,
         });
-        if outcome.errors() > 0 {
-            outcome.messages.iter().for_each(|message| eprintln!("error: {message}"));
-            self.add(Row::at_most(
-                format!("{what}: failed requests"),
-                Quantity(outcome.errors() as f64, Unit::Count),
-                Quantity(0.0, Unit::Count),
-                "",
-            ));
-        }
+        self.rows.extend(failures(what, &outcome));
         outcome
+    }
+
+    /// The S3 protocol of the cluster, which asks for no keys: on loopback any will do.
+    fn s3(&mut self) -> io::Result<()> {
+        let keys =
+            Keys { access_key: "bench".to_owned(), secret_key: "bench".to_owned(), region: "us-east-1".to_owned() };
+        let bucket =
+            Bucket { endpoint: self.cluster.s3.clone(), name: "bench".to_owned(), keys, payload: Payload::Unsigned };
+        let (native, servers) = (Some(self.cluster.driver.clone()), &self.cluster.servers);
+        self.rows.extend(s3::measure(s3::S3Suite { bucket, native, servers, full: self.options.full }));
+        Ok(())
     }
 
     /// Runs one load and answers by how many bytes it made the nodes' records grow, for one byte in three copies.
@@ -145,6 +154,13 @@ impl Suite<'_> {
     fn add(&mut self, row: Row) {
         self.rows.push(row);
     }
+}
+
+/// A row that tells of a load's errors, should there be any, and their messages on the terminal.
+fn failures(what: &str, outcome: &Outcome) -> Option<Row> {
+    outcome.messages.iter().for_each(|message| eprintln!("error: {message}"));
+    let (errors, none) = (Quantity(outcome.errors() as f64, Unit::Count), Quantity(0.0, Unit::Count));
+    (outcome.errors() > 0).then(|| Row::at_most(format!("{what}: failed requests"), errors, none, ""))
 }
 
 /// Says on the terminal what is being measured: the table comes minutes later.

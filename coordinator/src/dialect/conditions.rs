@@ -2,9 +2,7 @@
 
 use super::reply::Refusal;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    HeaderMap, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
+use actix_web::http::header::HeaderMap;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,52 +22,71 @@ pub enum Verdict {
     Proceed,
     /// 304.
     NotModified,
+    /// 412: the condition in this header does not hold.
+    Failed(&'static str),
 }
+
+/// Finds the value of a header.
+pub type Text<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
 
 impl Validators {
     /// Evaluates the conditions of a read. 412 when one of `If-Match` and `If-Unmodified-Since` does not hold.
     pub fn evaluate(&self, headers: &HeaderMap) -> Result<Verdict, Refusal> {
-        if let Some(wanted) = text(headers, &IF_MATCH) {
+        match self.judge(&|name| text(headers, name)) {
+            Verdict::Failed(header) => Err(precondition_failed(header)),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// The same for headers of whatever kind: `text` finds one by its name in lower case.
+    pub fn judge(&self, text: &Text<'_>) -> Verdict {
+        let date = |name| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
+        if let Some(wanted) = text("if-match") {
             if !self.listed_in(wanted, false) {
-                return Err(precondition_failed("If-Match"));
+                return Verdict::Failed("If-Match");
             }
-        } else if let Some(since) = date(headers, &IF_UNMODIFIED_SINCE)
+        } else if let Some(since) = date("if-unmodified-since")
             && self.modified() > since
         {
-            return Err(precondition_failed("If-Unmodified-Since"));
+            return Verdict::Failed("If-Unmodified-Since");
         }
-        if let Some(known) = text(headers, &IF_NONE_MATCH) {
+        if let Some(known) = text("if-none-match") {
             if self.listed_in(known, true) {
-                return Ok(Verdict::NotModified);
+                return Verdict::NotModified;
             }
-        } else if let Some(since) = date(headers, &IF_MODIFIED_SINCE)
+        } else if let Some(since) = date("if-modified-since")
             && self.modified() <= since
         {
-            return Ok(Verdict::NotModified);
+            return Verdict::NotModified;
         }
-        Ok(Verdict::Proceed)
+        Verdict::Proceed
     }
 
     /// The part asked for: `None` means the whole. A range this server does not understand is ignored, as the RFC allows; one
     /// that lies beyond the end is 416.
     pub fn range(&self, headers: &HeaderMap, size: u64) -> Result<Option<Range<u64>>, Refusal> {
-        let Some(wanted) = text(headers, &RANGE) else {
-            return Ok(None);
+        match self.part(&|name| text(headers, name), size) {
+            Parsed::Part(range) => Ok(Some(range)),
+            Parsed::Ignored => Ok(None),
+            Parsed::Beyond => Err(Refusal::range_beyond(size)),
+        }
+    }
+
+    /// The same for headers of whatever kind.
+    pub fn part(&self, text: &Text<'_>, size: u64) -> Parsed {
+        let Some(wanted) = text("range") else {
+            return Parsed::Ignored;
         };
-        if let Some(only_if) = text(headers, &IF_RANGE) {
+        if let Some(only_if) = text("if-range") {
             let same = match httpdate::parse_http_date(only_if) {
                 Ok(date) => self.modified() == date,
                 Err(_) => only_if.trim() == self.etag,
             };
             if !same {
-                return Ok(None);
+                return Parsed::Ignored;
             }
         }
-        match parse_range(wanted, size) {
-            Parsed::Part(range) => Ok(Some(range)),
-            Parsed::Ignored => Ok(None),
-            Parsed::Beyond => Err(Refusal::range_beyond(size)),
-        }
+        parse_range(wanted, size)
     }
 
     /// `Last-Modified`, to the second.
@@ -93,18 +110,18 @@ fn precondition_failed(header: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, format!("the condition in {header} does not hold"))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    text(headers, name).and_then(|value| httpdate::parse_http_date(value).ok())
-}
-
+/// What a range comes to.
 #[derive(Debug, PartialEq, Eq)]
-enum Parsed {
+pub enum Parsed {
+    /// These bytes.
     Part(Range<u64>),
+    /// The whole.
     Ignored,
+    /// 416.
     Beyond,
 }
 
@@ -134,7 +151,9 @@ fn parse_range(text: &str, size: u64) -> Parsed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{
+        HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    };
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()

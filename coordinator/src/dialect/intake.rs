@@ -37,26 +37,28 @@ pub fn refuse_larger(bytes: u64, door: &Door) -> Result<(), Refusal> {
     }
 }
 
-/// The condition of a write: `If-None-Match: *` creates only, `If-Match` replaces only; `parse` makes tags of the hex in ETags.
-pub fn condition(request: &HttpRequest, parse: fn(&[u8]) -> Option<ContentTag>) -> Result<Condition, Refusal> {
+/// The condition of a write or delete: `If-None-Match: *` creates only, `If-Match` changes only what has one of these ETags. An object
+/// has several ETags, by door; each of them names its content.
+pub fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
     match (text(IF_NONE_MATCH), text(IF_MATCH)) {
         (None, None) => Ok(Condition::None),
         (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
         (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
-        (None, Some(tags)) => {
-            let tag = |tag: &str| parse(&hex::decode(tag.trim().trim_matches('"')).ok()?);
-            let wanted: Vec<ContentTag> = tags.split(',').filter_map(tag).collect();
-            // A tag that cannot be one of ours matches nothing; an empty list would match anything.
-            Ok(Condition::Matches(if wanted.is_empty() { vec![ContentTag::Sha256([0; 32])] } else { wanted }))
-        }
-        _ => Err(Refusal::bad_request("an upload takes If-None-Match: * or If-Match with ETags, not both")),
+        (None, Some(tags)) => Ok(Condition::Matches(tags.split(',').map(|tag| content_tag(tag.trim())).collect())),
+        _ => Err(Refusal::bad_request("a change takes If-None-Match: * or If-Match with ETags, not both")),
     }
 }
 
-/// A SHA-256.
-pub fn sha256_tag(tag: &[u8]) -> Option<ContentTag> {
-    tag.try_into().ok().map(ContentTag::Sha256)
+/// What an ETag in a condition names. A weak one names nothing: `If-Match` compares strongly (RFC 9110, 13.1.1).
+fn content_tag(tag: &str) -> ContentTag {
+    let text = tag.trim_matches('"');
+    let bytes = hex::decode(text).unwrap_or_default();
+    match (<[u8; 32]>::try_from(bytes.as_slice()), <[u8; 16]>::try_from(bytes.as_slice())) {
+        (Ok(sha256), _) => ContentTag::Sha256(sha256),
+        (_, Ok(md5)) => ContentTag::Md5(md5),
+        _ => ContentTag::ETag(text.to_owned()),
+    }
 }
 
 /// The body, ended by an error once it brings nothing for `stall`. The bound is on bytes, not on pieces of the file: a line

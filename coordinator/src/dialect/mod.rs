@@ -5,18 +5,27 @@
 //! - Endpoint labels of metrics are route patterns, never names of clients' files.
 //! - Every request ends: slow heads by the framework's limit, slow bodies by `body_stall`, slow nodes by their deadlines.
 
+mod bucket_settings;
+mod buckets;
 mod conditions;
+mod cors;
+mod described;
 mod files;
 mod gateway;
+pub mod guard;
 mod html;
 mod insight;
 mod intake;
+mod keys;
 mod nodes;
+mod openapi;
 mod query;
 mod reply;
 mod representation;
+pub mod s3;
 mod system;
 mod watch;
+mod whole;
 mod workers;
 
 use crate::nodes::REQUEST_ID;
@@ -25,10 +34,12 @@ use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use process::tls::ServerConfig;
 use protocol::ClusterFile;
 use reply::Refusal;
 use std::future::Future;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{Instrument, Span};
 
@@ -56,8 +67,8 @@ pub struct DoorSettings {
     pub workers: usize,
     /// Cluster and secret, by which a node that joins is known.
     pub cluster: ClusterFile,
-    /// Whether whoever reaches the doors may do anything: all of them are on loopback, or the operator said so.
-    pub trusts_all: bool,
+    /// Origins whose pages may use the doors from a browser; `*` is any.
+    pub cors_origins: Vec<String>,
 }
 
 /// What every route can reach.
@@ -71,24 +82,23 @@ pub struct Door {
     pub settings: DoorSettings,
     /// The process's metrics.
     pub metrics: process::metrics::Metrics,
+    /// Who may come in, and how much.
+    pub guard: Arc<guard::Guard>,
     /// Events of degradation, for those who watch.
     pub events: process::events::Events,
 }
 
-/// Serves the native doors on `listeners` until it is stopped.
-pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server> {
+/// Serves the native doors on `listeners`, over TLS where there are settings for it, until it is stopped.
+pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>) -> std::io::Result<Server> {
     let workers = door.settings.workers;
     let data = web::Data::new(door);
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .wrap(from_fn(guard::admit))
+            .wrap(from_fn(cors::share))
             .wrap(from_fn(watch::watch))
-            .configure(files::routes)
-            .configure(gateway::routes)
-            .configure(insight::routes)
-            .configure(system::routes)
-            .configure(workers::routes)
-            .configure(nodes::routes)
+            .configure(every_route)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)
@@ -99,9 +109,27 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>) -> std::io::Result<Server>
     .shutdown_timeout(STOP_PATIENCE_S)
     .disable_signals();
     for listener in listeners {
-        server = server.listen(listener)?;
+        server = match &tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
+            None => server.listen(listener)?,
+        };
     }
     Ok(server.run())
+}
+
+/// The routes of every door. What each needs is said in [`guard::access`].
+fn every_route(config: &mut web::ServiceConfig) {
+    config
+        .configure(files::routes)
+        .configure(gateway::routes)
+        .configure(buckets::routes)
+        .configure(insight::routes)
+        .configure(system::routes)
+        .configure(workers::routes)
+        .configure(nodes::routes)
+        .configure(keys::routes)
+        .configure(bucket_settings::routes)
+        .configure(openapi::routes);
 }
 
 async fn no_such_path() -> Result<(), Refusal> {

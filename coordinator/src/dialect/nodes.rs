@@ -1,9 +1,11 @@
 //! The nodes for operators, and the door by which a node joins: `/admin/nodes`.
 
 use super::Door;
+use super::guard::principal;
 use super::query::body_json;
 use super::reply::{Refusal, only};
 use super::system::line;
+use crate::identity::{Action, Resource, authorize};
 use crate::metadata::records::NodeRecord;
 use crate::nodes::NodeReport;
 use crate::nodes::registry::Registry;
@@ -64,7 +66,8 @@ struct Announcement {
 async fn join(door: Data<Door>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Refusal> {
     let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes().to_vec());
     let (secret, cluster) = (header(HEADER_SECRET), header(HEADER_CLUSTER));
-    may_announce(&door.settings.cluster, door.settings.trusts_all, secret.as_deref(), cluster.as_deref())?;
+    let is_admin = authorize(&principal(&request), Action::Admin, Resource::Cluster).is_ok();
+    may_announce(&door.settings.cluster, is_admin, secret.as_deref(), cluster.as_deref())?;
     let announcement: Announcement = body_json(payload).await?;
     let url =
         base_url(&announcement.url).map_err(|why| Refusal::bad_request(format!("url {:?} {why}", announcement.url)))?;
@@ -132,10 +135,10 @@ fn refused(error: Error) -> Refusal {
     }
 }
 
-/// A node shows that it knows the secret. An operator who does not is believed where everybody is.
+/// A node shows that it knows the secret. An operator who does not must be one who administers the cluster.
 fn may_announce(
     ours: &ClusterFile,
-    trusts_all: bool,
+    is_admin: bool,
     secret: Option<&[u8]>,
     cluster: Option<&[u8]>,
 ) -> Result<(), Refusal> {
@@ -144,7 +147,7 @@ fn may_announce(
     }
     match secret {
         Some(secret) if secrets_match(secret, ours.secret.as_bytes()) => Ok(()),
-        None if trusts_all => Ok(()),
+        None if is_admin => Ok(()),
         _ => Err(Refusal::new(StatusCode::FORBIDDEN, "the cluster secret is missing or wrong")),
     }
 }
@@ -161,6 +164,7 @@ fn node(record: &NodeRecord, report: Option<NodeReport>) -> Value {
         "state": record.state,
         "state_since": rfc3339_ms(record.state_since_ms),
         "decommissioned": record.decommissioned,
+        "unproved": record.unproved,
         "zone": record.zone,
         "disk": record.disk,
         "weight": record.weight,
@@ -176,11 +180,11 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_node_that_joins_knows_the_secret_or_everybody_is_trusted() {
+    fn who_lets_a_node_join_knows_the_secret_or_administers() {
         let ours = ClusterFile { cluster: ClusterId(Uuid::from_u128(7)), secret: "s".repeat(40) };
         let (right, id) = ("s".repeat(40), ours.cluster.to_string());
-        let status = |trusts_all: bool, secret: Option<&str>, cluster: Option<&str>| {
-            let outcome = may_announce(&ours, trusts_all, secret.map(str::as_bytes), cluster.map(str::as_bytes));
+        let status = |is_admin: bool, secret: Option<&str>, cluster: Option<&str>| {
+            let outcome = may_announce(&ours, is_admin, secret.map(str::as_bytes), cluster.map(str::as_bytes));
             outcome.map_or_else(|refusal| actix_web::ResponseError::status_code(&refusal).as_u16(), |()| 200)
         };
         assert_eq!(status(false, Some(&right), Some(&id)), 200);

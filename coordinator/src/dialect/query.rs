@@ -2,10 +2,14 @@
 //! names would become one (faults 0.7).
 
 use super::reply::Refusal;
-use crate::object::VersionSelector;
-use actix_web::web::Payload;
+use crate::object::{VersionName, VersionSelector};
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Payload};
 use percent_encoding::percent_decode_str;
+use protocol::Error;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use std::time::Duration;
 
 /// The parameters of a query string, `application/x-www-form-urlencoded`: `+` and `%20` are spaces, `%2B` is a plus.
 #[derive(Debug, Default)]
@@ -68,6 +72,12 @@ pub fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
     }
 }
 
+/// Which version `versionId=` asks for: a UUID, or `null`; without it, the latest.
+pub fn version_named(query: &Query) -> Result<Option<VersionName>, Refusal> {
+    let parsed = query.get("versionId").map(str::parse).transpose();
+    parsed.map_err(|error: Error| Refusal::bad_request(format!("versionId: {}", error.message)).headed("Bad Request"))
+}
+
 /// A prefix, or a name to go on after; 400 if it cannot be either.
 pub fn without_nul(text: &str) -> Result<String, Refusal> {
     match text.contains('\0') {
@@ -89,14 +99,33 @@ const JSON_BYTES_MAX: usize = 64 << 10;
 
 /// A short JSON body; nothing at all counts as `{}`. 400 says what is wrong with it.
 pub async fn body_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Refusal> {
-    let body = match payload.to_bytes_limited(JSON_BYTES_MAX).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Err(Refusal::bad_request(format!("the body cannot be read: {error}"))),
-        Err(_) => return Err(Refusal::bad_request(format!("the body is longer than {JSON_BYTES_MAX} bytes"))),
-    };
+    let body = short_body(payload).await?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
     serde_json::from_slice(body)
         .map_err(|error| Refusal::bad_request(format!("the body is not what is expected: {error}")))
+}
+
+/// A short JSON body that must be there, all of it within `patience`; 422 says what is wrong with it.
+pub async fn body_or_422<T: DeserializeOwned>(payload: Payload, patience: Duration) -> Result<T, Refusal> {
+    let Ok(body) = tokio::time::timeout(patience, short_body(payload)).await else {
+        let message = format!("the body did not come within {} s", patience.as_secs());
+        return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message));
+    };
+    serde_json::from_slice(&body?).map_err(|error| {
+        let headline = match error.classify() {
+            Category::Data => "Invalid request body",
+            Category::Io | Category::Syntax | Category::Eof => "Malformed JSON",
+        };
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).headed(headline)
+    })
+}
+
+async fn short_body(payload: Payload) -> Result<Bytes, Refusal> {
+    match payload.to_bytes_limited(JSON_BYTES_MAX).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(Refusal::bad_request(format!("the body cannot be read: {error}"))),
+        Err(_) => Err(Refusal::bad_request(format!("the body is longer than {JSON_BYTES_MAX} bytes"))),
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +153,17 @@ mod tests {
         }
         assert_eq!(selector(&Query::parse("version=2").unwrap()).unwrap(), VersionSelector::Number(2));
         assert_eq!(selector(&Query::parse("").unwrap()).unwrap(), VersionSelector::Latest);
+    }
+
+    #[test]
+    fn a_version_id_is_a_uuid_or_null() {
+        let named = |text: &str| version_named(&Query::parse(text).unwrap());
+        assert_eq!(named("").unwrap(), None);
+        assert_eq!(named("versionId=null").unwrap(), Some(VersionName::Null));
+        assert!(named("versionId=0199d0a0-0000-7000-8000-000000000000").unwrap().is_some());
+        for bad in ["", "1", "Null", "..%2F..%2Fetc", "0199d0a0-0000-7000-8000-00000000000g"] {
+            assert!(named(&format!("versionId={bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

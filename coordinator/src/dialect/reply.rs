@@ -1,13 +1,17 @@
 //! The one table that maps what went wrong to a status and a body, for the doors that speak JSON errors.
 
+use crate::identity::Denial;
+use crate::limits::Refused;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, Route, web};
 use protocol::{Error, ErrorKind};
 use serde::Serialize;
 use std::fmt;
 use std::future::ready;
 
+/// How a client proves who it is at these doors.
+const CHALLENGE: &str = "Bearer realm=\"holdfast\"";
 /// Seconds after which a client may try again what was refused for now.
 const RETRY_AFTER_S: &str = "1";
 
@@ -56,6 +60,7 @@ impl Refusal {
     /// 405: the path exists, the method does not.
     pub fn method_not_allowed(allowed: &str) -> Refusal {
         let mut refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path takes {allowed} only"));
+        refusal = refusal.explained();
         refusal.header = Some((ALLOW, allowed.to_owned()));
         refusal
     }
@@ -65,9 +70,33 @@ impl Refusal {
         Refusal::new(StatusCode::CONFLICT, error)
     }
 
+    /// 401: nothing proved who it is.
+    pub fn unauthenticated(why: &str) -> Refusal {
+        let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, why).headed("Unauthorized");
+        refusal.header = Some((WWW_AUTHENTICATE, CHALLENGE.to_owned()));
+        refusal
+    }
+
+    fn after(retry_after_s: u64, status: StatusCode, headline: &str, why: &str) -> Refusal {
+        let mut refusal = Refusal::new(status, why).headed(headline);
+        refusal.header = Some((RETRY_AFTER, retry_after_s.to_string()));
+        refusal
+    }
+
     /// The same refusal under another headline; what was said before becomes the detail.
     pub fn headed(self, headline: impl Into<String>) -> Refusal {
         Refusal { detail: Some(self.error), error: headline.into(), ..self }
+    }
+
+    /// The same refusal with a headline and a detail: what was said without one becomes the detail, under the status's own words.
+    pub fn explained(self) -> Refusal {
+        match self.detail {
+            Some(_) => self,
+            None => {
+                let reason = self.status.canonical_reason().unwrap_or("Refused");
+                self.headed(reason)
+            }
+        }
     }
 
     fn builder(&self) -> HttpResponseBuilder {
@@ -75,7 +104,7 @@ impl Refusal {
         if let Some((name, value)) = &self.header {
             builder.insert_header((name.clone(), value.as_str()));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE && self.header.is_none() {
             builder.insert_header((RETRY_AFTER, RETRY_AFTER_S));
         }
         builder
@@ -110,6 +139,34 @@ impl From<Error> for Refusal {
             _ => return Refusal::new(status_of(error.kind), error.message),
         };
         Refusal { detail: Some(error.message), ..Refusal::new(status_of(error.kind), headline) }
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Refusal {
+        match denial {
+            Denial::Unauthenticated(why) => Refusal::unauthenticated(why),
+            Denial::Forbidden(why) => Refusal::new(StatusCode::FORBIDDEN, why).headed("Forbidden"),
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::TooOften { retry_after_s } => Refusal::after(
+                retry_after_s,
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too Many Requests",
+                "more requests in a minute than are taken of one client",
+            ),
+            Refused::Busy { retry_after_s } => Refusal::after(
+                retry_after_s,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "SlowDown",
+                "more requests at once than are served; retry",
+            ),
+        }
     }
 }
 

@@ -6,16 +6,17 @@
 
 use super::Door;
 use super::conditions::{Validators, Verdict};
+use super::described::given_back;
 use super::reply::Refusal;
 use crate::metadata::records::VersionRecord;
 use crate::names;
-use crate::object::ObjectReader;
+use crate::object::{ObjectReader, VersionName};
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use protocol::Error;
 use std::ops::Range;
 use tracing::warn;
@@ -76,7 +77,11 @@ fn head(
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header((CONTENT_TYPE, version.content_type.as_str()))
         .insert_header(("x-holdfast-version", version.number))
-        .insert_header(("x-holdfast-version-id", version.id.to_string()));
+        .insert_header(("x-holdfast-version-id", VersionName::of(version).to_string()));
+    for header in given_back(version) {
+        response.insert_header(header);
+    }
+    // The door has the last word.
     for header in headers {
         response.insert_header(header);
     }
@@ -89,16 +94,50 @@ fn no_body(length: u64) -> BoxBody {
 
 async fn body(door: &Door, version: &VersionRecord, range: Range<u64>, dress: &Dress) -> Result<BoxBody, Refusal> {
     let length = range.end - range.start;
-    let mut reader = door.objects.open(version, range).await.map_err(dress.refused)?;
+    match pieces_of(door, version, range).await {
+        Ok(ObjectPieces::All(bytes)) => Ok(BoxBody::new(bytes)),
+        Ok(ObjectPieces::Stream(rest)) => Ok(BoxBody::new(SizedStream::new(length, rest))),
+        Err(Unread::Refused(error)) => Err((dress.refused)(error)),
+        Err(Unread::Unreadable(error)) => Err((dress.unreadable)(error)),
+    }
+}
+
+/// Bytes of a version on their way out, the first of which have been read and verified.
+pub enum ObjectPieces {
+    /// All of them.
+    All(Bytes),
+    /// Piece by piece; an error ends them.
+    Stream(BoxStream<'static, Result<Bytes, std::io::Error>>),
+}
+
+/// Why there are no bytes.
+pub enum Unread {
+    /// The read cannot begin.
+    Refused(Error),
+    /// The first chunk cannot be had.
+    Unreadable(Error),
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Error {
+        match unread {
+            Unread::Refused(error) | Unread::Unreadable(error) => error,
+        }
+    }
+}
+
+/// Reads `range` of a version.
+pub async fn pieces_of(door: &Door, version: &VersionRecord, range: Range<u64>) -> Result<ObjectPieces, Unread> {
+    let length = range.end - range.start;
+    let mut reader = door.objects.open(version, range).await.map_err(Unread::Refused)?;
     let first = match reader.next().await {
-        None => return Ok(BoxBody::new(Bytes::new())),
-        Some(first) => first.map_err(dress.unreadable)?,
+        None => return Ok(ObjectPieces::All(Bytes::new())),
+        Some(first) => first.map_err(Unread::Unreadable)?,
     };
     if first.len() as u64 == length {
-        return Ok(BoxBody::new(first));
+        return Ok(ObjectPieces::All(first));
     }
-    let rest = stream::unfold(Some((reader, first)), send_next);
-    Ok(BoxBody::new(SizedStream::new(length, Box::pin(rest))))
+    Ok(ObjectPieces::Stream(stream::unfold(Some((reader, first)), send_next).boxed()))
 }
 
 type Sending = Option<(ObjectReader, Bytes)>;

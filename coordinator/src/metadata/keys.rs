@@ -23,6 +23,8 @@
 //! wanted/<worker>/<id 16>                      records::WantedRecord    passes that are wanted
 //! verify/<id 16>                               records::VerifyRecord    what is read and checked, and how far
 //! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
+//! credential/<id>                              records::CredentialRecord  who may come in
+//! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -33,11 +35,13 @@
 //! it and no index of pages is needed.
 
 mod multipart;
+mod work;
 
 pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
 };
+pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
 use crate::metadata::records::{SEVERITY_DRAIN, VersionId};
@@ -64,6 +68,8 @@ const WORKER: &[u8] = b"worker/";
 const WANTED: &[u8] = b"wanted/";
 const VERIFY: &[u8] = b"verify/";
 const FINDING: &[u8] = b"finding/";
+const CREDENTIAL: &[u8] = b"credential/";
+const USAGE: &[u8] = b"usage/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,56 +308,6 @@ pub fn parse_trash(key: &[u8]) -> Result<(NodeId, ShardId)> {
     Ok((text(key, node)?.parse()?, ShardId::from_bytes(shard)))
 }
 
-/// Who does a kind of work.
-pub fn lease(name: &str) -> Bytes {
-    join(&[LEASE, self::name(name)])
-}
-
-/// That it still does.
-pub fn beat(name: &str) -> Bytes {
-    join(&[BEAT, self::name(name)])
-}
-
-/// How far a worker has come.
-pub fn worker(name: &str) -> Bytes {
-    join(&[WORKER, self::name(name)])
-}
-
-/// A pass of a worker that is wanted.
-pub fn wanted(worker: &str, id: Uuid) -> Bytes {
-    join(&[WANTED, name(worker), b"/", id.as_bytes()])
-}
-
-/// All passes of a worker that are wanted.
-pub fn wanted_of(worker: &str) -> KeyRange {
-    starting_with(join(&[WANTED, name(worker), b"/"]))
-}
-
-/// A verification.
-pub fn verify(id: Uuid) -> Bytes {
-    join(&[VERIFY, id.as_bytes()])
-}
-
-/// All verifications, the oldest first.
-pub fn verifies() -> KeyRange {
-    starting_with(Bytes::from_static(VERIFY))
-}
-
-/// The id in a [`verify`] key.
-pub fn parse_verify(key: &[u8]) -> Result<Uuid> {
-    last_id(key, strip(key, VERIFY)?)
-}
-
-/// Finding `number` of a verification.
-pub fn finding(id: Uuid, number: u64) -> Bytes {
-    join(&[FINDING, id.as_bytes(), b"/", &number.to_be_bytes()])
-}
-
-/// The findings of a verification from `number` on.
-pub fn findings_from(id: Uuid, number: u64) -> KeyRange {
-    KeyRange { from: finding(id, number), to: starting_with(join(&[FINDING, id.as_bytes(), b"/"])).to }
-}
-
 /// A storage node.
 pub fn node(node: &NodeId) -> Bytes {
     join(&[NODE, node.as_str().as_bytes()])
@@ -360,6 +316,31 @@ pub fn node(node: &NodeId) -> Bytes {
 /// All storage nodes, by name.
 pub fn nodes() -> KeyRange {
     starting_with(Bytes::from_static(NODE))
+}
+
+/// A key by which clients come in.
+pub fn credential(id: &str) -> Bytes {
+    join(&[CREDENTIAL, name(id)])
+}
+
+/// All of them.
+pub fn credentials() -> KeyRange {
+    starting_with(Bytes::from_static(CREDENTIAL))
+}
+
+/// How full a bucket was.
+pub fn usage(bucket: &str) -> Bytes {
+    join(&[USAGE, name(bucket)])
+}
+
+/// All of these.
+pub fn usages() -> KeyRange {
+    starting_with(Bytes::from_static(USAGE))
+}
+
+/// The bucket of a [`usage`] key.
+pub fn parse_usage(key: &[u8]) -> Result<&str> {
+    text(key, strip(key, USAGE)?)
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.

@@ -14,6 +14,7 @@ mod journal;
 mod member;
 pub mod orders;
 mod probe;
+mod read_times;
 pub mod registry;
 mod report;
 pub mod request_id;
@@ -25,6 +26,7 @@ mod vitals;
 pub use breaker::Refused;
 pub use member::{GIVEN_UP_COUNTS_AFTER, Member, MemberConfig};
 pub use probe::{KnownNodes, PROBE_TIMEOUT, UNREACHABLE_PROBE_EVERY};
+pub use read_times::ReadTimes;
 pub use report::NodeReport;
 pub use request_id::REQUEST_ID;
 pub use roster::{Connect, NODES_MAX};
@@ -62,9 +64,13 @@ pub struct Nodes {
     snapshot: RwLock<Snapshot>,
     /// Held while a node joins: one after the other.
     joining: Mutex<()>,
+    /// Held from reading the records to noting them.
+    refreshing: Mutex<()>,
     /// What each is to the cluster, as it was last read.
     records: RwLock<BTreeMap<NodeId, Known>>,
     born: Instant,
+    /// How long they take to read a shard.
+    pub read_times: ReadTimes,
 }
 
 /// What the catalog says of a node, as far as an order of nodes depends on it.
@@ -72,11 +78,12 @@ pub struct Nodes {
 struct Known {
     state: NodeState,
     weight_percent: u32,
+    unproved: bool,
 }
 
 impl Known {
     fn of(record: &NodeRecord) -> Known {
-        Known { state: record.state, weight_percent: record.weight }
+        Known { state: record.state, weight_percent: record.weight, unproved: record.unproved }
     }
 
     fn is_leaving(&self) -> bool {
@@ -112,8 +119,10 @@ impl Nodes {
             changes,
             snapshot,
             joining: Mutex::default(),
+            refreshing: Mutex::default(),
             records: RwLock::default(),
             born: Instant::now(),
+            read_times: ReadTimes::default(),
         }
     }
 
@@ -142,6 +151,15 @@ impl Nodes {
     pub fn answering(&self) -> BTreeSet<NodeId> {
         let unreachable = self.unreachable();
         self.registered().into_iter().filter(|id| !unreachable.contains(id)).collect()
+    }
+
+    /// Those of them that have what the records say, as far as anyone can know: not a node whose disk was replaced, until a census finds
+    /// nothing missing on it.
+    pub fn proved(&self) -> BTreeSet<NodeId> {
+        let mut answering = self.answering();
+        let records = self.records.read().expect("no one panics while noting records");
+        answering.retain(|node| !records.get(node).is_some_and(|known| known.unproved));
+        answering
     }
 
     /// Nodes that are being emptied, or are empty.

@@ -141,6 +141,8 @@ impl Nodes {
         }
         let admitted = timeout(PROBE_TIMEOUT, self.known.admit(health, member.url())).await;
         admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
+        // What admission wrote holds before the node is used.
+        self.refresh().await?;
         self.settle(member, name, namesake.as_ref())
     }
 

@@ -59,6 +59,7 @@ impl KnownNodes for Registry {
             state,
             state_since_ms: known.as_ref().map_or(now_ms, |known| known.state_since_ms),
             decommissioned: known.as_ref().is_some_and(|known| known.decommissioned),
+            unproved: replaced || known.as_ref().is_some_and(|known| known.unproved),
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));

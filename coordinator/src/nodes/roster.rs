@@ -85,7 +85,7 @@ impl Nodes {
 
     /// Brings members, states and weights in line with what the catalog says: a node that is recorded is a member, one whose record
     /// is gone is none, and one that moved while nobody could reach it is where its record says.
-    pub fn note_records(&self, records: &[NodeRecord]) {
+    pub(super) fn note_records(&self, records: &[NodeRecord]) {
         let now: BTreeMap<NodeId, Known> =
             records.iter().map(|record| (record.node.clone(), Known::of(record))).collect();
         let before = {
@@ -108,8 +108,10 @@ impl Nodes {
         self.known.recorded().await
     }
 
-    /// Reads the catalog's records and notes them.
+    /// Reads the catalog's records and notes them; one after the other, since what was read earlier and noted later would take members
+    /// away that came in between.
     pub async fn refresh(&self) -> Result<()> {
+        let _one_at_a_time = self.refreshing.lock().await;
         let records = self.records().await?;
         self.note_records(&records);
         Ok(())

@@ -94,8 +94,8 @@ impl Objects {
 
     /// The chunk, if a write that leans on it is as durable as one that stores it (faults I5b).
     fn reuse(&self, chunk: ChunkId, record: &ChunkRecord, revision: u64) -> Option<Placed> {
-        let answering = self.nodes.answering();
-        let good = record.shards.iter().filter(|place| answering.contains(&place.node)).count();
+        let proved = self.nodes.proved();
+        let good = record.shards.iter().filter(|place| proved.contains(&place.node)).count();
         if record.state != ChunkState::Live || good < record.code.write_quorum() {
             return None;
         }

@@ -45,8 +45,8 @@ impl Objects {
                 return entry.map(|entry| VersionRecord::decode(&entry.value)).transpose();
             }
         };
-        // What S3 calls null has no other name.
-        Ok(self.version_with_id(name, object, id).await?.filter(|version| !version.is_null))
+        // The null version has an id, too, which the gateway door tells.
+        self.version_with_id(name, object, id).await
     }
 
     /// The version or marker of that id, if it can be seen.

@@ -10,6 +10,7 @@
 //! ones find no old chunk again.
 
 use super::digest::{Md5, Sha256, sha256};
+use super::refused::Refused;
 use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
 use protocol::{Error, Result};
@@ -70,7 +71,7 @@ impl StreamDigest {
     /// Before anything comes of them: whether the bytes are those that the client meant.
     pub fn require_md5(&self, announced: Option<[u8; 16]>) -> Result<()> {
         match (announced, self.md5) {
-            (Some(expected), Some(found)) if expected != found => Err(Error::invalid(format!(
+            (Some(expected), Some(found)) if expected != found => Err(Refused::ContentDiffers.error(format!(
                 "the MD5 of the {} bytes that arrived is {}, and {} was announced",
                 self.size,
                 hex::encode(found),

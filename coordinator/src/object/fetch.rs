@@ -4,7 +4,7 @@
 //! - Wrong bytes are never returned: a replica that does not match its CRC or the chunk's digest is passed over, and its chunk is
 //!   queued for repair.
 //! - Health and breakers decide the order only: every node that is named is asked before a chunk is given up (faults I20).
-//! - A node that hangs delays a read by [`HEDGE_AFTER`], not by its deadline.
+//! - A node that hangs delays a read by as long as nearly all reads take ([`crate::nodes::ReadTimes`]), not by its deadline.
 
 use super::Objects;
 use super::pack::unpack;
@@ -18,10 +18,8 @@ use protocol::{ChunkId, Error, ErrorKind, NodeId, Result, ShardId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::warn;
-
-/// When a replica has not answered after this time, the next one is asked as well.
-pub const HEDGE_AFTER: Duration = Duration::from_millis(150);
 
 struct Attempt {
     node: NodeId,
@@ -68,9 +66,10 @@ impl Objects {
                     None => return Err(unreadable(chunk, &failures)),
                 }
             }
-            let hedge_after = if waiting.is_empty() { None } else { Some(HEDGE_AFTER) };
+            let hedge_after = (!waiting.is_empty()).then(|| self.nodes.read_times.late_after());
             match next_answer(&mut asked, hedge_after).await {
                 None => {
+                    self.nodes.read_times.note_late();
                     if let Some(place) = waiting.pop_front() {
                         asked.push(self.ask(chunk, record, place));
                     }
@@ -138,7 +137,9 @@ async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace) -> Result
     let Some(member) = nodes.member(&place.node) else {
         return Err(Error::unavailable(format!("node {} is not registered", place.node)));
     };
+    let began = Instant::now();
     let data = member.get(ShardId { chunk, index: place.index }, None).await?;
+    nodes.read_times.note(began.elapsed());
     if crc32fast::hash(&data) != place.crc {
         return Err(Error::corrupt(format!("chunk {chunk} on {} is not what was stored there", place.node)));
     }

@@ -6,10 +6,7 @@ use super::landing::SeenKey;
 use super::name::ObjectName;
 use crate::metadata::keys;
 use crate::metadata::records::{ObjectState, Record, VersionRecord, VersionState};
-use protocol::{Error, Result};
-
-/// How often the newest version is looked for anew when it is gone by the time it is read.
-const FIND_ATTEMPTS_MAX: u32 = 4;
+use protocol::Result;
 
 /// What was found under a name.
 #[derive(Clone, Debug)]
@@ -29,30 +26,24 @@ pub enum Found {
 impl Objects {
     /// The newest version or marker of a key, or the one that S3 calls `version`. Nothing of it is cached (law 7).
     pub async fn find(&self, name: &ObjectName, version: Option<VersionName>) -> Result<Found> {
-        for _ in 0..FIND_ATTEMPTS_MAX {
-            let Some((object, _)) = self.object_entry(name).await? else {
-                return self.nothing_in(name).await;
-            };
-            if object.state == ObjectState::Purged {
-                return self.nothing_in(name).await;
-            }
-            let found = match version {
-                Some(version) => self.version_named(name, &object, version).await?,
-                None => {
-                    let key = keys::version(name.bucket().as_str(), name.key(), object.number);
-                    let entry = self.metadata.get(&key).await?;
-                    entry.map(|entry| VersionRecord::decode(&entry.value)).transpose()?
+        let found = match version {
+            None => self.newest_version(name).await?,
+            Some(version) => match self.object_entry(name).await? {
+                Some((object, _)) if object.state != ObjectState::Purged => {
+                    match self.version_named(name, &object, version).await? {
+                        Some(found) => Some(found),
+                        None => return Ok(Found::NoVersion),
+                    }
                 }
-            };
-            match (found, version) {
-                (Some(found), _) if found.state == VersionState::Live => return Ok(Found::Version(Box::new(found))),
-                (Some(found), _) => return Ok(Found::Marker(Box::new(found))),
-                (None, Some(_)) => return Ok(Found::NoVersion),
-                // It was removed between the two reads.
-                (None, None) => {}
-            }
+                _ => None,
+            },
+        };
+        match found {
+            Some(found) if found.state == VersionState::Live => Ok(Found::Version(Box::new(found))),
+            Some(found) => Ok(Found::Marker(Box::new(found))),
+            None if self.bucket(name.bucket()).await?.is_some() => Ok(Found::NoKey),
+            None => Ok(Found::NoBucket),
         }
-        Err(Error::corrupt(format!("the newest version of '{}' has no record", name.key())))
     }
 
     /// Reads a version, marker or the newest of a key together with the key, so that a commit can check both.
@@ -75,9 +66,5 @@ impl Objects {
         let key = keys::version(name.bucket().as_str(), name.key(), number);
         let Some(entry) = self.metadata.get(&key).await? else { return Ok(None) };
         Ok(Some((VersionRecord::decode(&entry.value)?, entry.revision)))
-    }
-
-    async fn nothing_in(&self, name: &ObjectName) -> Result<Found> {
-        Ok(if self.bucket(name.bucket()).await?.is_some() { Found::NoKey } else { Found::NoBucket })
     }
 }

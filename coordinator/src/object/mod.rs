@@ -56,6 +56,7 @@ mod settle;
 mod standing;
 mod succession;
 mod tasks;
+mod usage;
 mod versions;
 mod walk;
 pub mod write;
@@ -93,6 +94,7 @@ pub use remove::{RemoveDone, RemoveRequest};
 pub use resolve::{Version, VersionSelector};
 pub use standing::{Standing, WeakestChunk};
 pub use tasks::{Tasks, joined};
+pub use usage::Usage;
 pub use versions::{HistoryEntry, HistoryPage};
 
 use crate::code::Code;
@@ -123,6 +125,8 @@ pub struct Objects {
     pub clients: Clients,
     /// Small chunks read or written lately.
     pub cache: ChunkCache,
+    /// What was let into buckets with a quota.
+    pub usage: Usage,
     /// How new chunks are encoded.
     pub code: Code,
 }

@@ -21,6 +21,7 @@ use super::multipart::Assembly;
 use super::name::ObjectName;
 use super::page::given_up;
 use super::receipt::Receipt;
+use super::usage::Room;
 use crate::metadata::records::{
     BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, VersionId, VersionRecord,
     VersionState, Versioning,
@@ -140,6 +141,9 @@ impl Objects {
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
                     last.log_shortfall();
+                    if let Some(room) = plan.room {
+                        room.keep();
+                    }
                     return Ok(plan.done);
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -205,6 +209,7 @@ impl Objects {
         let now_ms = self.clock.now_ms();
         let name = &target.name;
         let bucket = seen.bucket.or_make(name.bucket(), target.missing_bucket, &target.attributes.owner, now_ms)?;
+        let room = self.take_room(name.bucket(), bucket.quota, draft.size).await?;
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
@@ -239,7 +244,7 @@ impl Objects {
         commit.put(keys::object(bucket_name, key), object.encode());
         let receipt = last.receipt().map_or(draft.receipt, |receipt| draft.receipt.weakest(receipt));
         let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
-        Ok(Some(Plan { commit, sent, done: done(&version, bucket.versioning, receipt) }))
+        Ok(Some(Plan { commit, room, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
     /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
@@ -271,6 +276,8 @@ impl Objects {
 
 struct Plan {
     commit: Batch,
+    /// What it takes of the bucket's quota, if there is one.
+    room: Option<Room>,
     sent: Sent,
     /// The answer, once the commit has happened.
     done: PutDone,

@@ -24,6 +24,8 @@ pub enum Refused {
     Locked,
     /// The bucket was made without object lock.
     NoObjectLock,
+    /// The bucket has a quota, and is full.
+    OverQuota,
     /// The bucket's settings do not go together.
     BucketSettings,
     /// There is no such open upload.
@@ -57,7 +59,7 @@ impl Refused {
                 ErrorKind::NotFound
             }
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
-            Refused::Locked => ErrorKind::Denied,
+            Refused::Locked | Refused::OverQuota => ErrorKind::Denied,
             Refused::NoObjectLock
             | Refused::BucketSettings
             | Refused::InvalidPart
@@ -80,6 +82,7 @@ impl fmt::Display for Refused {
             Refused::ConditionFailed => "a condition does not hold",
             Refused::Locked => "the version is locked",
             Refused::NoObjectLock => "the bucket has no object lock",
+            Refused::OverQuota => "the bucket is full",
             Refused::BucketSettings => "the bucket's settings do not go together",
             Refused::NoSuchUpload => "no such upload",
             Refused::InvalidPart => "a part is not the one that is meant",

@@ -3,11 +3,12 @@
 use super::Objects;
 use super::name::ObjectName;
 use crate::metadata::keys;
-use crate::metadata::records::{ObjectRecord, ObjectState, Record, VersionRecord, VersionState};
+use crate::metadata::records::{ObjectState, Record, VersionRecord, VersionState};
 use protocol::{Error, Result};
 
-/// How often the current version is looked for anew when it is gone by the time it is read.
-const RESOLVE_ATTEMPTS_MAX: u32 = 4;
+/// How often the newest version is looked for anew when it is gone by the time it is read: where a key has one version only, every
+/// write of it takes the one before away.
+const RESOLVE_ATTEMPTS_MAX: u32 = 128;
 
 /// Which version is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,38 +33,48 @@ pub enum Version {
 impl Objects {
     /// Finds a version. One read of the object and one of the version, neither of them cached (law 7).
     pub async fn resolve(&self, name: &ObjectName, selector: VersionSelector) -> Result<Version> {
-        for _ in 0..RESOLVE_ATTEMPTS_MAX {
-            if let Some(version) = self.try_to_resolve(name, selector).await? {
-                return Ok(version);
+        let version = match selector {
+            VersionSelector::Latest => match self.newest_version(name).await? {
+                Some(version) if version.state == VersionState::Live => Some(version),
+                _ => return Ok(Version::NoObject),
+            },
+            VersionSelector::Number(number) => {
+                let Some((object, _)) = self.object_entry(name).await? else { return Ok(Version::NoObject) };
+                if object.state == ObjectState::Purged {
+                    return Ok(Version::NoObject);
+                }
+                if number <= object.purged_through {
+                    return Ok(Version::NoVersion);
+                }
+                let entry = self.metadata.get(&keys::version(name.bucket().as_str(), name.key(), number)).await?;
+                entry.map(|entry| VersionRecord::decode(&entry.value)).transpose()?
             }
-        }
-        Err(Error::corrupt(format!("the current version of '{}' has no record", name.key())))
+        };
+        Ok(match version {
+            Some(version) if version.state == VersionState::Live => Version::Found(Box::new(version)),
+            _ => Version::NoVersion,
+        })
     }
 
-    /// `None` if the current version has no record: it was purged and collected between the two reads.
-    async fn try_to_resolve(&self, name: &ObjectName, selector: VersionSelector) -> Result<Option<Version>> {
-        let (bucket, key) = (name.bucket().as_str(), name.key());
-        let Some(entry) = self.metadata.get(&keys::object(bucket, key)).await? else {
-            return Ok(Some(Version::NoObject));
-        };
-        let object = ObjectRecord::decode(&entry.value)?;
-        let number = match (selector, object.state) {
-            (_, ObjectState::Purged) | (VersionSelector::Latest, ObjectState::Deleted) => {
-                return Ok(Some(Version::NoObject));
+    /// The newest version or marker of a key; `None` if nothing of that key can be seen.
+    pub(super) async fn newest_version(&self, name: &ObjectName) -> Result<Option<VersionRecord>> {
+        let mut seen = None;
+        for attempt in 0..RESOLVE_ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            let Some((object, entry)) = self.object_entry(name).await? else { return Ok(None) };
+            if object.state == ObjectState::Purged {
+                return Ok(None);
             }
-            (VersionSelector::Latest, ObjectState::Live) => object.number,
-            (VersionSelector::Number(number), _) if number <= object.purged_through => {
-                return Ok(Some(Version::NoVersion));
+            let key = keys::version(name.bucket().as_str(), name.key(), object.number);
+            if let Some(entry) = self.metadata.get(&key).await? {
+                return VersionRecord::decode(&entry.value).map(Some);
             }
-            (VersionSelector::Number(number), _) => number,
-        };
-        let Some(entry) = self.metadata.get(&keys::version(bucket, key, number)).await? else {
-            return Ok((selector != VersionSelector::Latest).then_some(Version::NoVersion));
-        };
-        let version = VersionRecord::decode(&entry.value)?;
-        Ok(Some(match version.state {
-            VersionState::Live => Version::Found(Box::new(version)),
-            VersionState::Marker => Version::NoVersion,
-        }))
+            // It was replaced, or removed, between the two reads; unless the key is as it was.
+            if seen == Some(entry.revision) {
+                return Err(Error::corrupt(format!("the current version of '{}' has no record", name.key())));
+            }
+            seen = Some(entry.revision);
+        }
+        Err(Error::unavailable(format!("'{}' is being written by too many at once; retry", name.key())))
     }
 }

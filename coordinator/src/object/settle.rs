@@ -21,7 +21,8 @@ pub(super) fn start(objects: &Objects, stragglers: Vec<Stragglers>) {
             continue;
         };
         let objects = objects.clone();
-        drop(objects.tasks.clone().spawn(async move {
+        // Where the put ran: the calls under way have their timers and sockets there, and end with it.
+        drop(objects.tasks.clone().spawn_here(async move {
             for late in straggler.finish().await {
                 if let Err(error) = objects.note(&late).await {
                     warn!(chunk = %late.chunk, node = %late.place.node, %error, "late shard not noted; repair will");

@@ -5,10 +5,12 @@
 //!   recorded as what it was, and a census finds what it still has. Short silence changes nothing, so a node that flaps costs nothing (faults
 //!   row 66).
 //! - Silence is measured on this process's own time, from the last answer or from the process's start.
-//! - A node that is being drained is looked through again until a census finds nothing on it.
+//! - A node that is being drained is looked through again until a census finds nothing on it, one with a new disk until it finds nothing
+//!   missing.
 
 use super::rebalance::REBALANCE;
 use super::{Progress, Work, Worker};
+use crate::metadata::keys::KeyRange;
 use crate::metadata::records::{NodeRecord, NodeState, Record, SEVERITY_DRAIN, WantedRecord};
 use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::CENSUS;
@@ -59,10 +61,12 @@ impl Worker for Membership {
             }
             records.push(record);
         }
-        if records.iter().any(|record| record.state == NodeState::Draining) {
-            look_through_again(work).await?;
+        if records.iter().any(|record| record.unproved) {
+            look_through_again(work, &keys::shortages(), "a node has a new disk").await?;
+        } else if records.iter().any(|record| record.state == NodeState::Draining) {
+            look_through_again(work, &keys::repairs_from(SEVERITY_DRAIN), "a node is being drained").await?;
         }
-        work.objects.nodes.note_records(&records);
+        work.objects.nodes.refresh().await?;
         let active = records.into_iter().filter(|record| record.state == NodeState::Active);
         let active: Vec<NodeId> = active.map(|record| record.node).collect();
         if let Some(before) = self.active.replace(active.clone())
@@ -112,12 +116,11 @@ async fn set_state(work: &Work, entry: &Entry, record: &NodeRecord, state: NodeS
     Ok(done)
 }
 
-/// Has a census look once more when all moves that the last one found are done.
-async fn look_through_again(work: &Work) -> Result<()> {
+/// Has a census look once more when all that the last one found is done.
+async fn look_through_again(work: &Work, found: &KeyRange, reason: &str) -> Result<()> {
     let pass = super::Pass::read(work, CENSUS).await?;
-    let moves = keys::repairs_from(SEVERITY_DRAIN);
     let busy = pass.is_under_way()
         || !work.scan(&keys::wanted_of(CENSUS), 1).await?.is_empty()
-        || !work.scan(&moves, 1).await?.is_empty();
-    if busy { Ok(()) } else { work.want(CENSUS, "a node is being drained").await }
+        || !work.scan(found, 1).await?.is_empty();
+    if busy { Ok(()) } else { work.want(CENSUS, reason).await }
 }

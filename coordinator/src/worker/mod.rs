@@ -24,12 +24,13 @@ pub mod repair;
 mod runner;
 pub mod safe_mode;
 pub mod scrub;
+pub mod usage;
 pub mod verify;
 
 pub use board::{State, Tuning, WorkerStatus};
 pub use lease::{Fence, LeaseKeeper};
 pub use pass::Pass;
-pub use runner::{Running, WorkerSettings, Workers};
+pub use runner::{Running, WorkerSettings, Workers, all};
 pub use safe_mode::SafeMode;
 
 use crate::metadata::keys::KeyRange;

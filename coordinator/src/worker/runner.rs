@@ -8,7 +8,9 @@
 use super::board::{Line, State, Tuning, WorkerStatus};
 use super::lease::{BEAT, Fence, LeaseKeeper};
 use super::safe_mode::SafeMode;
-use super::{Progress, Work, Worker, census, collect, expire, membership, pace, rebalance, repair, scrub, verify};
+use super::{
+    Progress, Work, Worker, census, collect, expire, membership, pace, rebalance, repair, scrub, usage, verify,
+};
 use crate::names;
 use crate::object::Objects;
 use protocol::{Error, Result};
@@ -84,8 +86,8 @@ struct Shared {
     wake: Arc<Notify>,
 }
 
-/// All workers, with what they begin with.
-fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
+/// All workers there are, and the pace that each begins with.
+pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
     let tuning = |bytes_per_s, tranquility| Tuning { paused: false, bytes_per_s, tranquility };
     vec![
         (Box::new(membership::Membership::new(settings.node_lost_after)), tuning(0, 0)),
@@ -96,6 +98,7 @@ fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
         (Box::new(collect::Collect::new(settings.trash_window)), tuning(0, 2)),
         (Box::new(rebalance::Rebalance::default()), tuning(0, 4)),
         (Box::new(verify::Verify::default()), tuning(0, 2)),
+        (Box::new(usage::CountUsage::default()), tuning(0, 4)),
     ]
 }
 

@@ -56,6 +56,10 @@ pub enum Bug {
     CommitTorn,
     /// Reads may see the state before the last commit.
     StaleReads,
+    /// A write does not look whether its bucket is being deleted.
+    BucketUnwatched,
+    /// A null version stays when another takes its place.
+    NullsPileUp,
     /// Shortfalls leave no repair record.
     ShortfallForgotten,
     /// A chunk record names a node that never answered.
@@ -85,7 +89,7 @@ pub enum Bug {
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 29] = [
+pub const BUGS: [Bug; 31] = [
     Bug::NodeAcksBeforeSync,
     Bug::NodeAcksNothing,
     Bug::QuorumOfOne,
@@ -102,6 +106,8 @@ pub const BUGS: [Bug; 29] = [
     Bug::CommitLost,
     Bug::CommitTorn,
     Bug::StaleReads,
+    Bug::BucketUnwatched,
+    Bug::NullsPileUp,
     Bug::ShortfallForgotten,
     Bug::NamesWhoNeverAnswered,
     Bug::HealerTrustsSource,
@@ -193,6 +199,10 @@ impl BuggyMetadata {
                     keys::parse_reference(key).is_ok_and(|(chunk, _)| !fresh.contains(&keys::chunk(chunk)))
                 };
                 batch.puts.retain(|(key, _)| !pins_known(key));
+            }
+            Bug::BucketUnwatched => batch.checks.retain(|(key, _)| keys::parse_bucket(key).is_err()),
+            Bug::NullsPileUp if batch.puts.iter().any(|(key, _)| keys::parse_version(key).is_ok()) => {
+                batch.deletes.retain(|key| keys::parse_version(key).is_err());
             }
             Bug::ShortfallForgotten => batch.puts.retain(|(key, _)| !within(key, &repairs)),
             Bug::NamesWhoNeverAnswered => {

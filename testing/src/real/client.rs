@@ -3,11 +3,13 @@
 use super::form::Form;
 use bytes::Bytes;
 use md5::Md5;
+use process::tls;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a request may take before the test calls it hung.
@@ -85,18 +87,35 @@ impl std::fmt::Display for Reply {
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    key: Option<String>,
 }
 
 impl Client {
     /// A client of the server at `base`, such as `http://127.0.0.1:8080`.
     pub fn new(base: &str) -> Client {
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WAIT).timeout(REQUEST_WAIT).build();
-        Client { base: base.to_owned(), http: http.expect("a client without TLS can be built") }
+        Client::trusting(base, None)
+    }
+
+    /// The same, of a server at `https`, certified by an authority of this file.
+    pub fn trusting(base: &str, authorities: Option<&Path>) -> Client {
+        let trust = tls::client(authorities).unwrap_or_else(|error| panic!("{error}"));
+        let http = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(trust).tls_info(true);
+        let http = http.connect_timeout(CONNECT_WAIT).timeout(REQUEST_WAIT).build();
+        Client { base: base.to_owned(), http: http.expect("a client can be built"), key: None }
+    }
+
+    /// The same, with a key.
+    pub fn with_key(&self, key: &str) -> Client {
+        Client { key: Some(key.to_owned()), ..self.clone() }
     }
 
     /// A request to add headers or a body to.
     pub fn request(&self, method: Method, path_and_query: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path_and_query}", self.base))
+        let request = self.http.request(method, format!("{}{path_and_query}", self.base));
+        match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     /// Sends a request; a failure is a value.

@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long a process may take to be ready, a cluster to be healthy.
+/// How long a process may take to refuse, a cluster to be healthy.
 const READY_WAIT: Duration = Duration::from_secs(30);
 /// How long a graceful end may take: requests under way have 30 s.
 const STOP_WAIT: Duration = Duration::from_secs(35);
@@ -166,6 +166,7 @@ pub struct Cluster {
     pub disks: BTreeMap<usize, SmallDisk>,
     /// Disks whose power can be cut, where the plan says so: the coordinator's, then the nodes'.
     pub loops: Vec<LoopDisk>,
+    pub(super) admin_key: Option<String>,
     dir: TempDir,
     pub(super) ports: Ports,
 }
@@ -176,7 +177,8 @@ impl Cluster {
         Plan::new().start().await
     }
 
-    pub(super) async fn lay_out(plan: Plan) -> Cluster {
+    /// Makes its directories and starts nothing.
+    pub async fn lay_out(plan: Plan) -> Cluster {
         let below = plan.below.clone().unwrap_or_else(std::env::temp_dir);
         std::fs::create_dir_all(&below).expect("a directory can be made");
         let dir = tempfile::Builder::new().prefix("holdfast-real-").tempdir_in(below);
@@ -196,6 +198,7 @@ impl Cluster {
             server
         };
         let mut coordinator = server("coordinator", "coordinator", ports.coordinator());
+        coordinator.flag("--s3-listen", format!("127.0.0.1:{}", ports.s3()));
         let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
         for number in 1..=plan.nodes {
             let mut port = ports.node(number);
@@ -218,17 +221,27 @@ impl Cluster {
             coordinator.flag(flag, value);
         });
         let (disks, loops) = plan.mount(dir.path());
-        Cluster { coordinator, nodes, proxies, disks, loops, dir, ports }
+        Cluster { coordinator, nodes, proxies, disks, loops, admin_key: None, dir, ports }
     }
 
     /// A client of the coordinator.
     pub fn client(&self) -> Client {
-        Client::new(&self.coordinator.url())
+        self.client_of(&self.coordinator)
+    }
+
+    /// A client of the S3 protocol.
+    pub fn s3(&self) -> Client {
+        Client::new(&format!("http://127.0.0.1:{}", self.ports.s3()))
+    }
+
+    /// Where the S3 protocol is spoken.
+    pub fn s3_port(&self) -> u16 {
+        self.ports.s3()
     }
 
     /// A client of one node.
     pub fn node_client(&self, number: usize) -> Client {
-        Client::new(&self.nodes[number - 1].url())
+        self.client_of(&self.nodes[number - 1])
     }
 
     /// One node.
@@ -274,12 +287,12 @@ impl Cluster {
             }
         }
         for node in &mut self.nodes {
-            ready(node).await;
+            node.ready().await;
         }
         if !self.coordinator.is_running() {
             self.coordinator.start();
         }
-        ready(&mut self.coordinator).await;
+        self.coordinator.ready().await;
         self.wait_healthy().await;
     }
 
@@ -287,13 +300,13 @@ impl Cluster {
     pub async fn start_node(&mut self, number: usize) {
         let node = self.node(number);
         node.start();
-        ready(node).await;
+        node.ready().await;
     }
 
     /// Starts the coordinator and waits until it answers.
     pub async fn start_coordinator(&mut self) {
         self.coordinator.start();
-        ready(&mut self.coordinator).await;
+        self.coordinator.ready().await;
     }
 
     /// Waits until every node is healthy in the coordinator's eyes.
@@ -351,25 +364,6 @@ impl Drop for Cluster {
 }
 
 /// Waits until a process answers; panics with its last words if it ends.
-async fn ready(server: &mut Server) {
-    let client = Client::new(&server.url());
-    let deadline = tokio::time::Instant::now() + READY_WAIT;
-    loop {
-        let answer = client.try_send(client.request(reqwest::Method::GET, "/health")).await;
-        if answer.is_ok_and(|reply| reply.status == 200) {
-            return;
-        }
-        assert!(server.is_running(), "{} ended while it started\n{}", server.name, server.log_tail());
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "{} did not answer within {READY_WAIT:?}\n{}",
-            server.name,
-            server.log_tail()
-        );
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// Makes a cluster file, with `coordinator new-cluster`.
 pub fn new_cluster_file(path: &Path) {
     let output = Command::new(program("coordinator")).args(["new-cluster", "--cluster-file"]).arg(path).output();

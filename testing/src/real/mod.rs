@@ -7,12 +7,14 @@
 //! - A test that cannot run on this machine says so with [`skipped`]; it never passes in silence.
 
 mod body;
+mod certificates;
 mod client;
 mod cluster;
 mod damage;
 mod failing_calls;
 mod form;
 mod growth;
+mod keys;
 mod ledger;
 mod limits;
 mod load;
@@ -26,6 +28,7 @@ mod server;
 mod small_disk;
 
 pub use body::{body_of, mix, random_bytes};
+pub use certificates::{Authority, Certified};
 pub use client::{Client, Failure, Reply, encode, md5, sha256};
 pub use cluster::{Cluster, Plan, new_cluster_file};
 pub use damage::{flip_bits, flip_bits_in, scan_for};
@@ -36,7 +39,7 @@ pub use limits::Limit;
 pub use load::{Load, LoadPlan};
 pub use loop_disk::LoopDisk;
 pub use ports::Ports;
-pub use programs::{bin_dir, program};
+pub use programs::{bin_dir, program, python_tool};
 pub use proxy::{Proxy, Toxic, Valve};
 pub use raw::{RawConnection, RawReply};
 pub use read_back::{ReadBack, read_back};

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const FIRST: u16 = 20_000;
 /// Blocks end here; the kernel's own range usually begins at 32768.
 const LAST: u16 = 32_000;
-/// Ports in a block: the one that marks it as taken, a coordinator's, and up to 14 nodes'.
-const BLOCK: u16 = 16;
+/// Ports in a block: the one that marks it as taken, a coordinator's, up to 14 nodes', and the S3 protocol's.
+const BLOCK: u16 = 17;
 
 /// A block of ports, held until it is dropped.
 #[derive(Debug)]
@@ -42,9 +42,14 @@ impl Ports {
         self.first + 1
     }
 
+    /// The port of the S3 protocol.
+    pub fn s3(&self) -> u16 {
+        self.first + BLOCK - 1
+    }
+
     /// The port of node `number`, from 1.
     pub fn node(&self, number: usize) -> u16 {
-        assert!((1..usize::from(BLOCK) - 1).contains(&number), "a block has ports for {} nodes", BLOCK - 2);
+        assert!((1..usize::from(BLOCK) - 2).contains(&number), "a block has ports for {} nodes", BLOCK - 3);
         self.coordinator() + number as u16
     }
 }

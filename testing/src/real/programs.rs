@@ -32,6 +32,13 @@ pub fn program(name: &str) -> PathBuf {
     bin_dir().join(name)
 }
 
+/// A Python tool that `scripts/install-test-deps.sh` put below the target directory, if it did.
+pub fn python_tool(name: &str) -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    let tool = target.join("test-python/bin").join(name);
+    (tool.is_file() && target.join("test-python/installed.txt").is_file()).then_some(tool)
+}
+
 /// The workspace.
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace")

@@ -64,8 +64,14 @@ impl RawConnection {
 
     /// Whether the server hangs up within the bound, whatever it sends before.
     pub async fn hangs_up(&mut self, within: Duration) -> bool {
+        self.rest(within).await.is_some()
+    }
+
+    /// How many bytes come until the server hangs up; `None` if it does not within the bound.
+    pub async fn rest(&mut self, within: Duration) -> Option<usize> {
         let mut rest = Vec::new();
-        timeout(within, self.stream.read_to_end(&mut rest)).await.is_ok()
+        // A reset ends it as well, and leaves what had come.
+        timeout(within, self.stream.read_to_end(&mut rest)).await.ok().map(|_| rest.len())
     }
 
     async fn head(&mut self) -> Option<String> {

@@ -1,5 +1,7 @@
 //! One process under test: started, frozen, killed, stopped and started again on the same port and data.
 
+use super::client::Client;
+use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -8,8 +10,13 @@ use std::time::{Duration, Instant};
 
 /// How often an ending process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a process may take to be ready, and how often it is asked.
+const READY_WAIT: Duration = Duration::from_secs(30);
+const READY_LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a killed process may take to be gone.
 const DEATH_WAIT: Duration = Duration::from_secs(10);
+/// Variables of the programs that have no prefix (contract D6).
+const OWN_VARIABLES: [&str; 2] = ["NODE_ID", "PORT"];
 /// How many bytes of a log are shown.
 const TAIL_BYTES: usize = 6_000;
 
@@ -88,7 +95,7 @@ impl Server {
             .stderr(errors);
         // What the developer's shell has set is not for these.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("HOLDFAST_") {
+            if name.to_string_lossy().starts_with("HOLDFAST_") || OWN_VARIABLES.iter().any(|own| name == *own) {
                 command.env_remove(name);
             }
         }
@@ -96,9 +103,39 @@ impl Server {
         self.child = Some(child);
     }
 
-    /// Its base URL.
+    /// Its base URL: `https` where it has a certificate.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let scheme = if self.authority().is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// The authority that certifies it, if it speaks TLS.
+    pub fn authority(&self) -> Option<&Path> {
+        let value = |name: &str| {
+            let at = self.arguments.iter().position(|argument| argument == name)?;
+            self.arguments.get(at + 1).map(Path::new)
+        };
+        value("--tls-cert").and_then(|_| value("--tls-ca"))
+    }
+
+    /// Waits until it answers.
+    pub async fn ready(&mut self) {
+        let client = Client::trusting(&self.url(), self.authority());
+        let deadline = Instant::now() + READY_WAIT;
+        loop {
+            let answer = client.try_send(client.request(Method::GET, "/health")).await;
+            if answer.as_ref().is_ok_and(|reply| reply.status == 200) {
+                return;
+            }
+            assert!(self.is_running(), "{} ended while it started\n{}", self.name, self.log_tail());
+            assert!(
+                Instant::now() < deadline,
+                "{} did not answer within {READY_WAIT:?}: {answer:?}\n{}",
+                self.name,
+                self.log_tail()
+            );
+            tokio::time::sleep(READY_LOOK_EVERY).await;
+        }
     }
 
     /// Its process id; panics if it does not run.

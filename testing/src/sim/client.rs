@@ -116,6 +116,14 @@ impl Client {
         ended
     }
 
+    /// Says something new of the newest version of `key`, which changes nothing that is judged.
+    /// True if it was answered so.
+    pub async fn set_tags(&self, key: &str) -> bool {
+        let tags = BTreeMap::from([("tag".to_owned(), key.to_owned())]);
+        let ended = self.until_end(self.coordinator.objects.set_tags(&name(key), None, tags)).await;
+        matches!(ended, Ended::Answered(Ok(_)))
+    }
+
     /// Deletes a bucket.
     pub async fn delete_bucket(&self, bucket: &str) -> Ended<()> {
         let op = self.oracle.bucket_begins(bucket);

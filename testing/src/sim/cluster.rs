@@ -20,7 +20,7 @@ use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -133,6 +133,7 @@ impl Cluster {
             read_budget: Budget::new(BUDGET_BYTES_MIN),
             clients: Clients::default(),
             cache: ChunkCache::new(0),
+            usage: Usage::default(),
             code: self.plants.code,
         };
         self.world.tell(|| format!("coordinator {incarnation} starts"));

@@ -311,6 +311,9 @@ impl Player {
                 let mode = *self.rng.pick(&[Versioning::Off, Versioning::Off, Versioning::Enabled]);
                 drop(client.create_bucket(bucket, mode).await);
             }
+            88..91 => {
+                client.set_tags(&key).await;
+            }
             _ => drop(client.delete_bucket(bucket).await),
         }
     }

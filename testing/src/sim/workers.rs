@@ -10,10 +10,7 @@ use super::rng::Rng;
 use super::world::World;
 use coordinator::object::Objects;
 use coordinator::worker::lease::BEAT;
-use coordinator::worker::{
-    Fence, LeaseKeeper, Progress, SafeMode, Work, Worker, census, collect, expire, membership, rebalance, repair,
-    scrub, verify,
-};
+use coordinator::worker::{Fence, LeaseKeeper, Progress, SafeMode, Work, Worker, WorkerSettings};
 use protocol::Result;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,16 +76,18 @@ impl Habits {
 
     /// All workers, as they start.
     pub fn crew(&self) -> Vec<Box<dyn Worker>> {
-        vec![
-            Box::new(membership::Membership::new(self.node_lost_after)),
-            Box::new(repair::Repair::default()),
-            Box::new(scrub::Scrub::new(self.scrub_interval)),
-            Box::new(census::Census::new(self.census_interval, self.orphan_grace)),
-            Box::new(expire::Expire::new(self.upload_expires)),
-            Box::new(collect::Collect::new(self.trash_window)),
-            Box::new(rebalance::Rebalance::default()),
-            Box::new(verify::Verify::default()),
-        ]
+        let settings = WorkerSettings {
+            process: String::new(),
+            trash_window: self.trash_window,
+            orphan_grace: self.orphan_grace,
+            upload_expires: self.upload_expires,
+            node_lost_after: self.node_lost_after,
+            scrub_interval: self.scrub_interval,
+            census_interval: self.census_interval,
+            scrub_bytes_per_s: 0,
+            repair_bytes_per_s: 0,
+        };
+        coordinator::worker::all(&settings).into_iter().map(|(worker, _)| worker).collect()
     }
 }
 

@@ -50,6 +50,7 @@ async fn admit(engine: &SledMetadata, keepers: &Keepers) {
             state: NodeState::Active,
             state_since_ms: 1,
             decommissioned: false,
+            unproved: false,
         };
         engine.commit(Batch::new().put(keys::node(&keeper.name), record.encode()).clone()).await.unwrap();
     }

@@ -87,26 +87,31 @@ async fn a_node_on_a_tenth_of_a_processor_fails_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_do_not_read_disturb_no_one() {
-    let mut cluster = Plan::new().coordinator_flag("--cache-bytes", "0").start().await;
+async fn clients_that_do_not_read_are_ended() {
+    let plan = Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--body-stall-s", "3");
+    let mut cluster = plan.start().await;
     let client = cluster.client();
     let data = random_bytes(1, 12 << 20);
     client.upload("large", &data).await;
-    // Each holds a part of the bytes in flight, and the coordinator does not end it: with enough of them, others would wait.
+    // So many that they hold all of the bytes in flight for downloads.
     let mut slow = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..60 {
         let mut connection = RawConnection::open(cluster.coordinator.port).await;
-        connection.send("GET /download?filename=large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        connection.send("GET /download?filename=large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         slow.push(connection);
     }
     let load = LoadPlan::new(1717).begin(&client);
     load.more(40, PROGRESS_WAIT).await;
     let ledger = load.end().await;
-    ledger.assert_all_served("twelve clients do not read");
+    ledger.assert_all_served("sixty clients do not read");
     assert!(client.download("large", None).await.expect(200).body == data);
     let resident = resident_bytes(cluster.coordinator.pid());
-    assert!(resident < 400 * MIB, "{} MiB for twelve clients that do not read", resident / MIB);
-    drop(slow);
+    assert!(resident < 400 * MIB, "{} MiB for sixty clients that do not read", resident / MIB);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    for mut connection in slow {
+        let taken = connection.rest(Duration::from_secs(30)).await;
+        assert!(taken.is_some_and(|taken| taken < data.len()), "it was not ended: it took {taken:?} bytes");
+    }
     assert!(cluster.coordinator.is_running());
     all_is_there(&cluster, &ledger, 20).await;
 }

@@ -59,6 +59,26 @@ async fn an_upload_under_way_is_finished_before_the_coordinator_ends() {
     assert!(cluster.client().download("under way.bin", None).await.expect(200).body == data);
 }
 
+/// Calls that are still under way after their put was answered end with the coordinator, and not in a panic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_while_a_node_hangs_is_orderly() {
+    let mut cluster = Cluster::start().await;
+    let load = LoadPlan::new(1212).begin(&cluster.client());
+    load.more(20, PROGRESS_WAIT).await;
+    cluster.node(2).freeze();
+    // Few enough that the node still counts as one to write to.
+    load.more(6, PROGRESS_WAIT).await;
+    let status = cluster.coordinator.stop(STOP_WAIT);
+    assert!(status.success(), "the coordinator ended with {status}");
+    let log = cluster.coordinator.log();
+    assert!(!log.contains("panicked"), "{log}");
+    cluster.node(2).thaw();
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    let ledger = load.end().await;
+    all_is_there(&cluster, &ledger, 20).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_processes_end_at_once() {
     let mut cluster = Cluster::start().await;

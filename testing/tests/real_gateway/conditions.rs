@@ -65,3 +65,19 @@ async fn what_came_by_form_is_matched_by_its_sha256() {
     assert_eq!(put_if(&tag).await, 200);
     assert_eq!(put_if(&tag).await, 412);
 }
+
+#[tokio::test]
+async fn conditional_deletes() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let id = put(&client, X, b"one").await.json()["versionId"].as_str().expect("a version id").to_owned();
+    let delete_if =
+        async |path: &str, tag: &str| client.send(client.request(Method::DELETE, path).header("if-match", tag)).await;
+    delete_if(X, &etag(b"two")).await.expect_error(412, "Precondition Failed");
+    let by_id = format!("{X}?versionId={id}");
+    delete_if(&by_id, &etag(b"two")).await.expect_error(412, "Precondition Failed");
+    assert_eq!(client.get(X).await.expect(200).body, "one");
+    delete_if(X, &etag(b"one")).await.expect(200);
+    delete_if(&by_id, &etag(b"one")).await.expect(200);
+    client.get(&by_id).await.expect(404);
+}

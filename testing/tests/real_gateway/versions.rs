@@ -73,7 +73,8 @@ async fn ids_that_are_none_or_another_object_s_find_nothing() {
     let elsewhere = id_of(&put(&client, "/s3/versioned/other", b"two").await);
     version(&client, &elsewhere).await.expect_error(404, "Not Found");
     version(&client, "00000000-0000-0000-0000-000000000000").await.expect_error(404, "Not Found");
-    for bad in ["", "1", "x", "null", "%ff", "..%2f..", "00000000-0000-0000-0000-00000000000"] {
+    version(&client, "null").await.expect_error(404, "Not Found");
+    for bad in ["", "1", "x", "%ff", "..%2f..", "00000000-0000-0000-0000-00000000000"] {
         version(&client, bad).await.expect(400);
     }
     let put_by_id = client.request(reqwest::Method::PUT, &format!("{PATH}?versionId={elsewhere}")).body("x");

@@ -5,9 +5,10 @@ mod download;
 mod listing;
 mod upload;
 
+use super::guard::Subject;
 use super::query::{Query, decode};
 use super::reply::{Refusal, only};
-use crate::object::{BucketName, ObjectName};
+use crate::object::{BucketName, FILES_BUCKET, ObjectName};
 use actix_multipart::MultipartConfig;
 use actix_web::{HttpRequest, web};
 
@@ -35,6 +36,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .service(web::resource("/versions").route(web::get().to(listing::versions)).default_service(only("GET")))
         .service(web::resource("/delete").route(web::delete().to(delete::delete)).default_service(only("DELETE")));
+}
+
+/// What a request to this door is about: always the bucket `files`; a file that is not named well is refused by the door itself.
+pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
+    let named = match request.uri().path().strip_prefix("/files/") {
+        Some(rest) => decode(rest)?,
+        None => Query::parse(request.query_string())?.get("filename").unwrap_or_default().to_owned(),
+    };
+    let key = Some(named).filter(|key| !key.is_empty());
+    Ok(Subject { bucket: FILES_BUCKET.to_owned(), key })
 }
 
 fn file(key: &str) -> Result<ObjectName, Refusal> {

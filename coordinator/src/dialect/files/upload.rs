@@ -2,7 +2,8 @@
 //! put as it arrives; there is no copy of it anywhere.
 
 use super::super::Door;
-use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, sha256_tag, stood_still};
+use super::super::guard::{Subject, owner};
+use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
 use super::super::reply::Refusal;
 use super::file;
 use crate::metadata::records::Versioning;
@@ -14,7 +15,7 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
 use protocol::Error;
@@ -39,12 +40,16 @@ pub(super) async fn upload(
     door: web::Data<Door>,
 ) -> Result<HttpResponse, Refusal> {
     refuse_early(&request, &door)?;
-    let condition = condition(&request, sha256_tag)?;
+    let condition = condition(&request)?;
     let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
     let parts = Multipart::from_request(&request, &mut body).await;
     let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let form = Form { parts, stall: door.settings.body_stall };
-    let (name, done) = receive(form, &door, condition).await?;
+    let (name, done) = receive(form, &door, condition, owner(&request)).await?;
+    // The form named it, not the head.
+    request
+        .extensions_mut()
+        .insert(Subject { bucket: name.bucket().as_str().to_owned(), key: Some(name.key().to_owned()) });
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     Ok(HttpResponse::Created().insert_header(("x-holdfast-durability", done.receipt.to_header())).json(json!({
         "message": "File uploaded successfully",
@@ -127,7 +132,12 @@ struct FilePart {
 }
 
 /// Reads the form to its end and publishes the file. Whatever ends it early, ends the put: dropping the channel tells it so.
-async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(ObjectName, PutDone), Refusal> {
+async fn receive(
+    mut form: Form,
+    door: &Door,
+    condition: Condition,
+    owner: String,
+) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
     let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
@@ -154,7 +164,7 @@ async fn receive(mut form: Form, door: &Door, condition: Condition) -> Result<(O
             }
         }
     }
-    let target = target(seen, condition)?;
+    let target = target(seen, condition, owner)?;
     let name = target.name.clone();
     // If this cannot be sent, the put has ended and says why.
     drop(sender.send(BodyMessage::End(Box::new(target))).await);
@@ -172,7 +182,7 @@ fn file_part(part: &Field) -> FilePart {
     }
 }
 
-fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
+fn target(seen: Seen, condition: Condition, owner: String) -> Result<PutTarget, Refusal> {
     let Some(part) = seen.file else {
         return Err(no_file());
     };
@@ -190,7 +200,7 @@ fn target(seen: Seen, condition: Condition) -> Result<PutTarget, Refusal> {
         metadata: BTreeMap::new(),
         condition,
         md5: None,
-        attributes: Attributes::default(),
+        attributes: Attributes { owner, ..Attributes::default() },
         missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
 }

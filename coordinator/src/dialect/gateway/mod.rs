@@ -10,29 +10,34 @@
 mod listing;
 mod object;
 
+use super::guard::Subject;
 use super::query::decode;
 use super::reply::{Refusal, only};
-use crate::metadata::records::{ETag, Sha256, VersionId};
+use crate::metadata::records::{ETag, Sha256};
 use crate::object::{BucketName, ObjectName};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use protocol::{Error, ErrorKind};
-use uuid::Uuid;
 
 const PREFIX: &str = "/s3/";
 
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/s3/{bucket}").route(web::get().to(listing::objects)).default_service(only("GET")))
-        .service(
-            web::resource("/s3/{bucket}/{key:.*}")
-                .route(web::put().to(object::put))
-                .route(web::get().to(object::get))
-                .route(web::head().to(object::get))
-                .route(web::delete().to(object::delete))
-                .default_service(only("DELETE, GET, HEAD, PUT")),
-        );
+    let bucket = |path| web::resource(path).route(web::get().to(listing::bucket)).default_service(only("GET"));
+    config.service(bucket("/s3/{bucket}")).service(bucket("/s3/{bucket}/")).service(
+        web::resource("/s3/{bucket}/{key:.*}")
+            .route(web::put().to(object::put))
+            .route(web::get().to(object::get))
+            .route(web::head().to(object::get))
+            .route(web::delete().to(object::delete))
+            .default_service(only("DELETE, GET, HEAD, PUT")),
+    );
+}
+
+/// What a request to this door is about.
+pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
+    let (bucket, key) = bucket_and_key(request)?;
+    Ok(Subject { bucket: bucket.as_str().to_owned(), key: Some(key).filter(|key| !key.is_empty()) })
 }
 
 /// Bucket and key as the path spells them, decoded by ourselves: the framework would replace what is not UTF-8.
@@ -47,12 +52,6 @@ fn bucket_and_key(request: &HttpRequest) -> Result<(BucketName, String), Refusal
 fn object_in_path(request: &HttpRequest) -> Result<ObjectName, Refusal> {
     let (bucket, key) = bucket_and_key(request)?;
     ObjectName::new(bucket, key).map_err(refusal)
-}
-
-fn version_id(text: &str) -> Result<VersionId, Refusal> {
-    Uuid::try_parse(text)
-        .map(VersionId)
-        .map_err(|_| Refusal::bad_request(format!("versionId={text} must be a UUID")).headed("Bad Request"))
 }
 
 /// The ETag of a version at this door, without quotes.
@@ -111,13 +110,5 @@ mod tests {
         }
         let unreadable = unreadable(Error::unavailable("no node answers"));
         assert_eq!(unreadable.status_code().as_u16(), 500);
-    }
-
-    #[test]
-    fn a_version_id_is_a_uuid() {
-        assert!(version_id("0199d0a0-0000-7000-8000-000000000000").is_ok());
-        for bad in ["", "1", "null", "../../etc", "0199d0a0-0000-7000-8000-00000000000g"] {
-            assert!(version_id(bad).is_err(), "{bad}");
-        }
     }
 }

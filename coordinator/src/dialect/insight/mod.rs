@@ -8,11 +8,12 @@ mod report;
 mod verify;
 
 use super::Door;
+use super::guard::Subject;
 use super::query::{Query, selector};
 use super::reply::{Refusal, only};
 use crate::metadata::records::VersionRecord;
 use crate::object::{BucketName, ObjectName, Version};
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 
 /// The routes of these doors.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -27,6 +28,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .default_service(only("GET, POST")),
         )
         .service(web::resource("/admin/verify/{id}").route(web::get().to(verify::report)).default_service(only("GET")));
+}
+
+/// The object that a request's query names.
+pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
+    let name = object_in_query(&Query::parse(request.query_string())?)?;
+    Ok(Subject { bucket: name.bucket().as_str().to_owned(), key: Some(name.key().to_owned()) })
 }
 
 /// The object that a query names: by `bucket` and `key`, or by `filename` for one of the file door's.

@@ -1,6 +1,7 @@
 //! `node/<name>`: a storage node of the cluster, and the disk it is known by.
 
-pub use v2::{NodeRecord, NodeState};
+pub use v2::NodeState;
+pub use v3::NodeRecord;
 
 /// The first layout.
 pub mod v1 {
@@ -99,6 +100,64 @@ pub mod v2 {
             let v1::NodeRecord { node, url, zone, disk, weight, known_since_ms } = previous;
             let (state, state_since_ms) = (NodeState::Active, known_since_ms);
             NodeRecord { node, url, zone, disk, weight, known_since_ms, state, state_since_ms, decommissioned: false }
+        }
+    }
+}
+
+/// The third layout: whether it still has what it had.
+pub mod v3 {
+    use super::v2::{self, NodeState};
+    use crate::metadata::codec::Migrate;
+    use protocol::{DiskId, NodeId};
+    use serde::{Deserialize, Serialize};
+
+    /// A storage node.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NodeRecord {
+        /// Its name.
+        pub node: NodeId,
+        /// Its base URL.
+        pub url: String,
+        /// Its failure domain; empty where none was given.
+        pub zone: String,
+        /// The disk its data is on; another disk under this name is refused.
+        pub disk: DiskId,
+        /// Its share of new data, 100 being ordinary.
+        pub weight: u32,
+        /// Since when it is known, in milliseconds since 1970.
+        pub known_since_ms: u64,
+        /// What it is to the cluster.
+        pub state: NodeState,
+        /// Since when it is that.
+        pub state_since_ms: u64,
+        /// Whether the operator wants it emptied, which it goes on with when it was lost and is back.
+        pub decommissioned: bool,
+        /// Whether its disk was replaced and no census has found since that nothing is missing on it: until then, that a chunk's record names this node
+        /// says nothing of how durable the chunk is (faults I5b).
+        pub unproved: bool,
+    }
+
+    impl Migrate for NodeRecord {
+        const NAME: &'static str = "node record";
+        const TYPE: u8 = 10;
+        const VERSION: u8 = 3;
+        type Previous = v2::NodeRecord;
+
+        fn migrate(previous: v2::NodeRecord) -> NodeRecord {
+            let v2::NodeRecord { node, url, zone, disk, weight, known_since_ms, state, state_since_ms, decommissioned } =
+                previous;
+            NodeRecord {
+                node,
+                url,
+                zone,
+                disk,
+                weight,
+                known_since_ms,
+                state,
+                state_since_ms,
+                decommissioned,
+                unproved: false,
+            }
         }
     }
 }

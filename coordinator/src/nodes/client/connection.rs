@@ -9,14 +9,15 @@
 //! - A connection serves another call only after the last answer was read to its end, and nothing came after it.
 
 use super::head::{Head, parse_head};
+use super::secure::Secured;
 use bytes::{Bytes, BytesMut};
 use segments::buffers;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::select;
+use tokio_rustls::client::TlsStream;
 
 /// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -27,18 +28,28 @@ const PIECES_MAX: usize = 64;
 
 /// A connection. Dropped in the middle of a call, it is closed.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read behind the head of an answer.
     ahead: BytesMut,
     /// Whether the node takes another request on it.
     kept: bool,
 }
 
+/// What a connection runs on. Two kinds, not a trait object: the plain one, which most clusters have, is not to pay for the other.
+enum Stream {
+    Plain(TcpStream),
+    Secure(Box<TlsStream<TcpStream>>),
+}
+
 impl Connection {
     /// Connects; the connection belongs to the runtime that is entered.
-    pub(super) async fn open(host: &str, port: u16) -> io::Result<Connection> {
+    pub(super) async fn open(host: &str, port: u16, secured: Option<&Secured>) -> io::Result<Connection> {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
+        let stream = match secured {
+            None => Stream::Plain(stream),
+            Some(secured) => Stream::Secure(secured.over(stream).await?),
+        };
         Ok(Connection { stream, ahead: BytesMut::new(), kept: false })
     }
 
@@ -46,24 +57,18 @@ impl Connection {
     /// and close: what it said counts, and nothing more is sent.
     pub(super) async fn ask(&mut self, request: &[&[u8]]) -> io::Result<Head> {
         self.kept = false;
-        let (mut reader, mut writer) = self.stream.split();
-        let mut reading = pin!(read_head(&mut reader, &mut self.ahead));
-        let sent = {
-            let mut writing = pin!(write_all(&mut writer, request));
-            select! {
-                biased;
-                sent = &mut writing => sent,
-                head = &mut reading => return head,
+        let (head, kept) = match &mut self.stream {
+            Stream::Plain(stream) => {
+                let (mut reader, mut writer) = stream.split();
+                exchange(&mut reader, &mut writer, request, &mut self.ahead).await?
+            }
+            Stream::Secure(stream) => {
+                let (mut reader, mut writer) = tokio::io::split(stream);
+                exchange(&mut reader, &mut writer, request, &mut self.ahead).await?
             }
         };
-        match (sent, reading.await) {
-            (Ok(()), Ok(head)) => {
-                self.kept = !head.closes;
-                Ok(head)
-            }
-            (Err(_), Ok(head)) => Ok(head),
-            (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
-        }
+        self.kept = kept;
+        Ok(head)
     }
 
     /// The body of `length` bytes that follows the head, and its CRC32.
@@ -78,7 +83,10 @@ impl Connection {
         body.fill(&came);
         while !body.is_full() {
             let room = body.room();
-            let count = self.stream.read(room).await?;
+            let count = match &mut self.stream {
+                Stream::Plain(stream) => stream.read(room).await?,
+                Stream::Secure(stream) => stream.read(room).await?,
+            };
             if count == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
@@ -94,7 +102,30 @@ impl Connection {
     }
 }
 
-async fn read_head(reader: &mut ReadHalf<'_>, ahead: &mut BytesMut) -> io::Result<Head> {
+/// Sends, and reads a head; with it, whether the connection may be used again.
+async fn exchange(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+    request: &[&[u8]],
+    ahead: &mut BytesMut,
+) -> io::Result<(Head, bool)> {
+    let mut reading = pin!(read_head(reader, ahead));
+    let sent = {
+        let mut writing = pin!(write_all(writer, request));
+        select! {
+            biased;
+            sent = &mut writing => sent,
+            head = &mut reading => return Ok((head?, false)),
+        }
+    };
+    match (sent, reading.await) {
+        (Ok(()), Ok(head)) => Ok((head, !head.closes)),
+        (Err(_), Ok(head)) => Ok((head, false)),
+        (Err(error), Err(_)) | (Ok(()), Err(error)) => Err(error),
+    }
+}
+
+async fn read_head(reader: &mut (impl AsyncRead + Unpin), ahead: &mut BytesMut) -> io::Result<Head> {
     loop {
         if let Some(head) = parse_head(ahead)? {
             return Ok(head);
@@ -109,7 +140,7 @@ async fn read_head(reader: &mut ReadHalf<'_>, ahead: &mut BytesMut) -> io::Resul
     }
 }
 
-async fn write_all(writer: &mut WriteHalf<'_>, pieces: &[&[u8]]) -> io::Result<()> {
+async fn write_all(writer: &mut (impl AsyncWrite + Unpin), pieces: &[&[u8]]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
     IoSlice::advance_slices(&mut rest, 0); // Empty pieces in front are passed over.
@@ -120,5 +151,6 @@ async fn write_all(writer: &mut WriteHalf<'_>, pieces: &[&[u8]]) -> io::Result<(
         }
         IoSlice::advance_slices(&mut rest, sent);
     }
-    Ok(())
+    // Sockets send what they take; TLS may hold the end of a record back.
+    writer.flush().await
 }

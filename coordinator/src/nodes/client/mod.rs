@@ -1,7 +1,8 @@
 //! A storage node behind HTTP. Nothing outside this directory speaks HTTP to nodes.
 //!
 //! What it keeps true:
-//! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`].
+//! - Every call ends within a bound: [`DEADLINE_BASE`] and the time its bytes take at [`RATE_FLOOR_BYTES_PER_SECOND`], and no longer than
+//!   that once more where it has to wait for others first.
 //! - Bytes carry their CRC32 both ways, and bytes that do not match it are `Corrupt`, never an answer (law 6).
 //! - A body is shared `Bytes`: it is never copied for a replica, and a second attempt sends all of it again.
 //! - Small puts to a node are joined, so that many cost one round trip and one fsync; a lone one never waits for others.
@@ -13,6 +14,7 @@ mod head;
 mod joining;
 mod journal;
 mod pool;
+mod secure;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -24,11 +26,13 @@ use super::request_id;
 use async_trait::async_trait;
 use bytes::Bytes;
 use joining::Joining;
+use process::tls::{self, ClientConfig};
 use protocol::{
     ByteRange, ClusterFile, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
     ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -45,6 +49,7 @@ const LIST_ENTRY_BYTES: u64 = 128;
 #[derive(Clone)]
 pub struct Connections {
     credentials: Credentials,
+    trust: Option<Arc<ClientConfig>>,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -52,7 +57,13 @@ pub struct Connections {
 impl Connections {
     /// Connections that live on `runtime`, whichever runtime a call comes from; tasks are tracked by `tasks`.
     pub fn new(cluster: &ClusterFile, tasks: TaskTracker, runtime: Handle) -> Result<Connections> {
-        Ok(Connections { credentials: Credentials::new(cluster)?, tasks, runtime })
+        Ok(Connections { credentials: Credentials::new(cluster)?, trust: None, tasks, runtime })
+    }
+
+    /// The same, to nodes at `https` URLs, too, which must be certified by an authority in this file.
+    pub fn trusting(self, authorities: Option<&Path>) -> Result<Connections> {
+        let trust = authorities.map(|path| tls::client(Some(path)).map(Arc::new)).transpose()?;
+        Ok(Connections { trust, ..self })
     }
 }
 
@@ -65,7 +76,12 @@ pub struct HttpNode {
 impl HttpNode {
     /// The node at `url`, such as `http://127.0.0.1:8081`. `Invalid` if that is no base URL.
     pub fn new(url: &str, connections: &Connections) -> Result<HttpNode> {
-        let wire = Arc::new(Wire::new(url, connections.credentials.clone(), connections.runtime.clone())?);
+        let wire = Arc::new(Wire::new(
+            url,
+            connections.credentials.clone(),
+            connections.trust.clone(),
+            connections.runtime.clone(),
+        )?);
         let joining = Arc::new(Joining::new(Arc::clone(&wire), connections.tasks.clone(), connections.runtime.clone()));
         Ok(HttpNode { wire, joining })
     }

@@ -3,8 +3,10 @@
 use super::connection::Connection;
 use super::head::Head;
 use super::pool::Pool;
+use super::secure::Secured;
 use crate::nodes::{Refused, home, request_id};
 use bytes::{Bytes, BytesMut};
+use process::tls::ClientConfig;
 use protocol::{
     ByteRange, ClusterFile, DiskId, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
     decode_outcomes, encode_frame_header, routes,
@@ -142,6 +144,7 @@ pub(super) struct Wire {
     host: String,
     port: u16,
     host_line: String,
+    secured: Option<Secured>,
     credentials: Credentials,
     pool: Pool,
     runtime: Handle,
@@ -156,9 +159,14 @@ impl fmt::Display for Wire {
 }
 
 impl Wire {
-    pub(super) fn new(url: &str, credentials: Credentials, runtime: Handle) -> Result<Wire> {
+    pub(super) fn new(
+        url: &str,
+        credentials: Credentials,
+        trust: Option<Arc<ClientConfig>>,
+        runtime: Handle,
+    ) -> Result<Wire> {
         let base = Url::parse(url).map_err(|error| Error::invalid(format!("node URL {url:?}: {error}")))?;
-        let plain = base.scheme() == "http" && base.path() == "/" && base.query().is_none();
+        let plain = matches!(base.scheme(), "http" | "https") && base.path() == "/" && base.query().is_none();
         let host = match base.host() {
             Some(Host::Domain(name)) => Some(name.to_owned()),
             Some(Host::Ipv4(address)) => Some(address.to_string()),
@@ -168,9 +176,14 @@ impl Wire {
         let (Some(host), Some(port), true) = (host, base.port_or_known_default(), plain) else {
             return Err(Error::invalid(format!("node URL {url:?} must read like http://host:port")));
         };
+        let secured = match base.scheme() {
+            "https" => Some(Secured::new(url, &host, trust)?),
+            _ => None,
+        };
         let name = format!("node {}", base.as_str().trim_end_matches('/')).into();
         let host_line = format!("host: {}\r\n", &base[Position::BeforeHost..Position::AfterPort]);
-        Ok(Wire { name, host, port, host_line, credentials, pool: Pool::default(), runtime, disk: RwLock::default() })
+        let (pool, disk) = (Pool::default(), RwLock::default());
+        Ok(Wire { name, host, port, host_line, secured, credentials, pool, runtime, disk })
     }
 
     /// Takes note of the disk that the node says it has.
@@ -223,17 +236,19 @@ impl Wire {
     }
 
     async fn exchange(&self, call: Call) -> Result<Reply> {
-        let began = Instant::now();
         let sent_bytes: u64 = call.body.iter().map(|piece| piece.len() as u64).sum();
         let allowed = deadline(sent_bytes.saturating_add(call.work_bytes));
         let late =
             |allowed: Duration| Error::unavailable(format!("{self}: no answer within {} ms", allowed.as_millis()));
-        let asked = timeout_at(began + allowed, async {
-            // Whether the node is there at all is asked past those who wait for it.
-            let place = if call.open_to_all { None } else { Some(self.pool.place().await) };
-            self.send(&call).await.map(|(connection, head)| (place, connection, head))
-        });
-        let (_place, mut connection, head) = asked.await.map_err(|_| late(allowed))??;
+        // Whether the node is there at all is asked past those who wait for it.
+        let _place = match call.open_to_all {
+            true => None,
+            false => Some(timeout(allowed, self.pool.place()).await.map_err(|_| late(allowed))?),
+        };
+        // The wait for other calls is none of the node's: what it takes counts from here.
+        let began = Instant::now();
+        let asked = timeout_at(began + allowed, self.send(&call));
+        let (mut connection, head) = asked.await.map_err(|_| late(allowed))??;
         if call.verb == Verb::Head {
             // No body follows, whatever length is told; nor behind a refusal.
             self.pool.give_back(connection);
@@ -284,7 +299,7 @@ impl Wire {
     }
 
     async fn connect(&self) -> Result<Connection> {
-        match timeout(CONNECT_TIMEOUT, Connection::open(&self.host, self.port)).await {
+        match timeout(CONNECT_TIMEOUT, Connection::open(&self.host, self.port, self.secured.as_ref())).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Err(Error::caused(ErrorKind::Unavailable, format!("{self}: {Refused}"), Refused))

@@ -53,6 +53,7 @@ fn record(name: &str, url: &str, state: NodeState) -> NodeRecord {
         state,
         state_since_ms: 1,
         decommissioned: false,
+        unproved: false,
     }
 }
 
@@ -170,14 +171,33 @@ async fn nodes_that_changed_places_are_followed() {
     assert!(read(&first).await.is_ok() && read(&second).await.is_ok());
 }
 
+/// A catalog that takes every node and says what a test wrote into it.
+#[derive(Default)]
+struct Written(Mutex<Vec<NodeRecord>>);
+
+#[async_trait]
+impl KnownNodes for Written {
+    async fn admit(&self, _: &NodeHealth, _: &str) -> Result<()> {
+        Ok(())
+    }
+    async fn recorded(&self) -> Result<Vec<NodeRecord>> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn members_follow_the_records() {
     let network = Network::default();
-    let nodes = network.nodes(Arc::new(Disks::default()));
+    let known = Arc::new(Written::default());
+    let nodes = network.nodes(known.clone());
+    let note = |records: &[NodeRecord]| {
+        *known.0.lock().unwrap() = records.to_vec();
+        nodes.note_records(records);
+    };
     let (first, _) = (network.place("http://a", "n1"), network.place("http://b", "n2"));
     network.place("http://c", "n1");
     let mut records = vec![record("n1", "http://a", NodeState::Active), record("n2", "http://b", NodeState::Draining)];
-    nodes.note_records(&records);
+    note(&records);
     assert_eq!(nodes.registered(), [id("n1"), id("n2")], "known by name before they answer");
     assert!(nodes.answering().is_empty());
     nodes.probe_all().await;
@@ -185,20 +205,20 @@ async fn members_follow_the_records() {
     let weights = || nodes.candidates().iter().map(|node| node.weight_percent).collect::<Vec<_>>();
     assert_eq!(weights(), [100, 0], "one that is being drained gets nothing");
     (records[0].weight, records[1].state) = (50, NodeState::Active);
-    nodes.note_records(&records);
+    note(&records);
     assert_eq!(weights(), [50, 100], "seen at once");
 
     records[0].url = "http://c".to_owned();
-    nodes.note_records(&records);
+    note(&records);
     assert_eq!(urls(&nodes), ["http://a", "http://b"], "it answers where it is");
     refuse(&first);
     nodes.probe_all().await;
-    nodes.note_records(&records);
+    note(&records);
     nodes.probe_all().await;
     assert_eq!(urls(&nodes), ["http://c", "http://b"]);
     assert_eq!(nodes.answering().len(), 2);
     records.remove(0);
-    nodes.note_records(&records);
+    note(&records);
     assert_eq!(urls(&nodes), ["http://b"], "whose record is gone is no member");
 }
 

@@ -19,6 +19,7 @@ use crate::metadata::records::{
 use crate::metadata::{Batch, Expect, keys};
 use crate::worker::Work;
 use crate::worker::collect::{put_trash, repair_severities};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -60,6 +61,9 @@ impl Guard {
     }
 }
 
+/// Repairs queued at the same time.
+const COMMITS_AT_ONCE: usize = 64;
+
 pub(super) struct Judge<'a> {
     work: &'a Work,
     leaving: BTreeSet<NodeId>,
@@ -68,6 +72,15 @@ pub(super) struct Judge<'a> {
     grace: Duration,
     guard: &'a mut Guard,
     counts: BTreeMap<String, u64>,
+    /// What is to be queued for repair.
+    repairs: Vec<Repair>,
+}
+
+/// A chunk to be queued for repair, and why.
+struct Repair {
+    chunk: ChunkId,
+    severity: u8,
+    reason: &'static str,
 }
 
 impl<'a> Judge<'a> {
@@ -83,11 +96,19 @@ impl<'a> Judge<'a> {
             grace,
             guard,
             counts: BTreeMap::new(),
+            repairs: Vec::new(),
         }
     }
 
     /// Judges every chunk of the window. `Conflict` if the guard stopped it.
     pub(super) async fn all(&mut self, window: &Window) -> Result<()> {
+        let verdict = self.each(window).await;
+        // Also where the guard has stopped what goes: what is missing is missing.
+        self.queue_repairs().await?;
+        verdict
+    }
+
+    async fn each(&mut self, window: &Window) -> Result<()> {
         for (chunk, found) in &window.chunks {
             self.count("shards", found.listed.len() as u64);
             match &found.record {
@@ -143,10 +164,12 @@ impl<'a> Judge<'a> {
         if good < record.code.shards() {
             self.count("missing", (record.code.shards() - good) as u64);
             let severity = (good as u8).saturating_sub(record.code.data);
-            return self.repair(chunk, severity, "a census found shards missing").await;
+            self.repairs.push(Repair { chunk, severity, reason: "a census found shards missing" });
+            return Ok(());
         }
         if !leaving.is_empty() {
-            return self.repair(chunk, SEVERITY_DRAIN, "its node is being drained").await;
+            self.repairs.push(Repair { chunk, severity: SEVERITY_DRAIN, reason: "its node is being drained" });
+            return Ok(());
         }
         if self.is_young(chunk) {
             return Ok(());
@@ -158,14 +181,19 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// Queues a repair, unless one as urgent is queued already: that one may know more.
+    /// Queues what is to be repaired, unless it is queued as urgently already: that one may know more.
     /// What leaves a node that is being drained leaves by the node's state: nothing moves any more once that was taken back.
-    async fn repair(&mut self, chunk: ChunkId, severity: u8, reason: &str) -> Result<()> {
-        let key = keys::repair(severity, chunk);
-        let repair = RepairRecord::new(chunk, self.now_ms(), reason);
-        let mut commit = Batch::new();
-        commit.check(key.clone(), Expect::Absent).put(key, repair.encode());
-        self.work.commit(commit).await.map(drop)
+    async fn queue_repairs(&mut self) -> Result<()> {
+        let (work, now_ms) = (self.work, self.now_ms());
+        // At once, because they wait for the same group commits; each for itself, because one that is queued already fails its commit.
+        let commits = self.repairs.drain(..).map(|Repair { chunk, severity, reason }| async move {
+            let key = keys::repair(severity, chunk);
+            let mut commit = Batch::new();
+            commit.check(key.clone(), Expect::Absent);
+            commit.put(key, RepairRecord::new(chunk, now_ms, reason).encode());
+            work.commit(commit).await.map(drop)
+        });
+        stream::iter(commits).buffered(COMMITS_AT_ONCE).try_collect().await
     }
 
     async fn unnamed(&mut self, chunk: ChunkId, record: &ChunkRecord, revision: u64, found: &Found) -> Result<()> {

@@ -28,6 +28,11 @@ fn drains(node: &NodeId) -> String {
     format!("left on {node}")
 }
 
+/// A count of a pass: it began when this replaced disk was not looked at yet.
+fn proves(node: &NodeRecord) -> String {
+    format!("proves {} {}", node.node, node.disk)
+}
+
 /// The reason of a wanted pass by which the operator lets a pass that was stopped remove as much again.
 pub const REMOVAL_ALLOWED: &str = "the operator allows removal";
 
@@ -64,6 +69,9 @@ impl Census {
             for node in registered.iter().filter(|node| node.state == NodeState::Draining) {
                 pass.count(&drains(&node.node), 0);
             }
+            for node in registered.iter().filter(|node| node.unproved) {
+                pass.count(&proves(node), 1);
+            }
             self.guard = Guard::new(work.objects.nodes.status().iter().map(|node| node.shards).sum());
             self.told = false;
             pass.save(work).await?;
@@ -99,6 +107,10 @@ impl Census {
             let left = pass.record.counts.get(&drains(&node.node)).copied();
             if node.state == NodeState::Draining && left == Some(0) && pass.counted("unanswered") == 0 {
                 set_drained(work, &node.node).await?;
+            }
+            let proved = ["missing", "unanswered"].iter().all(|what| pass.counted(what) == 0);
+            if node.unproved && proved && pass.counted(&proves(&node)) > 0 {
+                change_node(work, &node.node, |record| record.unproved &= record.disk != node.disk).await?;
             }
         }
         let found: Vec<String> = pass.record.counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
@@ -170,13 +182,20 @@ async fn set_drained(work: &Work, node: &NodeId) -> Result<()> {
     if !work.scan(&keys::trash_of(node), 1).await?.is_empty() {
         return Ok(());
     }
-    let Some(entry) = work.objects.metadata.get(&keys::node(node)).await? else { return Ok(()) };
-    let mut record = NodeRecord::decode(&entry.value)?;
-    (record.state, record.state_since_ms) = (NodeState::Drained, work.objects.clock.now_ms());
-    let mut commit = Batch::new();
-    commit.check(keys::node(node), Expect::Revision(entry.revision)).put(keys::node(node), record.encode());
-    if work.commit(commit).await? {
+    let now_ms = work.objects.clock.now_ms();
+    let drained = |record: &mut NodeRecord| (record.state, record.state_since_ms) = (NodeState::Drained, now_ms);
+    if change_node(work, node, drained).await? {
         warn!(target: "degradation", node = %node, "node is drained: nothing is left on it");
     }
     Ok(())
+}
+
+/// False if the node is gone, or someone else changed its record at the same time.
+async fn change_node(work: &Work, node: &NodeId, change: impl FnOnce(&mut NodeRecord)) -> Result<bool> {
+    let Some(entry) = work.objects.metadata.get(&keys::node(node)).await? else { return Ok(false) };
+    let mut record = NodeRecord::decode(&entry.value)?;
+    change(&mut record);
+    let mut commit = Batch::new();
+    commit.check(keys::node(node), Expect::Revision(entry.revision)).put(keys::node(node), record.encode());
+    work.commit(commit).await
 }

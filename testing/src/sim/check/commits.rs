@@ -76,6 +76,7 @@ impl Oracle {
     fn object_changed(&self, key: &str, record: &ObjectRecord, batch: &Batch) {
         let mut state = self.state();
         let removed = state.removed_versions(key, batch);
+        let annotates = state.annotates(key, batch);
         let made = state.made_version(key, record, batch);
         let before = state.moment(key);
         state.sequence += 1;
@@ -88,8 +89,8 @@ impl Oracle {
             purged: record.state == ObjectState::Purged,
         };
         self.world.tell(|| format!("commit {key} {:?} number {}", record.state, record.number));
-        let grows =
-            moment.last_number > before.last_number || !removed.is_empty() && moment.last_number == before.last_number;
+        let stays = (annotates || !removed.is_empty()) && moment.last_number == before.last_number;
+        let grows = moment.last_number > before.last_number || stays;
         if !grows || moment.purged_through < before.purged_through {
             let what = format!("law 7: numbers of {key} do not grow: {before:?}, then {moment:?}");
             state.violated(&self.world, what);
@@ -199,6 +200,17 @@ impl State {
         removed.map(|key| offset + number(key)).collect()
     }
 
+    /// Whether a commit changes what is said of a version that was there before.
+    fn annotates(&self, key: &str, batch: &Batch) -> bool {
+        let (bucket, name) = bucket_and_key(key);
+        let range = keys::versions(bucket, name);
+        let mut put = batch.puts.iter().filter(|(key, _)| (&range.from..&range.to).contains(&key));
+        put.any(|(_, value)| {
+            let version = VersionRecord::decode(value).expect("the product wrote it");
+            self.numbers.get(&version.id) == Some(&(self.offset(key) + version.number))
+        })
+    }
+
     /// The newest version of the key, if a commit makes it.
     fn made_version(&mut self, key: &str, object: &ObjectRecord, batch: &Batch) -> Option<VersionRecord> {
         let (bucket, name) = bucket_and_key(key);
@@ -206,8 +218,8 @@ impl State {
         let (_, value) = batch.puts.iter().find(|(key, _)| *key == version_key)?;
         let version = VersionRecord::decode(value).expect("the product wrote it");
         let number = self.offset(key) + version.number;
-        self.numbers.insert(version.id, number);
-        Some(version)
+        // One that was there before was told something new of.
+        self.numbers.insert(version.id, number).is_none().then_some(version)
     }
 
     /// Notes a published version; gives what is wrong with it.

@@ -1,0 +1,190 @@
+//! The middleware before every native route: is there room, does this address ask too often, who is it, may it do that?
+//!
+//! What it keeps true:
+//! - In this order, and each refusal is told: 503, 431, 429, 401, 429 (of the key), 404 and 405 (no rule), 403.
+//! - The route that is judged is the one that the router takes: both look at the same decoded path.
+//! - Whatever comes of a request, the audit log hears of it, where there is one.
+
+use super::access::{Need, need};
+use super::ask::permit;
+use super::held::Held;
+use crate::audit::Line;
+use crate::dialect::Door;
+use crate::dialect::reply::Refusal;
+use crate::identity::{Action, Principal, Resource, authorize};
+use crate::limits::{Admission, Refused};
+use crate::names;
+use crate::nodes::request_id;
+use crate::object::BucketName;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use metrics::counter;
+use process::timestamp::rfc3339_ms;
+use protocol::routes::HEADER_SECRET;
+use tokio::time::Instant;
+
+/// The most bytes of header names and values: more than any client of these doors has to say.
+pub const HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// What a request is about, for the audit log; where the head does not tell, the handler does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The bucket.
+    pub bucket: String,
+    /// The key, if it is about one.
+    pub key: Option<String>,
+}
+
+/// What is known of a request so far.
+struct Entry {
+    principal: Principal,
+    pattern: Option<String>,
+    action: Option<Action>,
+}
+
+/// The middleware.
+pub async fn admit<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<Held<B>>>, Error> {
+    let began = Instant::now();
+    let door = request.app_data::<web::Data<Door>>().cloned().expect("every application has its door");
+    let mut entry = Entry { principal: Principal::Anonymous, pattern: None, action: None };
+    let response = match enter(&door, &request, &mut entry).await {
+        Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
+        Ok(admission) => {
+            request.extensions_mut().insert(entry.principal.clone());
+            let answered = next.call(request).await?;
+            answered.map_body(|_, body| EitherBody::left(Held::new(body, admission)))
+        }
+    };
+    tell(&door, &response, &entry, began);
+    Ok(response)
+}
+
+/// Who sent a request that was let in.
+pub fn principal(request: &HttpRequest) -> Principal {
+    request.extensions().get::<Principal>().cloned().unwrap_or(Principal::Anonymous)
+}
+
+async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result<Admission, Refusal> {
+    let guard = &door.guard;
+    // The router looks at this path, in which harmless escapes are undone, and so must the rules.
+    entry.pattern = request.resource_map().match_pattern(request.match_info().as_str());
+    let admission = guard.limits.admit().map_err(|refused| limited(refused, "requests"))?;
+    refuse_long_head(request.headers())?;
+    let is_probe = matches!(judged(entry, request.method().as_str()), Some(Ok(Need::Nothing)));
+    if let (Some(peer), false) = (request.peer_addr(), is_probe) {
+        let local = request.app_config().local_addr();
+        guard.limits.of_address(peer.ip(), local.ip()).map_err(|refused| limited(refused, "address"))?;
+    }
+    let mut given = request.headers().get_all(AUTHORIZATION);
+    let authorization = given.next().map(|value| value.as_bytes());
+    if given.next().is_some() {
+        return Err(Refusal::unauthenticated("there is more than one Authorization header"));
+    }
+    entry.principal = guard.identity.bearer(authorization)?;
+    if let Principal::Key(key) = &entry.principal {
+        guard.limits.of_key(&key.record.id).map_err(|refused| limited(refused, "key"))?;
+    }
+    may(door, request, entry).await?;
+    Ok(admission)
+}
+
+fn judged(entry: &Entry, method: &str) -> Option<Result<Need, String>> {
+    need(entry.pattern.as_deref()?, method)
+}
+
+/// Whether the route's rule lets this principal do what it asks for. Where authentication is off, the rule still tells the audit log
+/// what it is about.
+async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result<(), Refusal> {
+    let principal = entry.principal.clone();
+    let trusted = matches!(principal, Principal::Trusted);
+    let rule = match judged(entry, request.method().as_str()) {
+        Some(Ok(rule)) => rule,
+        _ if trusted => return Ok(()), // The router says what is wrong, if something is.
+        // Whoever proved nothing does not learn what routes there are.
+        _ if matches!(principal, Principal::Anonymous) => {
+            return Err(Refusal::unauthenticated("a key is needed"));
+        }
+        None => return Err(Refusal::not_found("no such path; see the README for what there is")),
+        Some(Err(methods)) => return Err(Refusal::method_not_allowed(&methods)),
+    };
+    match rule {
+        Need::Nothing => Ok(()),
+        Need::Each(action) => {
+            entry.action = Some(action);
+            Ok(authorize(&principal, action, Resource::Buckets)?)
+        }
+        Need::AnyKey => Ok(authorize(&principal, Action::Read, Resource::Health)?),
+        Need::SecretOrAdmin if request.headers().contains_key(HEADER_SECRET) => Ok(()),
+        Need::Admin | Need::SecretOrAdmin => {
+            entry.action = Some(Action::Admin);
+            Ok(authorize(&principal, Action::Admin, Resource::Cluster)?)
+        }
+        Need::On(action, about) => {
+            entry.action = Some(action);
+            let subject = match about(request.request()) {
+                Ok(subject) => subject,
+                Err(_) if trusted => return Ok(()),
+                Err(refusal) if matches!(principal, Principal::Key(_)) => return Err(refusal),
+                Err(_) => return Err(Refusal::unauthenticated("a key is needed")),
+            };
+            let bucket = subject.bucket.clone();
+            request.extensions_mut().insert(subject);
+            match trusted {
+                true => Ok(()), // Spares a lookup.
+                false => may_in(door, &principal, action, &bucket).await,
+            }
+        }
+    }
+}
+
+/// Whether it may do that in this bucket, whosever that is.
+async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str) -> Result<(), Refusal> {
+    let name = BucketName::parse(bucket)?;
+    let record = door.objects.bucket(&name).await?;
+    Ok(permit(principal, action, &name, record.as_ref())?)
+}
+
+fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    match bytes > HEADER_BYTES_MAX {
+        true => Err(Refusal::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            format!("the headers have {bytes} bytes, at most {HEADER_BYTES_MAX} are taken"),
+        )),
+        false => Ok(()),
+    }
+}
+
+fn limited(refused: Refused, limit: &'static str) -> Refusal {
+    counter!(names::REQUESTS_LIMITED_TOTAL, "limit" => limit).increment(1);
+    refused.into()
+}
+
+fn tell<B>(door: &Door, response: &ServiceResponse<B>, entry: &Entry, began: Instant) {
+    let Some(audit) = &door.guard.audit else { return };
+    let request = response.request();
+    let extensions = request.extensions();
+    let subject = extensions.get::<Subject>();
+    let peer = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
+    audit.tell(&Line {
+        time: rfc3339_ms(door.objects.clock.now_ms()),
+        request_id: &request_id::current().unwrap_or_else(|| "none".into()),
+        who: entry.principal.id(),
+        from: &peer,
+        door: "native",
+        method: request.method().as_str(),
+        operation: entry.pattern.as_deref().unwrap_or("unmatched"),
+        action: entry.action.map_or("", Action::as_str),
+        bucket: subject.map(|subject| subject.bucket.as_str()),
+        key: subject.and_then(|subject| subject.key.as_deref()),
+        status: response.status().as_u16(),
+        ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+}

@@ -1,0 +1,111 @@
+//! Forms that browsers post (POST policy).
+//!
+//! The library gathers a form's file in memory; so it has a bound, and so has the number of forms at once. Where authentication is off,
+//! a form's signature is taken off as a header's would be: its field gets a name that the protocol ignores.
+//!
+//! What it keeps true: all forms together take [`FORMS_AT_ONCE_MAX`] times [`FORM_FILE_BYTES_MAX`] bytes of memory at most.
+
+use super::fault::{BodyFault, fault, limited, slow_down};
+use super::incoming::Pieces;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::StreamExt;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
+use s3s::{Body, S3ErrorCode, S3Result};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The largest file that a form may carry.
+pub const FORM_FILE_BYTES_MAX: u64 = 16 << 20;
+/// The most bytes of a form beside its file.
+pub const FORM_FIELDS_BYTES_MAX: usize = 256 << 10;
+/// Forms taken at once.
+const FORMS_AT_ONCE_MAX: usize = 2;
+/// Seconds after which to come again when there are so many already.
+const RETRY_AFTER_S: u64 = 1;
+/// Fields that sign a form, and names of the same length that nobody looks at.
+const SIGNING: [(&[u8], &[u8]); 3] = [
+    (b"name=\"x-amz-signature\"", b"name=\"x-ignore-signed\""),
+    (b"name=\"signature\"", b"name=\"x-ignore-\""),
+    (b"name=\"awsaccesskeyid\"", b"name=\"x-ignore-keyid\""),
+];
+
+/// Room for forms.
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Places {
+        Places(Arc::new(Semaphore::new(FORMS_AT_ONCE_MAX)))
+    }
+}
+
+impl Places {
+    /// Room for one more; `SlowDown` if there is none.
+    pub fn take(&self) -> S3Result<OwnedSemaphorePermit> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            limited("forms");
+            slow_down(RETRY_AFTER_S)
+        })
+    }
+}
+
+/// Whether a request is a form.
+pub fn is_form(head: &Parts) -> bool {
+    let form = |value: &hyper::header::HeaderValue| {
+        value.as_bytes().get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
+    };
+    head.method == Method::POST && head.headers.get(CONTENT_TYPE).is_some_and(form)
+}
+
+/// The form without its signature.
+pub async fn without_signature(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Body> {
+    let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
+    let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
+    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    let mut form = BytesMut::with_capacity(told.unwrap_or(0));
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|fault: BodyFault| fault.told())?;
+        if form.len() + piece.len() > bytes_max {
+            return Err(too_large());
+        }
+        form.extend_from_slice(&piece);
+    }
+    rename_signature(&mut form);
+    Ok(Body::from(Bytes::from(form)))
+}
+
+/// The fields of a form stand before its file.
+fn rename_signature(form: &mut [u8]) {
+    let fields = form.len().min(FORM_FIELDS_BYTES_MAX);
+    let end = position(&form[..fields], b"name=\"file\"").unwrap_or(fields);
+    for (name, ignored) in SIGNING {
+        if let Some(at) = position(&form[..end], name) {
+            form[at..at + name.len()].copy_from_slice(ignored);
+        }
+    }
+}
+
+fn position(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window.eq_ignore_ascii_case(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_fields_before_the_file_lose_their_names() {
+        let mut form = b"name=\"key\" name=\"X-Amz-Signature\" abc name=\"file\" name=\"signature\"".to_vec();
+        let length = form.len();
+        rename_signature(&mut form);
+        assert_eq!(form.len(), length);
+        assert_eq!(form, b"name=\"key\" name=\"x-ignore-signed\" abc name=\"file\" name=\"signature\"");
+        for (name, ignored) in SIGNING {
+            assert_eq!(name.len(), ignored.len());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What stands between the listener and the library: ids, limits, what the library does not know of, and what is told of each request.
+//!
+//! What it keeps true:
+//! - Every answer carries `x-amz-request-id`, which travels to the nodes and into every log line; every error's body carries it, too.
+//! - In this order, and each refusal is told: 503 `SlowDown`, heads that are too long, the address's rate, the signature, the key's
+//!   rate, what the key may do.
+//! - A request is counted among those served until the last byte of its answer has left.
+
+use super::access::Trace;
+use super::fault::{self, bad_request, fault, not_implemented, slow_down};
+use super::incoming::{Trailers, for_library, never_still, promised, unpacked, verified};
+use super::promise::Promise;
+use super::target::{Query, Target};
+use super::unverified::{Packing, Signed, packing, signed, take_signature_off};
+use super::{cors, form, told};
+use crate::dialect::Door;
+use crate::limits::{Admission, Refused};
+use crate::nodes::REQUEST_ID;
+use crate::object::Tasks;
+use bytes::Bytes;
+use futures_util::stream::StreamExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response};
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::Instant;
+use tracing::{Instrument, info_span};
+
+/// The most bytes of header names and values; S3 itself takes 8 KiB.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+const REQUEST_ID_HEADER: &str = "x-amz-request-id";
+/// Parts of the protocol that the library takes for something else.
+const UNKNOWN_TO_THE_LIBRARY: [&str; 6] =
+    ["abac", "annotation", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "renameObject"];
+
+/// The listener's service.
+pub struct Front {
+    door: Door,
+    service: S3Service,
+    domain: Option<String>,
+    takes_v2: bool,
+    forms: form::Places,
+}
+
+impl Front {
+    /// A service over the library's.
+    pub(super) fn new(door: Door, service: S3Service, domain: Option<String>, takes_v2: bool) -> Front {
+        Front { door, service, domain, takes_v2, forms: form::Places::default() }
+    }
+
+    /// Who starts what serves connections.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.door.objects.tasks
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr, local: IpAddr) -> Response<Outgoing> {
+        let began = Instant::now();
+        let id: Arc<str> = format!("{:016X}", self.door.objects.clock.random() as u64).into();
+        let span = info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3");
+        let (head, body) = request.into_parts();
+        let seen = told::Seen { method: head.method.clone(), path: head.uri.path().to_owned(), peer, began };
+        let origin = head.headers.get(hyper::header::ORIGIN).cloned();
+        let target = Target::of(&head, self.domain.as_deref());
+        let trace = Arc::new(Trace::default());
+        let serving = async {
+            let target =
+                target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
+            let admission = self.enter(&head.headers, peer, local)?;
+            let served = self.serve(head, body, target, &trace).await;
+            Ok((served.unwrap_or_else(refused), Some(admission)))
+        };
+        let outcome: S3Result<_> = REQUEST_ID.scope(id.clone(), serving.instrument(span.clone())).await;
+        let (mut response, admission) = outcome.unwrap_or_else(|error| (refused(error), None));
+        if let (Some(origin), Ok(target)) = (&origin, &target)
+            && seen.method != Method::OPTIONS
+        {
+            cors::dress(&self.door, target, origin, &seen.method, response.headers_mut()).await;
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert("x-amz-id-2", value.clone());
+            response.headers_mut().insert(REQUEST_ID_HEADER, value);
+        }
+        let response = with_particulars(response, &seen.path, &id);
+        span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
+        response.map(|body| Outgoing { body, _admission: admission })
+    }
+
+    /// What is asked of every request before anything of it is looked at.
+    fn enter(&self, headers: &HeaderMap, peer: IpAddr, local: IpAddr) -> S3Result<Admission> {
+        let limits = &self.door.guard.limits;
+        let admission = limits.admit().map_err(|refused| limited(refused, "requests"))?;
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if bytes > HEADER_BYTES_MAX {
+            return Err(fault(
+                S3ErrorCode::RequestHeaderSectionTooLarge,
+                format!("Your request header section has {bytes} bytes, at most {HEADER_BYTES_MAX} are taken"),
+            ));
+        }
+        limits.of_address(peer, local).map_err(|refused| limited(refused, "address"))?;
+        Ok(admission)
+    }
+
+    async fn serve(
+        &self,
+        mut head: hyper::http::request::Parts,
+        body: Incoming,
+        target: &Target,
+        trace: &Arc<Trace>,
+    ) -> S3Result<Response<Body>> {
+        let query = Query::parse(head.uri.query());
+        if head.method == Method::OPTIONS {
+            trace.name("OptionsPreflight");
+            return cors::preflight(&self.door, target, &head.headers).await;
+        }
+        refuse_what_would_be_mistaken(&head.method, &query, target)?;
+        let how = signed(&head.headers, &query);
+        let trusts_all = self.door.guard.identity.trusts_all();
+        if how == Signed::V2 && !self.takes_v2 && !trusts_all {
+            return Err(bad_request(
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ));
+        }
+        let trailers = Trailers::default();
+        let mut pieces = never_still(body, self.door.settings.body_stall);
+        if trusts_all || how == Signed::No {
+            take_signature_off(&mut head, &query, self.door.objects.clock.now_ms())?;
+            pieces = match packing(&head.headers, how)? {
+                Packing::Plain => pieces,
+                Packing::Hashed(sha256) => verified(pieces, sha256),
+                Packing::Chunks(length) => {
+                    head.headers.insert(CONTENT_LENGTH, length.into());
+                    unpacked(pieces, length, trailers.clone())
+                }
+            };
+        }
+        let is_form = form::is_form(&head);
+        let packed_for_library = !trusts_all && how != Signed::No && packing(&head.headers, how)? != Packing::Plain;
+        if is_document(&head.method, &query, target, &head.headers) && !is_form && !packed_for_library {
+            pieces = promised(pieces, Promise::of(&head.headers)?, trailers.clone());
+        }
+        let told = trace.clone();
+        let pieces = pieces.inspect(move |piece| {
+            if let Err(fault) = piece {
+                told.fail_body(fault);
+            }
+        });
+        let place = if is_form { Some(self.forms.take()?) } else { None };
+        let body = match place {
+            Some(_) if trusts_all => form::without_signature(pieces.boxed(), &head.headers).await?,
+            _ => for_library(pieces.boxed()),
+        };
+        let mut request = Request::from_parts(head, body);
+        request.extensions_mut().insert(target.clone());
+        request.extensions_mut().insert(trailers);
+        request.extensions_mut().insert(trace.clone());
+        let answer = self.service.call(request).await;
+        let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
+        match trace.body_fault() {
+            // The library calls a document that did not come an internal error.
+            Some(fault) if !answer.status().is_success() => Err(fault.told()),
+            _ => Ok(answer),
+        }
+    }
+}
+
+/// Whether the body describes something, and is no object's.
+fn is_document(method: &Method, query: &Query, target: &Target, headers: &HeaderMap) -> bool {
+    let is_object = !target.key.is_empty() && !headers.contains_key("x-amz-copy-source");
+    match *method {
+        Method::PUT if is_object => query.has_any(&["acl", "legal-hold", "retention", "tagging"]),
+        Method::PUT | Method::POST => true,
+        _ => false,
+    }
+}
+
+/// What the library would take for something else than the client means: never a wrong success.
+fn refuse_what_would_be_mistaken(method: &Method, query: &Query, target: &Target) -> S3Result<()> {
+    if let Some(name) = UNKNOWN_TO_THE_LIBRARY.iter().find(|name| query.has(name)) {
+        return Err(not_implemented(name));
+    }
+    if method == Method::PUT && !target.key.is_empty() && query.has("uploadId") != query.has("partNumber") {
+        return Err(fault::invalid("uploadId and partNumber go together"));
+    }
+    if target.key.len() > crate::object::KEY_BYTES_MAX {
+        return Err(fault(S3ErrorCode::KeyTooLongError, "Your key is too long"));
+    }
+    Ok(())
+}
+
+fn refused(error: S3Error) -> Response<Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = hyper::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// A refusal by a limit.
+pub fn limited(refused: Refused, limit: &'static str) -> S3Error {
+    fault::limited(limit);
+    match refused {
+        Refused::TooOften { retry_after_s } | Refused::Busy { retry_after_s } => slow_down(retry_after_s),
+    }
+}
+
+/// An error's body says what it is about, and under which id it is logged.
+fn with_particulars(mut response: Response<Body>, path: &str, id: &str) -> Response<Body> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let Some(bytes) = response.body().bytes() else { return response };
+    let Some(at) = std::str::from_utf8(&bytes).ok().and_then(|text| text.rfind("</Error>")) else { return response };
+    let path = told::escaped(path);
+    let particulars = format!("<Resource>{path}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId>");
+    let whole = [&bytes[..at], particulars.as_bytes(), &bytes[at..]].concat();
+    if response.headers().contains_key(CONTENT_LENGTH) {
+        response.headers_mut().insert(CONTENT_LENGTH, whole.len().into());
+    }
+    *response.body_mut() = Body::from(Bytes::from(whole));
+    response
+}
+
+/// The body of an answer, and the place that its request takes.
+pub struct Outgoing {
+    body: Body,
+    _admission: Option<Admission>,
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        HttpBody::size_hint(&self.body)
+    }
+}

@@ -1,0 +1,141 @@
+//! A request's body on its way in: bounded in time, its chunks unpacked, its SHA-256 compared, where the library does not do it.
+//!
+//! What it keeps true: no body is waited for without a bound; framing is never taken for content.
+
+use super::chunked::Unpacker;
+use super::fault::BodyFault;
+use super::promise::Promise;
+use crate::metadata::records::ChecksumAlgorithm;
+use crate::object::Checksummer;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::HeaderMap;
+use hyper::body::{Frame, Incoming};
+use md5::{Digest, Md5};
+use s3s::Body;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The pieces of a body.
+pub type Pieces = BoxStream<'static, Result<Bytes, BodyFault>>;
+
+/// Trailers of a body, once it has come to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Trailers(Arc<Mutex<Option<HeaderMap>>>);
+
+impl Trailers {
+    fn set(&self, headers: HeaderMap) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(headers);
+    }
+
+    /// The trailers, if they have come.
+    pub fn take(&self) -> Option<HeaderMap> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The body as it comes, ended by a fault once it brings nothing for `stall`.
+pub fn never_still(body: Incoming, stall: Duration) -> Pieces {
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        loop {
+            return match timeout(stall, body.frame()).await {
+                Err(_) => Some((Err(BodyFault::StoodStill(stall.as_secs())), None)),
+                Ok(None) => None,
+                Ok(Some(Err(error))) => Some((Err(BodyFault::Broken(error.to_string())), None)),
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => Some((Ok(data), Some(body))),
+                    Err(_) => continue, // HTTP's own trailers say nothing in this protocol.
+                },
+            };
+        }
+    })
+    .boxed()
+}
+
+/// The content of an `aws-chunked` body of `length` bytes. Signatures of chunks are passed over.
+pub fn unpacked(pieces: Pieces, length: u64, trailers: Trailers) -> Pieces {
+    let state = Some((pieces, Unpacker::new(length), VecDeque::new(), trailers));
+    stream::unfold(state, |state| async move {
+        let (mut pieces, mut unpacker, mut ready, trailers) = state?;
+        loop {
+            if let Some(data) = ready.pop_front() {
+                return Some((Ok(data), Some((pieces, unpacker, ready, trailers))));
+            }
+            let step = match pieces.next().await {
+                Some(Ok(piece)) => unpacker.push(piece, &mut ready),
+                Some(Err(fault)) => Err(fault),
+                None => match unpacker.finish() {
+                    Ok(headers) => {
+                        trailers.set(headers);
+                        return None;
+                    }
+                    Err(fault) => Err(fault),
+                },
+            };
+            if let Err(fault) = step {
+                return Some((Err(fault), None));
+            }
+        }
+    })
+    .boxed()
+}
+
+/// The same body, and a fault at its end if its SHA-256 is not `expected`.
+pub fn verified(pieces: Pieces, expected: [u8; 32]) -> Pieces {
+    let state = Some((pieces, Checksummer::new(ChecksumAlgorithm::Sha256)));
+    stream::unfold(state, move |state| async move {
+        let (mut pieces, mut seen) = state?;
+        match pieces.next().await {
+            Some(Ok(piece)) => {
+                seen.update(&piece);
+                Some((Ok(piece), Some((pieces, seen))))
+            }
+            Some(Err(fault)) => Some((Err(fault), None)),
+            None if seen.finish().value == expected => None,
+            None => Some((Err(BodyFault::Sha256), None)),
+        }
+    })
+    .boxed()
+}
+
+/// A document's body, and a fault at its end if it is not what was promised of it.
+pub fn promised(pieces: Pieces, promise: Promise, trailers: Trailers) -> Pieces {
+    let checksummer = promise.checksummer();
+    let state = Some((pieces, Md5::new(), checksummer));
+    let told = Arc::new((promise, trailers));
+    stream::unfold(state, move |state| {
+        let told = told.clone();
+        async move {
+            let (mut pieces, mut md5, mut checksummer) = state?;
+            match pieces.next().await {
+                Some(Ok(piece)) => {
+                    md5.update(&piece);
+                    if let Some(checksummer) = &mut checksummer {
+                        checksummer.update(&piece);
+                    }
+                    Some((Ok(piece), Some((pieces, md5, checksummer))))
+                }
+                Some(Err(fault)) => Some((Err(fault), None)),
+                None => broken(&told.0, md5, checksummer, &told.1).map(|fault| (Err(fault), None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailers: &Trailers) -> Option<BodyFault> {
+    if promise.md5.is_some_and(|promised| promised != <[u8; 16]>::from(md5.finalize())) {
+        return Some(BodyFault::Digest("The Content-MD5 you specified did not match what we received.".to_owned()));
+    }
+    let kept = promise.kept(checksummer, trailers.take().as_ref());
+    kept.err().map(|fault| BodyFault::Digest(fault.message().unwrap_or_default().to_owned()))
+}
+
+/// The body as the library takes it.
+pub fn for_library(pieces: Pieces) -> Body {
+    Body::http_body_unsync(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))))
+}

@@ -1,0 +1,84 @@
+//! What is told of each request: a line in the log, the metrics, the audit log.
+
+use super::access::Trace;
+use super::target::Target;
+use crate::audit::Line;
+use crate::dialect::Door;
+use crate::names;
+use hyper::header::CONTENT_LENGTH;
+use hyper::{Method, Response};
+use metrics::{counter, histogram};
+use process::timestamp::rfc3339_ms;
+use s3s::Body;
+use std::net::IpAddr;
+use tokio::time::Instant;
+use tracing::info;
+
+/// A request as it came.
+pub struct Seen {
+    /// Its method.
+    pub method: Method,
+    /// Its path, as sent.
+    pub path: String,
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// When its head was there.
+    pub began: Instant,
+}
+
+/// Tells of a request and its answer.
+pub fn tell(door: &Door, response: &Response<Body>, seen: &Seen, trace: &Trace, target: Option<&Target>, id: &str) {
+    let status = response.status();
+    let seconds = seen.began.elapsed().as_secs_f64();
+    let operation = trace.operation();
+    // An operation's name is one of a hundred; keys and buckets are never labels.
+    let (method, endpoint) = (seen.method.as_str().to_owned(), format!("s3:{operation}"));
+    histogram!(names::HTTP_REQUEST_DURATION_SECONDS, "method" => method.clone(), "endpoint" => endpoint.clone())
+        .record(seconds);
+    histogram!(names::HTTP_REQUEST_DURATION).record(seconds);
+    let code = status.as_str().to_owned();
+    if status.is_client_error() || status.is_server_error() {
+        counter!(names::HTTP_ERRORS_TOTAL, "method" => method.clone(), "endpoint" => endpoint.clone(), "status_code" => code.clone())
+            .increment(1);
+    }
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if seen.method != Method::HEAD {
+        counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "out").increment(length.unwrap_or(0));
+    }
+    let server = door.settings.server_id.clone();
+    counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "endpoint" => endpoint, "status_code" => code, "server_id" => server)
+        .increment(1);
+    info!(operation, status = status.as_u16(), seconds, "request served");
+    let Some(audit) = &door.guard.audit else { return };
+    let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    let (bucket, key) = target.map_or((None, None), |target| (named(&target.bucket), named(&target.key)));
+    audit.tell(&Line {
+        time: rfc3339_ms(door.objects.clock.now_ms()),
+        request_id: id,
+        who: trace.who().as_str(),
+        from: &seen.peer.to_string(),
+        door: "s3",
+        method: seen.method.as_str(),
+        operation,
+        action: trace.action(),
+        bucket: bucket.as_deref(),
+        key: key.as_deref(),
+        status: status.as_u16(),
+        ms: u64::try_from(seen.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+}
+
+/// Text for XML.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,258 @@
+//! Requests whose signature is not looked at: those of everybody where authentication is off, and those that have none.
+//!
+//! Where authentication is off, requests signed with any key, or none, are served. No key is known then, so there is nothing to verify
+//! with: the signature is taken off, and the library sees an unsigned request. What needs no key is still verified: that the date is
+//! not off by more than a quarter of an hour, that a presigned URL has not expired, that the body has the SHA-256 that it was signed
+//! with.
+
+use super::fault::{bad_request, custom, fault};
+use super::target::Query;
+use hyper::header::{AUTHORIZATION, DATE};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode, Uri};
+use s3s::{S3ErrorCode, S3Result};
+use url::form_urlencoded;
+
+/// How far a request's date may be off, in seconds.
+pub const SKEW_S_MAX: u64 = 900;
+/// How long a presigned URL may be good for, in seconds: a week.
+const PRESIGNED_S_MAX: u64 = 604_800;
+/// Parameters that sign a request.
+const SIGNING: [&str; 10] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Security-Token",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
+];
+
+/// How a request is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// Not at all.
+    No,
+    /// By version 2 of the signatures.
+    V2,
+    /// By version 4.
+    V4,
+}
+
+/// How a request is signed. A form's signature is in its body.
+pub fn signed(headers: &HeaderMap, query: &Query) -> Signed {
+    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+    match authorization {
+        _ if query.has("X-Amz-Signature") => Signed::V4,
+        _ if query.has("Signature") && query.has("AWSAccessKeyId") => Signed::V2,
+        Some(text) if text.starts_with(b"AWS ") => Signed::V2,
+        Some(_) => Signed::V4,
+        None => Signed::No,
+    }
+}
+
+/// Takes the signature off. Refused is what is out of date.
+pub fn take_signature_off(head: &mut Parts, query: &Query, now_ms: u64) -> S3Result<()> {
+    let now_s = now_ms / 1_000;
+    if query.has("X-Amz-Signature") {
+        presigned_in_time(query, now_s)?;
+    } else if query.has("Signature") && query.has("AWSAccessKeyId") {
+        let expires = query.get("Expires").and_then(|text| text.parse::<u64>().ok());
+        let expires = expires.ok_or_else(|| fault(S3ErrorCode::AccessDenied, "Expires must be a time in seconds"))?;
+        not_expired(expires, now_s)?;
+    } else if head.headers.contains_key(AUTHORIZATION) {
+        let date = head.headers.get("x-amz-date").or_else(|| head.headers.get(DATE));
+        if let Some(then_s) = date.and_then(|value| value.to_str().ok()).and_then(seconds_of) {
+            not_skewed(then_s, now_s)?;
+        }
+        head.headers.remove(AUTHORIZATION);
+        return Ok(());
+    } else {
+        return Ok(());
+    }
+    head.uri = without_signature(&head.uri)?;
+    Ok(())
+}
+
+fn presigned_in_time(query: &Query, now_s: u64) -> S3Result<()> {
+    let wrong = |why: &'static str| custom("AuthorizationQueryParametersError", StatusCode::BAD_REQUEST, why);
+    let date = query.get("X-Amz-Date").and_then(seconds_of);
+    let then_s = date.ok_or_else(|| wrong("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
+    let lasts = query.get("X-Amz-Expires").and_then(|text| text.parse::<u64>().ok());
+    let lasts = lasts.ok_or_else(|| wrong("X-Amz-Expires should be a number"))?;
+    if lasts > PRESIGNED_S_MAX {
+        return Err(wrong("X-Amz-Expires must be less than a week (in seconds); that is 604800"));
+    }
+    if then_s > now_s + SKEW_S_MAX {
+        return Err(fault(S3ErrorCode::AccessDenied, "Request is not valid yet"));
+    }
+    not_expired(then_s + lasts, now_s)
+}
+
+fn not_expired(expires_s: u64, now_s: u64) -> S3Result<()> {
+    match now_s > expires_s {
+        true => Err(fault(S3ErrorCode::AccessDenied, "Request has expired")),
+        false => Ok(()),
+    }
+}
+
+fn not_skewed(then_s: u64, now_s: u64) -> S3Result<()> {
+    match then_s.abs_diff(now_s) > SKEW_S_MAX {
+        true => Err(fault(
+            S3ErrorCode::RequestTimeTooSkewed,
+            "The difference between the request time and the server's time is too large.",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn without_signature(uri: &Uri) -> S3Result<Uri> {
+    let mut rest = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if !SIGNING.contains(&name.as_ref()) {
+            rest.append_pair(&name, &value);
+        }
+    }
+    let rest = rest.finish();
+    let path = uri.path();
+    let text = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    text.parse().map_err(|_| fault(S3ErrorCode::InvalidURI, "the URI cannot be parsed"))
+}
+
+/// Seconds since 1970 of `20260102T030405Z`, or of one of HTTP's dates.
+fn seconds_of(text: &str) -> Option<u64> {
+    if let Ok(date) = httpdate::parse_http_date(text) {
+        return date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs());
+    }
+    let digits = text.strip_suffix('Z')?;
+    let (day, time) = digits.split_once('T').filter(|(day, time)| day.len() == 8 && time.len() == 6)?;
+    let number = |text: &str, range: std::ops::Range<usize>| -> Option<i64> {
+        text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+    };
+    let (year, month, date) = (number(day, 0..4)?, number(day, 4..6)?, number(day, 6..8)?);
+    let (hour, minute, second) = (number(time, 0..2)?, number(time, 2..4)?, number(time, 4..6)?);
+    let in_range = (1..=12).contains(&month) && (1..=31).contains(&date) && hour < 24 && minute < 60 && second < 61;
+    if !in_range {
+        return None;
+    }
+    // Days from civil, by Howard Hinnant: years begin in March, so that the leap day is their last.
+    let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * shifted + 2) / 5 + date - 1;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
+    u64::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok()
+}
+
+/// How the body of a request that is not verified is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    Plain,
+    /// Not at all, and this is its SHA-256.
+    Hashed([u8; 32]),
+    /// In chunks; so many bytes of content.
+    Chunks(u64),
+}
+
+/// How the body is packed. `signed` says whether the request had a signature: the SHA-256 is a part of that.
+pub fn packing(headers: &HeaderMap, signed: Signed) -> S3Result<Packing> {
+    let Some(told) = headers.get("x-amz-content-sha256").and_then(|value| value.to_str().ok()) else {
+        return Ok(Packing::Plain);
+    };
+    if told.starts_with("STREAMING-") {
+        let length = headers.get("x-amz-decoded-content-length").and_then(|value| value.to_str().ok());
+        let missing = || fault(S3ErrorCode::MissingContentLength, "x-amz-decoded-content-length is missing");
+        let length = length.ok_or_else(missing)?.parse();
+        return length.map(Packing::Chunks).map_err(|_| bad_request("x-amz-decoded-content-length must be a number"));
+    }
+    let mut sha256 = [0; 32];
+    match hex::decode_to_slice(told, &mut sha256) {
+        Ok(()) if signed != Signed::No => Ok(Packing::Hashed(sha256)),
+        Ok(()) => Ok(Packing::Plain),
+        Err(_) if told == "UNSIGNED-PAYLOAD" || signed == Signed::No => Ok(Packing::Plain),
+        Err(_) => Err(super::fault::invalid(
+            "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+             STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+
+    const NOW_S: u64 = 1_767_323_045; // 2026-01-02T03:04:05Z
+
+    fn stripped(uri: &str, headers: &[(&str, &str)]) -> Result<(String, bool), String> {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        let query = Query::parse(head.uri.query());
+        let outcome = take_signature_off(&mut head, &query, NOW_S * 1_000);
+        outcome.map_err(|fault| fault.code().as_str().to_owned())?;
+        Ok((head.uri.to_string(), head.headers.contains_key(AUTHORIZATION)))
+    }
+
+    #[test]
+    fn dates_are_read() {
+        assert_eq!(seconds_of("20260102T030405Z"), Some(NOW_S));
+        assert_eq!(seconds_of("Fri, 02 Jan 2026 03:04:05 GMT"), Some(NOW_S));
+        assert_eq!(seconds_of("20240229T000000Z"), Some(1_709_164_800));
+        assert_eq!(seconds_of("19700101T000000Z"), Some(0));
+        for bad in ["", "2026-01-02", "20261302T030405Z", "20260102T250405Z", "20260102T0304+5Z", "20260102T030405"] {
+            assert_eq!(seconds_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_signature_of_any_key_goes_unless_it_is_out_of_date() {
+        let header =
+            |date| stripped("/b/k?versionId=x", &[("authorization", "AWS4-HMAC-SHA256 …"), ("x-amz-date", date)]);
+        assert_eq!(header("20260102T030405Z"), Ok(("/b/k?versionId=x".to_owned(), false)));
+        assert_eq!(header("20260102T031905Z"), Ok(("/b/k?versionId=x".to_owned(), false)));
+        assert_eq!(header("20260102T031906Z"), Err("RequestTimeTooSkewed".to_owned()));
+        assert_eq!(header("20260102T024904Z"), Err("RequestTimeTooSkewed".to_owned()));
+        let url = |date: &str, lasts: &str| {
+            let query = format!(
+                "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=K%2F20260102%2Fus-east-1%2Fs3%2Faws4_request\
+                 &X-Amz-Date={date}&X-Amz-Expires={lasts}&X-Amz-SignedHeaders=host&response-content-type=a%2Fb&X-Amz-Signature=00"
+            );
+            stripped(&format!("/b/k?{query}"), &[])
+        };
+        assert_eq!(url("20260102T030000Z", "300"), Ok(("/b/k?response-content-type=a%2Fb".to_owned(), false)));
+        assert_eq!(url("20260102T030000Z", "60"), Err("AccessDenied".to_owned()));
+        assert_eq!(url("20260102T040000Z", "60"), Err("AccessDenied".to_owned()));
+        assert_eq!(url("20260102T030000Z", "604801"), Err("AuthorizationQueryParametersError".to_owned()));
+        assert_eq!(url("yesterday", "60"), Err("AuthorizationQueryParametersError".to_owned()));
+        let old = |expires: u64| stripped(&format!("/b/k?AWSAccessKeyId=K&Signature=s%3D&Expires={expires}"), &[]);
+        assert_eq!(old(NOW_S), Ok(("/b/k".to_owned(), false)));
+        assert_eq!(old(NOW_S - 1), Err("AccessDenied".to_owned()));
+    }
+
+    #[test]
+    fn packings_are_told_apart() {
+        let of = |told: &'static str, length: Option<&'static str>, signed| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-content-sha256", hyper::header::HeaderValue::from_static(told));
+            if let Some(length) = length {
+                headers.insert("x-amz-decoded-content-length", hyper::header::HeaderValue::from_static(length));
+            }
+            packing(&headers, signed).map_err(|fault| fault.code().as_str().to_owned())
+        };
+        assert_eq!(of("UNSIGNED-PAYLOAD", None, Signed::V4), Ok(Packing::Plain));
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert!(matches!(of(empty, None, Signed::V4), Ok(Packing::Hashed(_))));
+        assert_eq!(of(empty, None, Signed::No), Ok(Packing::Plain));
+        for kind in ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"] {
+            assert_eq!(of(kind, Some("7"), Signed::V4), Ok(Packing::Chunks(7)));
+            assert_eq!(of(kind, None, Signed::No), Err("MissingContentLength".to_owned()));
+        }
+        assert_eq!(of("nonsense", None, Signed::V4), Err("InvalidArgument".to_owned()));
+    }
+}

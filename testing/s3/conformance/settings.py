@@ -1,0 +1,113 @@
+"""What a bucket is set to: CORS and lifecycle."""
+
+from suite import check, refused, same
+
+CORS = [
+    {
+        "ID": "one",
+        "AllowedOrigins": ["https://*.example.org"],
+        "AllowedMethods": ["GET", "PUT"],
+        "AllowedHeaders": ["x-amz-*", "content-type"],
+        "ExposeHeaders": ["etag"],
+        "MaxAgeSeconds": 600,
+    }
+]
+
+
+@check
+def cors_rules_are_kept(t):
+    bucket = t.bucket()
+    refused("NoSuchCORSConfiguration", t.s3.get_bucket_cors, Bucket=bucket)
+    t.s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": CORS})
+    same(t.s3.get_bucket_cors(Bucket=bucket)["CORSRules"], CORS, "rules")
+    t.s3.delete_bucket_cors(Bucket=bucket)
+    refused("NoSuchCORSConfiguration", t.s3.get_bucket_cors, Bucket=bucket)
+    wrong = [{"AllowedOrigins": ["*"], "AllowedMethods": ["PATCH"]}]
+    refused("InvalidRequest", t.s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": wrong})
+    t.raw("PUT", f"/{bucket}", "cors", body=b"<CORSConfiguration><CORSRule>").refused("MalformedXML", "InvalidRequest")
+
+
+def preflight(t, path, origin, method, headers=None):
+    asked = {"origin": origin, "access-control-request-method": method}
+    if headers:
+        asked["access-control-request-headers"] = headers
+    return t.raw("OPTIONS", path, headers=asked, anonymous=True)
+
+
+@check
+def a_browser_is_told_what_it_may(t):
+    bucket = t.bucket()
+    t.put(bucket, "k")
+    t.s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": CORS})
+    origin = "https://app.example.org"
+    answer = preflight(t, f"/{bucket}/k", origin, "PUT", "content-type, x-amz-date").accepted()
+    same(answer["access-control-allow-origin"], origin, "allow-origin")
+    assert "PUT" in answer["access-control-allow-methods"], answer["access-control-allow-methods"]
+    assert "content-type" in answer["access-control-allow-headers"].lower(), answer["access-control-allow-headers"]
+    same(answer["access-control-max-age"], "600", "max-age")
+    for origin_asked, method, headers in [
+        ("https://example.com", "PUT", None),
+        (origin, "DELETE", None),
+        (origin, "PUT", "authorization"),
+    ]:
+        preflight(t, f"/{bucket}/k", origin_asked, method, headers).refused("AccessForbidden")
+    answer = t.raw("GET", f"/{bucket}/k", headers={"origin": origin}).accepted()
+    same(answer["access-control-allow-origin"], origin, "allow-origin of an answer")
+    same(answer["access-control-expose-headers"], "etag", "expose-headers of an answer")
+    assert "origin" in (answer["vary"] or "").lower(), f"Vary: {answer['vary']}"
+    answer = t.raw("GET", f"/{bucket}/k", headers={"origin": "https://example.com"}).accepted()
+    same(answer["access-control-allow-origin"], None, "allow-origin for a stranger")
+
+
+@check
+def a_bucket_without_rules_tells_a_browser_nothing(t):
+    bucket = t.bucket()
+    preflight(t, f"/{bucket}/k", "https://app.example.org", "GET").refused("AccessForbidden")
+    t.put(bucket, "k")
+    answer = t.raw("GET", f"/{bucket}/k", headers={"origin": "https://app.example.org"}).accepted()
+    same(answer["access-control-allow-origin"], None, "allow-origin")
+
+
+LIFECYCLE = [
+    {"ID": "old", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}},
+    {
+        "ID": "versions",
+        "Status": "Disabled",
+        "Filter": {"And": {"Prefix": "a/", "Tags": [{"Key": "x", "Value": "1"}], "ObjectSizeGreaterThan": 100}},
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 7, "NewerNoncurrentVersions": 3},
+    },
+    {
+        "ID": "uploads",
+        "Status": "Enabled",
+        "Filter": {"Prefix": ""},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
+    },
+]
+
+
+@check
+def lifecycle_rules_are_kept(t):
+    bucket = t.bucket()
+    refused("NoSuchLifecycleConfiguration", t.s3.get_bucket_lifecycle_configuration, Bucket=bucket)
+    t.s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": LIFECYCLE})
+    same(t.s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"], LIFECYCLE, "rules")
+    t.s3.delete_bucket_lifecycle(Bucket=bucket)
+    refused("NoSuchLifecycleConfiguration", t.s3.get_bucket_lifecycle_configuration, Bucket=bucket)
+
+
+@check
+def a_lifecycle_rule_makes_sense(t):
+    bucket = t.bucket()
+    for rule in [
+        {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}},
+        {"ID": "x", "Status": "Perhaps", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}},
+        {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 0}},
+        {"ID": "x" * 256, "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}},
+    ]:
+        rules = {"Rules": [rule]}
+        put = t.s3.put_bucket_lifecycle_configuration
+        refused(("MalformedXML", "InvalidArgument", "InvalidRequest"), put, Bucket=bucket, LifecycleConfiguration=rules)
+    twice = [{"ID": "x", "Status": "Enabled", "Filter": {"Prefix": p}, "Expiration": {"Days": 1}} for p in ("a", "b")]
+    put = t.s3.put_bucket_lifecycle_configuration
+    refused(("InvalidArgument", "InvalidRequest"), put, Bucket=bucket, LifecycleConfiguration={"Rules": twice})
+    refused("NoSuchLifecycleConfiguration", t.s3.get_bucket_lifecycle_configuration, Bucket=bucket)

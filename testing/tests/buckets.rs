@@ -1,0 +1,287 @@
+//! Buckets and versions, one promise at a time: locks, conditions, catalogs of before there were bucket records, races for a key, and
+//! commits whose answer was lost while others went on.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use coordinator::metadata::records::{
+    DefaultRetention, ETag, ObjectLock, ObjectRecord, Record, Retention, RetentionMode, VersionRecord, Versioning,
+};
+use coordinator::metadata::{Batch, Entry, Metadata, keys};
+use coordinator::object::{
+    Attributes, BucketName, Condition, ContentTag, DeleteMode, DeleteRequest, Deleted, Found, MissingBucket, NewBucket,
+    ObjectName, Objects, PutDone, PutTarget, Refused, RemoveRequest, VersionName, VersionSelector, Wanted, whole_body,
+};
+use futures_util::future::join_all;
+use protocol::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use testing::sim::cluster::{Cluster, Plants};
+use testing::sim::runtime::simulate;
+
+fn bucket() -> BucketName {
+    BucketName::parse("bucket").unwrap()
+}
+
+fn name(key: &str) -> ObjectName {
+    ObjectName::new(bucket(), key).unwrap()
+}
+
+fn target(key: &str) -> PutTarget {
+    PutTarget {
+        name: name(key),
+        content_type: "text/plain".to_owned(),
+        metadata: BTreeMap::new(),
+        condition: Condition::None,
+        md5: None,
+        attributes: Attributes::default(),
+        missing_bucket: MissingBucket::Refuse,
+    }
+}
+
+async fn put(objects: &Objects, target: PutTarget, body: &str) -> Result<PutDone> {
+    objects.put_with_md5(whole_body(Bytes::copy_from_slice(body.as_bytes()), target).await).await
+}
+
+fn remove(version: VersionName, bypass_governance: bool) -> RemoveRequest {
+    RemoveRequest { version, condition: Condition::None, bypass_governance }
+}
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<Cluster>) -> F) {
+    let cluster = Cluster::new(3, 4, Plants::default());
+    let ((), panics) = simulate(test(cluster));
+    assert!(panics.is_empty(), "{panics:?}");
+}
+
+async fn objects_of(cluster: &Cluster, new: NewBucket) -> Objects {
+    let objects = cluster.coordinator().await.objects.clone();
+    objects.create_bucket(&bucket(), new).await.unwrap();
+    objects
+}
+
+#[test]
+fn a_locked_version_stays_whoever_wants_it_gone() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket { object_lock: true, ..NewBucket::default() }).await;
+        let until = |mode, hours: u64| Some(Retention { mode, until_ms: objects.clock.now_ms() + hours * 3_600_000 });
+        let governed = put(&objects, target("a"), "1").await.unwrap().version_name;
+        let retention = until(RetentionMode::Governance, 1);
+        objects.set_retention(&name("a"), Some(governed), retention, false).await.unwrap();
+        let refused = objects.remove_as(&name("a"), &remove(governed, false)).await.unwrap_err();
+        assert_eq!((Refused::of(&refused), refused.kind), (Some(Refused::Locked), ErrorKind::Denied));
+        let purged = objects.delete(&name("a"), DeleteMode::Purge).await.unwrap_err();
+        assert_eq!(Refused::of(&purged), Some(Refused::Locked));
+        let weaker = objects.set_retention(&name("a"), None, None, false).await.unwrap_err();
+        assert_eq!(Refused::of(&weaker), Some(Refused::Locked));
+        // A marker hides it, and takes nothing away.
+        assert_eq!(objects.delete(&name("a"), DeleteMode::Mark).await.unwrap(), Deleted::Done);
+        assert!(matches!(objects.find(&name("a"), Some(governed)).await.unwrap(), Found::Version(_)));
+        objects.set_legal_hold(&name("a"), Some(governed), true).await.unwrap();
+        assert!(objects.remove_as(&name("a"), &remove(governed, true)).await.is_err(), "a hold is not bypassed");
+        objects.set_legal_hold(&name("a"), Some(governed), false).await.unwrap();
+        assert_eq!(objects.remove_as(&name("a"), &remove(governed, true)).await.unwrap().deleted, Deleted::Done);
+
+        let default = DefaultRetention { mode: RetentionMode::Compliance, days: Some(1), years: None };
+        let lock = move |record: &mut coordinator::metadata::records::BucketRecord| {
+            record.object_lock = Some(ObjectLock { default: Some(default) });
+            Ok(())
+        };
+        objects.change_bucket(&bucket(), lock).await.unwrap();
+        let kept = put(&objects, target("b"), "2").await.unwrap().version_name;
+        assert!(objects.remove_as(&name("b"), &remove(kept, true)).await.is_err(), "the bucket's default holds");
+        tokio::time::sleep(std::time::Duration::from_secs(25 * 3_600)).await;
+        assert_eq!(objects.remove_as(&name("b"), &remove(kept, false)).await.unwrap().deleted, Deleted::Done);
+    });
+}
+
+#[test]
+fn a_bucket_without_object_lock_takes_no_locks() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() }).await;
+        let attributes = Attributes { legal_hold: true, ..Attributes::default() };
+        let refused = put(&objects, PutTarget { attributes, ..target("a") }, "1").await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::NoObjectLock));
+        put(&objects, target("a"), "1").await.unwrap();
+        let refused = objects.set_legal_hold(&name("a"), None, true).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::NoObjectLock));
+    });
+}
+
+#[test]
+fn deletes_have_conditions_too() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket::default()).await;
+        let done = put(&objects, target("a"), "hello").await.unwrap();
+        let is = |wanted: Wanted| DeleteRequest {
+            condition: Condition::Is(wanted),
+            ..DeleteRequest::from(DeleteMode::MarkAlways)
+        };
+        let tag = |text: &str| vec![ContentTag::ETag(text.to_owned())];
+        let etag = "5d41402abc4b2a76b9719d911017c592"; // MD5 of hello.
+        for wanted in [
+            Wanted { contents: tag("0"), ..Wanted::default() },
+            Wanted { size: Some(4), ..Wanted::default() },
+            Wanted { modified_s: Some(done.modified_ms / 1_000 + 1), contents: tag(etag), ..Wanted::default() },
+        ] {
+            let refused = objects.delete_as(&name("a"), &is(wanted.clone())).await.unwrap_err();
+            assert_eq!(Refused::of(&refused), Some(Refused::ConditionFailed), "{wanted:?}");
+        }
+        let wanted = Wanted { contents: tag(etag), modified_s: Some(done.modified_ms / 1_000), size: Some(5) };
+        assert_eq!(objects.delete_as(&name("a"), &is(wanted.clone())).await.unwrap().deleted, Deleted::Done);
+        let refused = objects.delete_as(&name("a"), &is(wanted)).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::ConditionFailed), "there is nothing it could hold of");
+    });
+}
+
+#[test]
+fn of_writers_that_demand_that_nothing_be_there_one_wins() {
+    run(|cluster| async move {
+        for versioning in [Versioning::Off, Versioning::Enabled, Versioning::Suspended] {
+            let objects = cluster.coordinator().await.objects.clone();
+            let key = format!("{versioning:?}");
+            let made = NewBucket { versioning, ..NewBucket::default() };
+            let place = BucketName::parse(&format!("bucket-{}", key.to_lowercase())).unwrap();
+            objects.create_bucket(&place, made).await.unwrap();
+            let name = ObjectName::new(place, key).unwrap();
+            let writers = (0..8).map(|n| {
+                let target = PutTarget { name: name.clone(), condition: Condition::Absent, ..target("") };
+                let objects = objects.clone();
+                async move { put(&objects, target, &n.to_string()).await }
+            });
+            let outcomes = join_all(writers).await;
+            assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{versioning:?}: {outcomes:?}");
+            let failed = |error: &Error| Refused::of(error) == Some(Refused::ConditionFailed);
+            assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(failed)), "{outcomes:?}");
+        }
+    });
+}
+
+/// A catalog of before: objects, and no record of their bucket.
+#[test]
+fn a_bucket_of_an_older_catalog_keeps_its_versions_and_is_listed() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() }).await;
+        let first = put(&objects, target("a"), "1").await.unwrap();
+        let mut forget = Batch::new();
+        forget.delete(keys::bucket("bucket"));
+        objects.metadata.commit(forget).await.unwrap();
+
+        let made_up = objects.bucket(&bucket()).await.unwrap().unwrap();
+        assert_eq!((made_up.versioning, made_up.created_ms), (Versioning::Enabled, 0));
+        let exists = objects.create_bucket(&bucket(), NewBucket::default()).await.unwrap_err();
+        assert_eq!(Refused::of(&exists), Some(Refused::BucketExists));
+        let second = put(&objects, target("a"), "2").await.unwrap();
+        assert!(objects.metadata.get(&keys::bucket("bucket")).await.unwrap().is_some(), "a write writes it down");
+        for number in [first.number, second.number] {
+            let found = objects.resolve(&name("a"), VersionSelector::Number(number)).await.unwrap();
+            assert!(matches!(found, coordinator::object::Version::Found(_)), "{number}");
+        }
+        let page = objects.buckets("", None, 10).await.unwrap();
+        let names: Vec<&str> = page.buckets.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["bucket", "files"], "the file door's is there from the start");
+        let refused = objects.delete_bucket(&BucketName::files()).await.unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Denied);
+    });
+}
+
+/// A version of before has an MD5 in its record only, and its object none: conditions and ETags find it all the same.
+#[test]
+fn an_etag_that_only_the_version_knows_is_matched() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() }).await;
+        let done = put(&objects, target("a"), "hello").await.unwrap();
+        let key = keys::object("bucket", "a");
+        let entry = objects.metadata.get(&key).await.unwrap().unwrap();
+        let record = ObjectRecord { etag: ETag::None, ..ObjectRecord::decode(&entry.value).unwrap() };
+        let mut older = Batch::new();
+        older.put(key, record.encode());
+        // What the file door stores has no MD5 at all, and shows as the start of its SHA-256.
+        assert_eq!(record.etag.text(record.sha256.as_ref()), "2cf24dba5fb0a30e26e83b2ac5b9e29e-1");
+        let version = objects.metadata.get(&keys::version("bucket", "a", 1)).await.unwrap().unwrap();
+        older.put(keys::version("bucket", "a", 1), version.value.clone());
+        cluster_commit(&objects, older).await;
+        let condition = Condition::Matches(vec![ContentTag::ETag(hex::encode(done.etag.md5().unwrap()))]);
+        put(&objects, PutTarget { condition, ..target("a") }, "2").await.unwrap();
+        let version = VersionRecord::decode(&version.value).unwrap();
+        assert_eq!(version.etag_text(), "5d41402abc4b2a76b9719d911017c592");
+    });
+}
+
+async fn cluster_commit(objects: &Objects, commit: Batch) {
+    objects.metadata.commit(commit).await.unwrap();
+}
+
+/// An engine that loses the answer of the first commit that publishes, and lets another client come in between.
+struct LosesOneAnswer {
+    other: Objects,
+    between: Between,
+    done: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Between {
+    Removes,
+    Deletes,
+    Replaces,
+    Purges,
+}
+
+#[async_trait]
+impl Metadata for LosesOneAnswer {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.other.metadata.get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.other.metadata.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        let publishes = batch.puts.iter().any(|(key, _)| keys::parse_version(key).is_ok());
+        self.other.metadata.commit(batch).await?;
+        if !publishes || self.done.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        match self.between {
+            Between::Removes => {
+                let Found::Version(version) = self.other.find(&name("a"), None).await? else { panic!("it was put") };
+                self.other.remove_as(&name("a"), &remove(VersionName::of(&version), false)).await.map(drop)?;
+            }
+            Between::Deletes => drop(self.other.delete(&name("a"), DeleteMode::Mark).await?),
+            Between::Replaces => {
+                put(&self.other, target("a"), "theirs").await?;
+            }
+            Between::Purges => drop(self.other.delete(&name("a"), DeleteMode::Purge).await?),
+        }
+        Err(Error::unknown("the answer was lost (injected)"))
+    }
+}
+
+/// What was published and is gone again must not come back: what it was made of is garbage under its id.
+#[test]
+fn a_put_whose_answer_was_lost_is_not_published_again_after_others_took_it_away() {
+    for versioning in [Versioning::Off, Versioning::Enabled, Versioning::Suspended] {
+        for between in [Between::Removes, Between::Deletes, Between::Replaces, Between::Purges] {
+            run(|cluster| async move {
+                let other = objects_of(&cluster, NewBucket { versioning, ..NewBucket::default() }).await;
+                // Its bytes are there already: nothing but the records tells whether it happened.
+                put(&other, target("same"), "mine").await.unwrap();
+                let metadata = LosesOneAnswer { other: other.clone(), between, done: AtomicBool::new(false) };
+                let objects = Objects { metadata: Arc::new(metadata), ..other.clone() };
+                let ended = put(&objects, target("a"), "mine").await;
+                let told_right = match &ended {
+                    Ok(done) => done.size == 4,
+                    Err(error) => error.kind == ErrorKind::Unknown,
+                };
+                assert!(told_right, "{versioning:?} {between:?}: {ended:?}");
+                match (between, other.find(&name("a"), None).await.unwrap()) {
+                    (Between::Replaces, Found::Version(version)) => assert_eq!(version.size, 6),
+                    (Between::Replaces, found) => panic!("{versioning:?}: {found:?}"),
+                    (_, Found::Version(version)) => panic!("{versioning:?} {between:?}: it came back: {version:?}"),
+                    _ => {}
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Multipart uploads, and what other servers get wrong about them.
+
+use super::{B, all, delete, make_bucket, one, put, refused, send, text};
+use reqwest::Method;
+use std::collections::BTreeMap;
+use testing::real::{Client, Cluster, md5, random_bytes};
+
+const X: &str = "/bucket/x";
+const PART: usize = 5 << 20;
+
+async fn begin(client: &Client, head: &[(&str, &str)]) -> String {
+    let begun = send(client, Method::POST, &format!("{X}?uploads"), head, "").await.expect(200);
+    one(&begun, "UploadId")
+}
+
+async fn part(client: &Client, upload: &str, number: u16, body: &[u8]) -> super::Reply {
+    put(client, &format!("{X}?uploadId={upload}&partNumber={number}"), body).await
+}
+
+async fn complete(client: &Client, upload: &str, parts: &[(u16, String)]) -> super::Reply {
+    let parts: String = parts
+        .iter()
+        .map(|(number, etag)| format!("<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"))
+        .collect();
+    let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
+    send(client, Method::POST, &format!("{X}?uploadId={upload}"), &[], document).await
+}
+
+#[tokio::test]
+async fn parts_in_any_order_become_one_object() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let head = [("content-type", "text/x"), ("x-amz-meta-a", "b"), ("x-amz-checksum-algorithm", "CRC32")];
+    let upload = begin(&client, &head).await;
+    let bodies = [random_bytes(1, PART), random_bytes(2, PART + 1), b"tail".to_vec()];
+    let mut parts = BTreeMap::new();
+    for number in [3, 1, 2] {
+        let reply = part(&client, &upload, number, &bodies[usize::from(number) - 1]).await.expect(200);
+        assert!(!reply.header("x-amz-checksum-crc32").is_empty(), "each part gets the upload's checksum");
+        parts.insert(number, reply.header("etag").to_owned());
+    }
+    let listed = client.get(&format!("{X}?uploadId={upload}&max-parts=2")).await.expect(200);
+    assert_eq!(all(&text(&listed), "PartNumber"), ["1", "2"]);
+    assert_eq!((one(&listed, "IsTruncated").as_str(), one(&listed, "NextPartNumberMarker").as_str()), ("true", "2"));
+    assert_eq!(one(&client.get(&format!("{B}?uploads")).await.expect(200), "UploadId"), upload);
+    let parts: Vec<(u16, String)> = parts.into_iter().collect();
+    let backwards: Vec<(u16, String)> = parts.iter().rev().cloned().collect();
+    refused(&complete(&client, &upload, &backwards).await, 400, "InvalidPartOrder");
+    refused(&complete(&client, &upload, &[(1, "\"0\"".to_owned())]).await, 400, "InvalidPart");
+    refused(&complete(&client, &upload, &[]).await, 400, "MalformedXML");
+    let digests: Vec<u8> = bodies.iter().flat_map(|body| hex::decode(md5(body)).unwrap()).collect();
+    let expected = format!("\"{}-3\"", md5(&digests));
+    for _ in 0..2 {
+        let done = complete(&client, &upload, &parts).await.expect(200);
+        assert_eq!(one(&done, "ETag").replace("&quot;", "\""), expected, "complete sent twice answers the same");
+        assert!(one(&done, "ChecksumCRC32").ends_with("-3"));
+        assert_eq!(one(&done, "ChecksumType"), "COMPOSITE");
+    }
+    let whole = client.get_with(X, &[("x-amz-checksum-mode", "ENABLED")]).await.expect(200);
+    assert!(whole.body == bodies.concat(), "the bytes are those of the parts, in order");
+    assert_eq!((whole.header("content-type"), whole.header("x-amz-meta-a")), ("text/x", "b"));
+    assert!(whole.header("x-amz-checksum-crc32").ends_with("-3"), "clients refuse a multipart checksum without its -N");
+    assert_eq!(whole.header("x-amz-checksum-type"), "COMPOSITE");
+    let second = client.get(&format!("{X}?partNumber=2")).await.expect(206);
+    assert!(second.body == bodies[1] && second.header("x-amz-mp-parts-count") == "3");
+    let attributes = [("x-amz-object-attributes", "ETag,ObjectParts,ObjectSize")];
+    let told = client.get_with(&format!("{X}?attributes"), &attributes).await.expect(200);
+    assert_eq!(all(&text(&told), "PartNumber"), ["1", "2", "3"]);
+    refused(&part(&client, &upload, 1, b"late").await, 404, "NoSuchUpload");
+}
+
+#[tokio::test]
+async fn crc64nvme_is_of_the_whole() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let upload = begin(&client, &[("x-amz-checksum-algorithm", "CRC64NVME")]).await;
+    let bodies = [random_bytes(3, PART), b"tail".to_vec()];
+    let mut parts = Vec::new();
+    for (number, body) in (1..).zip(&bodies) {
+        parts.push((number, part(&client, &upload, number, body).await.expect(200).header("etag").to_owned()));
+    }
+    let done = complete(&client, &upload, &parts).await.expect(200);
+    let whole = send(&client, Method::PUT, "/bucket/y", &[("x-amz-checksum-algorithm", "CRC64NVME")], bodies.concat());
+    let expected = whole.await.expect(200).header("x-amz-checksum-crc64nvme").to_owned();
+    assert_eq!((one(&done, "ChecksumCRC64NVME"), one(&done, "ChecksumType")), (expected, "FULL_OBJECT".to_owned()));
+}
+
+#[tokio::test]
+async fn rules_of_parts() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let upload = begin(&client, &[]).await;
+    let mut parts = Vec::new();
+    for number in [1, 2] {
+        parts.push((number, part(&client, &upload, number, b"small").await.expect(200).header("etag").to_owned()));
+    }
+    refused(&complete(&client, &upload, &parts).await, 400, "EntityTooSmall");
+    refused(&put(&client, &format!("{X}?uploadId={upload}&partNumber=0"), "x").await, 400, "InvalidArgument");
+    refused(&put(&client, &format!("{X}?uploadId={upload}&partNumber=10001"), "x").await, 400, "InvalidArgument");
+    refused(&put(&client, &format!("{X}?uploadId={upload}"), "x").await, 400, "InvalidArgument");
+    refused(&put(&client, &format!("{X}?partNumber=1"), "x").await, 400, "InvalidArgument");
+    refused(&client.get(X).await, 404, "NoSuchKey");
+    refused(&part(&client, "nonsense", 1, b"x").await, 404, "NoSuchUpload");
+    complete(&client, &upload, &parts[..1]).await.expect(200);
+    let upload = begin(&client, &[]).await;
+    delete(&client, &format!("{X}?uploadId={upload}")).await.expect(204);
+    refused(&delete(&client, &format!("{X}?uploadId={upload}")).await, 404, "NoSuchUpload");
+    for (algorithm, kind) in [("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("MD5", "COMPOSITE")] {
+        let head = [("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind)];
+        refused(&send(&client, Method::POST, &format!("{X}?uploads"), &head, "").await, 400, "InvalidRequest");
+    }
+}

@@ -1,0 +1,110 @@
+//! What is not done is said; what is wrong has S3's name for it and leaves nothing behind.
+
+use super::{B, make_bucket, put, refused, send, told};
+use reqwest::Method;
+use std::time::Duration;
+use testing::real::{Cluster, Plan, RawConnection};
+
+#[tokio::test]
+async fn what_is_not_done_is_never_a_success() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    for (method, target) in [
+        (Method::GET, "?acl"),
+        (Method::PUT, "?acl"),
+        (Method::GET, "?policy"),
+        (Method::PUT, "?policy"),
+        (Method::GET, "?encryption"),
+        (Method::GET, "?website"),
+        (Method::GET, "?replication"),
+        (Method::GET, "?notification"),
+        (Method::PUT, "?publicAccessBlock"),
+        (Method::PUT, "?metadataConfiguration"),
+        (Method::GET, "/x?acl"),
+        (Method::GET, "/x?torrent"),
+        (Method::POST, "/x?restore"),
+        (Method::POST, "/x?select&select-type=2"),
+        (Method::PUT, "/x?renameObject"),
+        (Method::PATCH, "/x"),
+    ] {
+        let reply = send(&client, method.clone(), &format!("{B}{target}"), &[], "<a/>").await;
+        assert_eq!(told(&reply), (501, "NotImplemented".to_owned()), "{method} {target}");
+    }
+    for (name, value) in [
+        ("x-amz-server-side-encryption", "aws:kms"),
+        ("x-amz-acl", "public-read-write"),
+        ("x-amz-grant-full-control", "id=x"),
+        ("x-amz-storage-class", "GLACIER"),
+        ("x-amz-website-redirect-location", "/y"),
+        ("x-amz-write-offset-bytes", "1"),
+    ] {
+        refused(&send(&client, Method::PUT, &format!("{B}/y"), &[(name, value)], "y").await, 501, "NotImplemented");
+    }
+    refused(&client.get(&format!("{B}/y")).await, 404, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn names_have_rules() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    for name in ["/ab", "/Bad-Name", "/a_b_c", "/192.168.1.1", "/-abc", "/abc-", "/xn--abc"] {
+        refused(&put(&client, name, "").await, 400, "InvalidBucketName");
+    }
+}
+
+#[tokio::test]
+async fn what_is_out_of_date_is_refused_whatever_key_signed_it() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    let signed = "AWS4-HMAC-SHA256 Credential=any/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+    let stale = [("authorization", signed), ("x-amz-date", "20200101T000000Z")];
+    refused(&client.get_with(&format!("{B}/x"), &stale).await, 403, "RequestTimeTooSkewed");
+    let url = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=any%2F20200101%2Fus-east-1%2Fs3%2Faws4_request\
+               &X-Amz-Date=20200101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=0";
+    refused(&client.get(&format!("{B}/x?{url}")).await, 403, "AccessDenied");
+    client.get_with(&format!("{B}/x"), &[("authorization", signed)]).await.expect(200);
+}
+
+#[tokio::test]
+async fn bodies_have_a_length_and_come_in_time() {
+    let cluster = Plan::new().coordinator_flag("--body-stall-s", "1").start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let mut connection = RawConnection::open(cluster.s3_port()).await;
+    connection.send("PUT /bucket/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n").await;
+    let reply = connection.reply().await.expect("an answer");
+    assert_eq!(reply.status, 411, "{}", reply.head);
+    let mut connection = RawConnection::open(cluster.s3_port()).await;
+    connection.send("PUT /bucket/x HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nfive.").await;
+    let reply = connection.reply().await.expect("an answer");
+    assert_eq!(reply.status, 400, "{}", reply.head);
+    assert!(String::from_utf8_lossy(&reply.body).contains("<Code>RequestTimeout</Code>"));
+    refused(&client.get(&format!("{B}/x")).await, 404, "NoSuchKey");
+    let mut connection = RawConnection::open(cluster.s3_port()).await;
+    connection.send("GET /bucket/x HTTP/1.1\r\nhost: x\r\n").await;
+    assert!(connection.hangs_up(Duration::from_secs(15)).await, "a head has to come in time");
+    let long = "v".repeat(20 << 10);
+    let reply = client.get_with(&format!("{B}/x"), &[("x-amz-meta-long", &long)]).await;
+    assert_eq!(told(&reply).1, "RequestHeaderSectionTooLarge");
+    let huge = [
+        ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"),
+        ("x-amz-decoded-content-length", "5368709121"),
+    ];
+    refused(&send(&client, Method::PUT, &format!("{B}/x"), &huge, "x").await, 400, "EntityTooLarge");
+}
+
+#[tokio::test]
+async fn a_host_name_below_the_domain_is_a_bucket() {
+    let cluster = Plan::new().coordinator_flag("--s3-domain", "s3.example").start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let host = [("host", "bucket.s3.example")];
+    send(&client, Method::PUT, "/a/b", &host, "there").await.expect(200);
+    assert_eq!(client.get(&format!("{B}/a/b")).await.expect(200).body, "there");
+    assert_eq!(client.get_with("/a/b", &host).await.expect(200).body, "there");
+    refused(&client.get_with("/a/b", &[("host", "none.s3.example")]).await, 404, "NoSuchBucket");
+}

@@ -1,0 +1,87 @@
+//! A bucket's settings, and cross-origin requests.
+
+use super::{B, all, delete, make_bucket, one, put, refused, send, text};
+use reqwest::Method;
+use testing::real::Cluster;
+
+#[tokio::test]
+async fn settings_come_back_as_they_were_given() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    refused(&put(&client, B, "").await, 409, "BucketAlreadyOwnedByYou");
+    assert_eq!(client.head(B).await.expect(200).header("x-amz-bucket-region"), "us-east-1");
+    client.head("/other").await.expect(404);
+    let location = client.get(&format!("{B}?location")).await.expect(200);
+    assert!(text(&location).contains("LocationConstraint"), "{}", text(&location));
+    for (setting, missing, document, element, value) in [
+        (
+            "tagging",
+            "NoSuchTagSet",
+            "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+            "Value",
+            "b",
+        ),
+        (
+            "lifecycle",
+            "NoSuchLifecycleConfiguration",
+            "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix>p/</Prefix></Filter>\
+             <Expiration><Days>3</Days></Expiration></Rule></LifecycleConfiguration>",
+            "Days",
+            "3",
+        ),
+        (
+            "cors",
+            "NoSuchCORSConfiguration",
+            "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>http://x</AllowedOrigin>\
+             </CORSRule></CORSConfiguration>",
+            "AllowedOrigin",
+            "http://x",
+        ),
+    ] {
+        let path = format!("{B}?{setting}");
+        refused(&client.get(&path).await, 404, missing);
+        refused(&put(&client, &path, "<nonsense").await, 400, "MalformedXML");
+        let set = put(&client, &path, document).await;
+        assert!(matches!(set.status, 200 | 204), "{setting}: {}", text(&set));
+        assert_eq!(one(&client.get(&path).await.expect(200), element), value);
+        delete(&client, &path).await.expect(204);
+        refused(&client.get(&path).await, 404, missing);
+    }
+    let transition = "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>\
+                      <Transition><Days>3</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>";
+    refused(&put(&client, &format!("{B}?lifecycle"), transition).await, 501, "NotImplemented");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_do_what_the_rules_allow() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let ask = async |origin: &str, method: &str| {
+        let head = [
+            ("origin", origin),
+            ("access-control-request-method", method),
+            ("access-control-request-headers", "x-amz-date"),
+        ];
+        send(&client, Method::OPTIONS, &format!("{B}/x"), &head, "").await
+    };
+    refused(&ask("http://page.example", "PUT").await, 403, "AccessDenied");
+    let rules = "<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod><AllowedMethod>GET</AllowedMethod>\
+                 <AllowedOrigin>http://*.example</AllowedOrigin><AllowedHeader>x-amz-*</AllowedHeader>\
+                 <ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>";
+    put(&client, &format!("{B}?cors"), rules).await.expect(200);
+    let allowed = ask("http://page.example", "PUT").await.expect(200);
+    assert_eq!(allowed.header("access-control-allow-origin"), "http://page.example");
+    assert_eq!(allowed.header("access-control-allow-headers"), "x-amz-date");
+    assert_eq!(allowed.header("access-control-max-age"), "60");
+    refused(&ask("http://page.example", "DELETE").await, 403, "AccessDenied");
+    refused(&ask("http://other", "PUT").await, 403, "AccessDenied");
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    let page = client.get_with(&format!("{B}/x"), &[("origin", "http://page.example")]).await.expect(200);
+    assert_eq!(page.header("access-control-allow-origin"), "http://page.example");
+    assert_eq!(page.header("access-control-expose-headers"), "ETag");
+    let other = client.get_with(&format!("{B}/x"), &[("origin", "http://other")]).await.expect(200);
+    assert!(!other.headers.contains_key("access-control-allow-origin"));
+    assert!(all(&text(&client.get(&format!("{B}?cors")).await), "AllowedMethod").contains(&"PUT".to_owned()));
+}
