@@ -62,12 +62,6 @@ const GARBAGE: &[u8] = b"garbage/";
 const COLLECT: &[u8] = b"collect/";
 const TRASH: &[u8] = b"trash/";
 const NODE: &[u8] = b"node/";
-const LEASE: &[u8] = b"lease/";
-const BEAT: &[u8] = b"beat/";
-const WORKER: &[u8] = b"worker/";
-const WANTED: &[u8] = b"wanted/";
-const VERIFY: &[u8] = b"verify/";
-const FINDING: &[u8] = b"finding/";
 const CREDENTIAL: &[u8] = b"credential/";
 const USAGE: &[u8] = b"usage/";
 

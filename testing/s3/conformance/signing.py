@@ -29,8 +29,9 @@ def hmac_hex(key, text):
 
 
 def canonical_query(query):
-    pairs = [pair if "=" in pair else f"{pair}=" for pair in query.split("&") if pair]
-    return "&".join(sorted(pairs))
+    """The parameters in the order of their names: `select` comes before `select-type`, although `-` comes before `=`."""
+    pairs = sorted(pair.partition("=")[::2] for pair in query.split("&") if pair)
+    return "&".join(f"{name}={value}" for name, value in pairs)
 
 
 def canonical_request(method, path, query, headers, signed, payload):

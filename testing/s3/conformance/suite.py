@@ -33,6 +33,7 @@ STATUS = {
     "EntityTooLarge": 400,
     "EntityTooSmall": 400,
     "IllegalLocationConstraintException": 400,
+    "IllegalVersioningConfigurationException": 400,
     "IncompleteBody": 400,
     "InvalidAccessKeyId": 403,
     "InvalidArgument": 400,
@@ -79,6 +80,8 @@ STATUS = {
 }
 
 CHECKS = []
+# Headers that say nothing of what was asked for.
+UNTOLD = ("host", "authorization", "x-amz-date", "x-amz-content-sha256", "content-length")
 FIVE_MIB = 5 << 20
 
 
@@ -135,8 +138,8 @@ def plain_xml(text):
 class Answer:
     """The answer to a raw request."""
 
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
+    def __init__(self, asked, status, headers, body):
+        self.asked, self.status, self.headers, self.body = asked, status, headers, body
 
     def __getitem__(self, name):
         return self.headers.get(name)
@@ -156,12 +159,13 @@ class Answer:
             return f"not XML: {short(self.body)}"
 
     def refused(self, *codes):
-        assert self.code in codes, f"expected {' or '.join(codes)}, got {self.code} ({self.status}): {short(self.body)}"
-        same(self.status, STATUS[self.code], f"status of {self.code}")
+        got = f"{self.asked}: expected {' or '.join(codes)}, got {self.code}"
+        assert self.code in codes, f"{got} ({self.status}): {short(self.body)}"
+        same(self.status, STATUS[self.code], f"{self.asked}: status of {self.code}")
         return self
 
     def accepted(self, status=200):
-        assert self.status == status, f"expected status {status}, got {self.status}: {short(self.body)}"
+        assert self.status == status, f"{self.asked}: expected {status}, got {self.status}: {short(self.body)}"
         return self
 
 
@@ -254,7 +258,8 @@ class Context:
                 connection.putheader(name, value if isinstance(value, bytes) else value.encode("latin-1"))
             connection.endheaders(body if body else None)
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            given = {name: value for name, value in headers.items() if name not in UNTOLD}
+            return Answer(f"{method} {short(target)} {given}", response.status, response.headers, response.read())
         finally:
             connection.close()
 

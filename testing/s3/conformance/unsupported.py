@@ -33,8 +33,10 @@ def settings_of_buckets(t):
 def settings_of_buckets_are_not_taken(t):
     bucket = t.bucket()
     policy = b'{"Version":"2012-10-17","Statement":[]}'
-    encryption = b"<ServerSideEncryptionConfiguration></ServerSideEncryptionConfiguration>"
-    for name, body in (("policy", policy), ("encryption", encryption), ("acl", b""), ("website", b"<WebsiteConfiguration/>")):
+    algorithm = b"<ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault>"
+    encryption = b"<ServerSideEncryptionConfiguration><Rule>%s</Rule></ServerSideEncryptionConfiguration>" % algorithm
+    website = b"<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>"
+    for name, body in (("policy", policy), ("encryption", encryption), ("acl", b""), ("website", website)):
         t.raw("PUT", f"/{bucket}", name, body=body).refused("NotImplemented")
 
 
@@ -42,8 +44,12 @@ def settings_of_buckets_are_not_taken(t):
 def what_is_asked_of_objects(t):
     bucket = t.bucket()
     t.put(bucket, "k")
-    for method, query in (("GET", "acl"), ("PUT", "acl"), ("GET", "torrent"), ("POST", "restore"), ("POST", "select&select-type=2")):
+    for method, query in (("GET", "acl"), ("PUT", "acl"), ("GET", "torrent"), ("POST", "restore")):
         t.raw(method, f"/{bucket}/k", query).refused("NotImplemented")
+    select = b"<Expression>select * from s3object</Expression><ExpressionType>SQL</ExpressionType>"
+    forms = b"<InputSerialization><CSV/></InputSerialization><OutputSerialization><CSV/></OutputSerialization>"
+    body = b"<SelectObjectContentRequest>%s%s</SelectObjectContentRequest>" % (select, forms)
+    t.raw("POST", f"/{bucket}/k", "select&select-type=2", body=body).refused("NotImplemented")
     same(t.get(bucket, "k"), b"content", "bytes")
 
 

@@ -1,9 +1,16 @@
 //! Keys of workers and of what they are asked for.
 
-use super::{BEAT, FINDING, KeyRange, LEASE, VERIFY, WANTED, WORKER, join, last_id, name, starting_with, strip};
+use super::{KeyRange, join, last_id, name, starting_with, strip};
 use bytes::Bytes;
 use protocol::Result;
 use uuid::Uuid;
+
+const LEASE: &[u8] = b"lease/";
+const BEAT: &[u8] = b"beat/";
+const WORKER: &[u8] = b"worker/";
+const WANTED: &[u8] = b"wanted/";
+const VERIFY: &[u8] = b"verify/";
+const FINDING: &[u8] = b"finding/";
 
 /// Who does a kind of work.
 pub fn lease(lease: &str) -> Bytes {

@@ -26,7 +26,7 @@ impl Objects {
         for entry in entries.iter().filter(|entry| seen.insert(entry.sha256)) {
             let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
             let placed = match &found {
-                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision),
+                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision).await?,
                 None => None,
             };
             let placed = match placed {
