@@ -104,15 +104,7 @@ async fn serve(config: Config) -> Result<()> {
     let listeners = bind(&config)?;
     let s3_listener = listen_on(config.s3_listen, config.body_stall())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let settings = SledSettings {
-        index_cache_bytes: config.index_cache_bytes,
-        journalled: Some(cluster.cluster),
-        ..SledSettings::default()
-    };
-    let metadata = Arc::new(
-        SledMetadata::open(&config.data, cluster.cluster, clock.clone(), settings)
-            .with_context(|| format!("cannot open the catalog in {}", config.data.display()))?,
-    );
+    let metadata = catalog(&config, &cluster, clock.clone())?;
     let tasks = Tasks::new(Handle::current());
     let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
     let objects = objects(&config, metadata.clone(), nodes.clone(), clock, &tasks);
@@ -161,6 +153,16 @@ async fn serve(config: Config) -> Result<()> {
     guard.stop();
     info!("coordinator stopped");
     Ok(())
+}
+
+fn catalog(config: &Config, cluster: &ClusterFile, clock: Arc<dyn Clock>) -> Result<Arc<SledMetadata>> {
+    let settings = SledSettings {
+        index_cache_bytes: config.index_cache_bytes,
+        journalled: Some(cluster.cluster),
+        ..SledSettings::default()
+    };
+    let metadata = SledMetadata::open(&config.data, cluster.cluster, clock, settings);
+    Ok(Arc::new(metadata.with_context(|| format!("cannot open the catalog in {}", config.data.display()))?))
 }
 
 /// Begins to keep the catalog's journal. A directory that is not the newest is refused here, where that is found out in time; nodes

@@ -49,8 +49,7 @@ fn remove(version: VersionName, bypass_governance: bool) -> RemoveRequest {
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<Cluster>) -> F) {
-    let cluster = Cluster::new(3, 4, Plants::default());
-    let ((), panics) = simulate(test(cluster));
+    let ((), panics) = simulate(async move { test(Cluster::new(3, 4, Plants::default())).await });
     assert!(panics.is_empty(), "{panics:?}");
 }
 
@@ -145,7 +144,7 @@ fn of_writers_that_demand_that_nothing_be_there_one_wins() {
             objects.create_bucket(&place, made).await.unwrap();
             let name = ObjectName::new(place, key).unwrap();
             let writers = (0..8).map(|n| {
-                let target = PutTarget { name: name.clone(), condition: Condition::Absent, ..target("") };
+                let target = PutTarget { name: name.clone(), condition: Condition::Absent, ..target("a") };
                 let objects = objects.clone();
                 async move { put(&objects, target, &n.to_string()).await }
             });

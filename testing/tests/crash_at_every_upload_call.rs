@@ -46,8 +46,8 @@ struct Body {
 enum Verb {
     /// A copy of this, which is under another key.
     Copy(Body),
-    /// A copy of this, put together from [`MANY`] parts under another key: it takes several pages.
-    CopyOfMany(Body),
+    /// A copy of this, put together from [`SOME`] parts under another key: it takes more than one page.
+    CopyOfSome(Body),
     /// The beginning of an upload in parts.
     Begin(Body),
     /// A part of one, of that many; the others are there, and this one, too, with other bytes, if it replaces.
@@ -67,6 +67,8 @@ const EMPTY: Body = Body { tag: 4, bytes: 0 };
 
 /// So many that the list of them takes more than one commit.
 const MANY: usize = 101;
+/// More than one commit names.
+const SOME: usize = 45;
 
 const UPLOAD_SCENARIOS: [Scenario; 8] = [
     Scenario { name: "copy", before: &[OTHER], shared: true, verb: Verb::Copy(SMALL) },
@@ -91,7 +93,7 @@ const UPLOAD_SCENARIOS: [Scenario; 8] = [
 
 const LARGE_UPLOADS: [Scenario; 3] = [
     Scenario { name: "large copy", before: &[], shared: true, verb: Verb::Copy(LARGE) },
-    Scenario { name: "copy of many", before: &[OTHER], shared: true, verb: Verb::CopyOfMany(SMALL) },
+    Scenario { name: "copy of some", before: &[OTHER], shared: true, verb: Verb::CopyOfSome(SMALL) },
     Scenario {
         name: "large part",
         before: &[],
@@ -134,8 +136,8 @@ async fn prepare(client: &Client, scenario: Scenario) -> Ready {
         Verb::Part { body, of, replaces } => (body, of, if replaces { of } else { of - 1 }),
         Verb::Complete { body, of } => (body, of, of),
         Verb::Abort(body) => (body, 2, 2),
-        Verb::CopyOfMany(body) => {
-            let (begun, _) = upload(client, "elsewhere", body, MANY, MANY).await;
+        Verb::CopyOfSome(body) => {
+            let (begun, _) = upload(client, "elsewhere", body, SOME, SOME).await;
             must(client.complete(&begun).await);
             ready.source = Some(version_of(client, "elsewhere").await);
             return ready;
@@ -242,7 +244,7 @@ fn must<T: std::fmt::Debug>(ended: Ended<T>) -> T {
 /// Sends the verb; true if it was acknowledged.
 async fn act(client: &Client, scenario: Scenario, ready: &Ready) -> bool {
     match scenario.verb {
-        Verb::Copy(_) | Verb::CopyOfMany(_) => {
+        Verb::Copy(_) | Verb::CopyOfSome(_) => {
             let source = ready.source.as_ref().expect("it was put");
             matches!(client.copy(source, KEY, Condition::None).await, Ended::Answered(Ok(_)))
         }

@@ -23,7 +23,7 @@ const CRATES: [(&str, &[&str]); 7] = [
 const ABOVE_ALL_LAYERS: [&str; 3] = ["main", "new_cluster", "restore_catalog"];
 
 /// Who may name a library or a call, and nobody else: what it is, and where.
-const NAMED_ONLY_IN: [(&str, &[&str]); 8] = [
+const NAMED_ONLY_IN: [(&str, &[&str]); 11] = [
     (
         "actix",
         &["coordinator/src/dialect/", "coordinator/src/main.rs", "storage-node/src/http", "storage-node/src/main.rs"],
@@ -38,10 +38,13 @@ const NAMED_ONLY_IN: [(&str, &[&str]); 8] = [
             "storage-node/src/index",
         ],
     ),
-    ("tokio_rustls", &["coordinator/src/nodes/client"]),
+    ("tokio_rustls", &["coordinator/src/nodes/client", "coordinator/src/dialect/s3"]),
     ("governor", &["coordinator/src/limits.rs"]),
     ("utoipa", &["coordinator/src/dialect/openapi/"]),
     ("rmp_serde", &["coordinator/src/metadata/codec.rs"]),
+    ("s3s", &["coordinator/src/dialect/s3/"]),
+    ("hyper", &["coordinator/src/dialect/s3/"]),
+    ("hyper_util", &["coordinator/src/dialect/s3/"]),
     ("zstd", &["coordinator/src/object/pack.rs", "protocol/src/content.rs"]),
 ];
 

@@ -25,6 +25,7 @@ mod proxy;
 mod raw;
 mod read_back;
 mod server;
+mod signing;
 mod small_disk;
 
 pub use body::{body_of, mix, random_bytes};
@@ -44,6 +45,7 @@ pub use proxy::{Proxy, Toxic, Valve};
 pub use raw::{RawConnection, RawReply};
 pub use read_back::{ReadBack, read_back};
 pub use server::Server;
+pub use signing::Signer;
 pub use small_disk::SmallDisk;
 
 use std::future::Future;

@@ -8,7 +8,8 @@ use super::seats::Seats;
 use super::workers::Habits;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{Record, VerifyRecord, WorkerRecord};
-use coordinator::object::{Condition, FILES_BUCKET, VersionSelector};
+use coordinator::object::{Condition, FILES_BUCKET, Refused, VersionSelector};
+use protocol::Error;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ const ROUNDS_MAX: usize = 4;
 pub async fn reckon(cluster: &Arc<Cluster>, seats: &Seats) -> Census {
     sleep(CALM).await;
     let extra = (seats.workers() == 0).then(|| cluster.worker_process(0, &Habits { rest_ms_max: 20, ..Habits::EAGER }));
+    close_uploads(cluster).await;
     come_to_rest(cluster).await;
     (seats.coordinators()..seats.len()).for_each(|seat| seats.at(seat).crash());
     extra.iter().for_each(Coordinator::crash);
@@ -52,6 +54,28 @@ pub async fn reckon(cluster: &Arc<Cluster>, seats: &Seats) -> Census {
         oracle.violated(format!("I17: what was clean is not clean after it was read: {census:?}"));
     }
     census
+}
+
+/// Law 4: an upload may be open for as long as its client likes; what was acknowledged of it is there. The others nobody will end.
+async fn close_uploads(cluster: &Arc<Cluster>) {
+    let oracle = cluster.oracle();
+    let client = Client::new(oracle.clone(), Arc::new(cluster.coordinator().await));
+    for begun in oracle.left_open() {
+        let ended = client.complete(&begun).await;
+        let is_refused = |error: &Error| Refused::of(error) == Some(Refused::ConditionFailed);
+        match ended {
+            Ended::Answered(Ok(_)) => {}
+            Ended::Answered(Err(error)) if is_refused(&error) => {}
+            _ => oracle.violated(format!("law 1: an upload that was left open cannot be completed: {ended:?}")),
+        }
+    }
+    for bucket in [FILES_BUCKET, "bucket-a", "bucket-b"] {
+        let ended = client.abort_all(bucket).await;
+        if !matches!(ended, Ended::Answered(Ok(()))) {
+            oracle.violated(format!("open uploads of {bucket} cannot be aborted after the storm: {ended:?}"));
+        }
+    }
+    client.coordinator().crash();
 }
 
 /// I4 and I17: within a bounded time every chunk has all its copies, and nothing is left that nobody needs. What nobody has met yet

@@ -1,5 +1,7 @@
 //! A storm: clients, coordinators and nodes under every fault that the seed switches on; then calm, and the reckoning.
 
+mod uploads;
+
 use super::body::{BLOCK_BYTES, ONE_CHUNK_BYTES, TestBody};
 use super::check::{Census, Counts, Ended, Got};
 use super::client::{Client, Sending};
@@ -130,6 +132,8 @@ struct Work {
     /// Of the shared ones, those that have a tail of their own.
     mixed_percent: u64,
     large_percent: u64,
+    /// Turns in which a client uploads in parts, or copies.
+    uploads_percent: u64,
     slow_percent: u64,
     metadata_late_per_mille: u64,
 }
@@ -158,6 +162,7 @@ impl Work {
             shared_per_mille: *rng.pick(&[100, 350, 800]),
             mixed_percent: *rng.pick(&[0, 10]),
             large_percent: *rng.pick(&[0, 1, 2]),
+            uploads_percent: *rng.pick(&[0, 5, 5, 30]),
             slow_percent: 5,
             metadata_late_per_mille: 0,
         };
@@ -255,6 +260,9 @@ impl Player {
     }
 
     async fn turn(&mut self, client: &Client) {
+        if self.rng.below(100) < self.work.uploads_percent {
+            return self.upload_or_copy(client).await;
+        }
         if self.rng.below(100) < self.work.buckets_percent {
             return self.turn_in_bucket(client).await;
         }

@@ -5,6 +5,7 @@ mod audit;
 mod keys;
 mod limits;
 mod quota;
+mod s3;
 mod tls;
 
 use reqwest::Method;

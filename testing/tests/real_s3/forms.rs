@@ -27,6 +27,8 @@ async fn a_form_that_keeps_its_policy_is_stored() {
     assert_eq!(one(&stored, "Key"), "form/x");
     assert_eq!(client.get(&format!("{B}/form/x")).await.expect(200).body, "meow");
     post(&client, &fields[..2], "again").await.expect(204);
+    post(&client, &[("key", "form/${filename}"), ("policy", POLICY)], "named").await.expect(204);
+    assert_eq!(client.get(&format!("{B}/form/cat.txt")).await.expect(200).body, "named");
     assert_eq!(client.get(&format!("{B}/form/x")).await.expect(200).body, "again");
 }
 

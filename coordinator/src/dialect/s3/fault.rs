@@ -189,7 +189,7 @@ mod tests {
             (Refused::NoSuchVersion, "NoSuchVersion", 404),
             (Refused::ConditionFailed, "PreconditionFailed", 412),
             (Refused::Locked, "AccessDenied", 403),
-            (Refused::OverQuota, "AccessDenied", 403),
+            (Refused::OverQuota, "QuotaExceeded", 403),
             (Refused::NoObjectLock, "InvalidRequest", 400),
             (Refused::BucketSettings, "InvalidBucketState", 409),
             (Refused::ContentDiffers, "BadDigest", 400),

@@ -58,24 +58,61 @@ pub fn is_form(head: &Parts) -> bool {
     head.method == Method::POST && head.headers.get(CONTENT_TYPE).is_some_and(form)
 }
 
-/// The form without its signature.
-pub async fn without_signature(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Body> {
-    let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
-    let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
-    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if told.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large());
-    }
-    let mut form = BytesMut::with_capacity(told.unwrap_or(0));
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|fault: BodyFault| fault.told())?;
-        if form.len() + piece.len() > bytes_max {
+/// A form, as much of it as this door has to know.
+pub struct Form {
+    /// All of it.
+    pub bytes: BytesMut,
+}
+
+/// The name that a form's file has where it comes from; a key may ask for it.
+#[derive(Clone, Debug)]
+pub struct FileName(pub String);
+
+impl Form {
+    /// Gathers a form.
+    pub async fn gather(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
+        let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
+        let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
+        let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if told.is_some_and(|bytes| bytes > bytes_max) {
             return Err(too_large());
         }
-        form.extend_from_slice(&piece);
+        let mut bytes = BytesMut::with_capacity(told.unwrap_or(0));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|fault: BodyFault| fault.told())?;
+            if bytes.len() + piece.len() > bytes_max {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Form { bytes })
     }
-    rename_signature(&mut form);
-    Ok(Body::from(Bytes::from(form)))
+
+    /// Takes its signature off.
+    pub fn take_signature_off(&mut self) {
+        rename_signature(&mut self.bytes);
+    }
+
+    /// The name of its file.
+    pub fn file_name(&self) -> Option<FileName> {
+        let file = position(&self.bytes, b"name=\"file\"")?;
+        let line = self.bytes[file..].split(|byte| *byte == b'\r').next()?;
+        let named = position(line, b"filename=\"")? + b"filename=\"".len();
+        let name = line[named..].split(|byte| *byte == b'"').next()?;
+        let name = String::from_utf8(name.to_vec()).ok()?;
+        // Some browsers send the whole path.
+        Some(FileName(name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()))
+    }
+
+    /// The body as the library takes it.
+    pub fn into_body(self) -> Body {
+        Body::from(Bytes::from(self.bytes))
+    }
+}
+
+/// A key with the file's name where it asks for it.
+pub fn key_with(key: &str, name: Option<&FileName>) -> String {
+    key.replace("${filename}", name.map_or("", |name| name.0.as_str()))
 }
 
 /// The fields of a form stand before its file.
@@ -107,5 +144,13 @@ mod tests {
         for (name, ignored) in SIGNING {
             assert_eq!(name.len(), ignored.len());
         }
+    }
+
+    #[test]
+    fn a_key_may_ask_for_the_file_s_name() {
+        let form = |text: &str| Form { bytes: BytesMut::from(text.as_bytes()) }.file_name();
+        let disposition = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
+        assert_eq!(key_with("a/${filename}", form(disposition).as_ref()), "a/cat.jpg");
+        assert_eq!(key_with("a/${filename}", form("form-data; name=\"file\"\r\nfilename=\"x\"").as_ref()), "a/");
     }
 }

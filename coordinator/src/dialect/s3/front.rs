@@ -155,15 +155,27 @@ impl Front {
             }
         });
         let place = if is_form { Some(self.forms.take()?) } else { None };
-        let body = match place {
-            Some(_) if trusts_all => form::without_signature(pieces.boxed(), &head.headers).await?,
-            _ => for_library(pieces.boxed()),
+        let mut file_name = None;
+        let body = match &place {
+            None => for_library(pieces.boxed()),
+            Some(_) => {
+                let mut form = form::Form::gather(pieces.boxed(), &head.headers).await?;
+                file_name = form.file_name();
+                if trusts_all {
+                    form.take_signature_off();
+                }
+                form.into_body()
+            }
         };
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(target.clone());
         request.extensions_mut().insert(trailers);
         request.extensions_mut().insert(trace.clone());
+        if let Some(name) = file_name {
+            request.extensions_mut().insert(name);
+        }
         let answer = self.service.call(request).await;
+        drop(place);
         let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.

@@ -2,6 +2,7 @@
 
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid, not_implemented};
+use super::form::{FileName, key_with};
 use super::incoming::Trailers;
 use super::read::object_name;
 use super::route::trace;
@@ -29,7 +30,8 @@ pub async fn object(
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let principal = trace(&request.extensions).principal();
     let mut input = request.input;
-    let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key: input.key.clone() })?;
+    let key = key_with(&input.key, request.extensions.get::<FileName>());
+    let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key })?;
     let headers = head_of(&input)?;
     let body = input.body.take().ok_or_else(|| invalid("POST requires exactly one file upload per request."))?;
     let length = body.remaining_length().exact().map(|bytes| bytes as u64);

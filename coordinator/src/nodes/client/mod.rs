@@ -10,6 +10,7 @@
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
 mod connection;
+mod framing;
 mod head;
 mod joining;
 mod journal;

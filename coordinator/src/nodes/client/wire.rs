@@ -1,15 +1,16 @@
 //! One request to a node and its answer: deadlines, checksums, and errors sorted by what they say.
 
 use super::connection::Connection;
+use super::framing::frame;
 use super::head::Head;
 use super::pool::Pool;
 use super::secure::Secured;
 use crate::nodes::{Refused, home, request_id};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use process::tls::ClientConfig;
 use protocol::{
-    ByteRange, ClusterFile, DiskId, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
-    decode_outcomes, encode_frame_header, routes,
+    ByteRange, ClusterFile, DiskId, Error, ErrorKind, PutOutcome, Result, SHARD_BYTES_MAX, Shard, decode_outcomes,
+    routes,
 };
 use std::fmt::{self, Write};
 use std::future::poll_fn;
@@ -27,8 +28,6 @@ pub const DEADLINE_BASE: Duration = Duration::from_secs(2);
 pub const RATE_FLOOR_BYTES_PER_SECOND: u64 = 1 << 20;
 /// How long a connection may take to be made.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Shards up to this size are copied into a batch's body: that costs less than writing them as pieces of their own.
-const COPIED_BYTES_MAX: usize = 16 << 10;
 /// The longest answer taken, in bytes: a shard, or a page of a listing.
 const ANSWER_BYTES_MAX: u64 = SHARD_BYTES_MAX as u64;
 /// How much of an error's body is read.
@@ -383,25 +382,4 @@ impl Wire {
 /// How long a call may take that moves this many bytes.
 pub(super) fn deadline(bytes: u64) -> Duration {
     DEADLINE_BASE + Duration::from_millis(bytes.saturating_mul(1000) / RATE_FLOOR_BYTES_PER_SECOND)
-}
-
-/// The pieces of a batch's body: small shards are copied together with the frame headers, large ones are shared.
-fn frame(shards: &[Shard]) -> Vec<Bytes> {
-    let is_small = |shard: &Shard| shard.data.len() <= COPIED_BYTES_MAX;
-    let copied: usize = shards.iter().filter(|shard| is_small(shard)).map(|shard| shard.data.len()).sum();
-    let mut buffer = BytesMut::with_capacity(copied + shards.len() * FRAME_HEADER_BYTES);
-    let mut pieces = Vec::new();
-    for shard in shards {
-        buffer.extend_from_slice(&encode_frame_header(shard));
-        if is_small(shard) {
-            buffer.extend_from_slice(&shard.data);
-        } else {
-            pieces.push(buffer.split().freeze());
-            pieces.push(shard.data.clone());
-        }
-    }
-    if !buffer.is_empty() {
-        pieces.push(buffer.freeze());
-    }
-    pieces
 }

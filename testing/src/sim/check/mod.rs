@@ -31,6 +31,7 @@ pub use operations::{Ended, Got, OpId};
 pub use view::{View, bucket_and_key, called};
 
 use super::body::TestBody;
+use super::client::uploads::Begun;
 use super::node::SimNode;
 use super::rng::Rng;
 use super::world::World;
@@ -66,6 +67,7 @@ struct State {
     /// From when on a bucket existed, or did not.
     buckets: BTreeMap<String, Vec<(u64, bool)>>,
     uploads: BTreeMap<UploadId, uploads::Upload>,
+    left_open: Vec<Begun>,
     published: BTreeMap<(String, u64), Published>,
     acknowledged: BTreeMap<(String, u64), OpId>,
     /// Versions removed by themselves, and the sequence number of the commit that did it.

@@ -4,7 +4,7 @@
 use super::view::bucket_and_key;
 use super::{Asked, Ended, OPERATION, OpId, Oracle, State};
 use crate::sim::body::TestBody;
-use crate::sim::client::uploads::as_put;
+use crate::sim::client::uploads::{Begun, as_put};
 use coordinator::metadata::records::VersionRecord;
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{CompletedUpload, CopyDone, PartDone, Refused};
@@ -87,6 +87,16 @@ impl Oracle {
             }
             Ended::Died => self.put_ends(op, &Ended::Died),
         }
+    }
+
+    /// A client leaves an upload open, all of whose parts were acknowledged.
+    pub fn leaves_open(&self, begun: Begun) {
+        self.state().left_open.push(begun);
+    }
+
+    /// Uploads that were left open.
+    pub fn left_open(&self) -> Vec<Begun> {
+        self.state().left_open.clone()
     }
 
     /// What a version was put as.
