@@ -30,7 +30,18 @@
 //!
 //! What it keeps true: keys of different kinds or names never collide, because a bucket and a key hold no NUL and binary parts
 //! have fixed lengths; byte order is the order of names, numbers and offsets.
-//! A page's key holds the END offset of its last chunk: one scan from after `o` finds the page that holds offset `o`.
+//!
+//! A page's key holds the END offset of its last chunk, so that the page with offset `o` is the first after `o`: one scan finds
+//! it and no index of pages is needed.
+
+mod multipart;
+mod work;
+
+pub use multipart::{
+    all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
+    parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
+};
+pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
 use crate::metadata::records::{SEVERITY_DRAIN, VersionId};

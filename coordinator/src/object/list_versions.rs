@@ -186,6 +186,7 @@ impl VersionsPage {
         self.last = Some((key.to_owned(), Some(VersionMarker { version: version_name, number: Some(version.number) })));
         self.entries.push(ListedVersion {
             key: key.to_owned(),
+            id: version.id,
             version_name,
             number: version.number,
             is_marker: version.state == VersionState::Marker,
