@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the scripts and tests need beyond Rust: Debian packages, and Python programs in environments of their own below the
-# target directory. Does nothing where all of it is there.
+# Installs what the scripts and tests need beyond Rust: Debian packages, and below the target directory Python programs in environments
+# of their own, and Prometheus. Does nothing where all of it is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,6 +43,22 @@ install_python() { # environment, list
   cp "$2" "$1/installed.txt"
 }
 
+# Taken out of its package, not installed: an installed Prometheus is a service that starts by itself and takes port 9090.
+take_prometheus() { # directory
+  [[ -x $1/prometheus && -x $1/promtool ]] && return
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
+    fail "prometheus and promtool missing in $1, and there is no apt-get; https://prometheus.io/download has them"
+  local work
+  work=$(mktemp -d)
+  echo "install-test-deps: taking prometheus out of its package into $1" >&2
+  (cd "$work" && apt-get download -qq prometheus >&2) || { rm -rf -- "$work"; fail "apt-get cannot download prometheus"; }
+  dpkg -x "$work"/prometheus_*.deb "$work/files"
+  mkdir -p "$1"
+  install -m 755 "$work"/files/usr/bin/prometheus "$work"/files/usr/bin/promtool "$1/"
+  rm -rf -- "$work"
+}
+
 install_packages
+take_prometheus "$target_dir/test-tools/bin"
 install_python "$target_dir/test-python" scripts/python-test-deps.txt
 install_python "$target_dir/s3-clients" testing/s3/requirements.txt

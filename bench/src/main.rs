@@ -218,6 +218,9 @@ fn main() -> ExitCode {
 
 fn load_once(args: &LoadArgs) -> io::Result<ExitCode> {
     let servers = args.server.processes()?;
+    if args.protocol == Protocol::S3 && args.bad_percent > 0 {
+        return Err(io::Error::other("--bad-percent goes with --protocol native"));
+    }
     let driver = match args.protocol {
         Protocol::Native => Driver::Native(args.server.endpoint.clone()),
         Protocol::S3 => Driver::S3(args.server.bucket()),

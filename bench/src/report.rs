@@ -25,11 +25,15 @@ pub fn lines(outcome: &Outcome, servers: &Processes) -> Vec<String> {
         outcome.cost.client_cpu.as_secs_f64() * 1e3 / outcome.operations().max(1) as f64
     ));
     if !servers.is_empty() {
+        // Lists and deletes carry no bytes of objects.
+        let per_gib = match outcome.bytes() {
+            0 => String::new(),
+            _ => format!(", {:.2} s per GiB", outcome.server_cpu_s_per_gib()),
+        };
         lines.push(format!(
-            "servers  {:.2} CPU-s, {:.3} ms per operation, {:.2} s per GiB",
+            "servers  {:.2} CPU-s, {:.3} ms per operation{per_gib}",
             outcome.cost.server_cpu.as_secs_f64(),
-            outcome.server_cpu_ms_per_operation(),
-            outcome.server_cpu_s_per_gib()
+            outcome.server_cpu_ms_per_operation()
         ));
         let peaks = servers.peaks().into_iter().map(|(name, bytes)| format!("{name} {} MiB", bytes >> 20));
         lines.push(format!("peak RSS {}", peaks.collect::<Vec<_>>().join(", ")));

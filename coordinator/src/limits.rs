@@ -72,9 +72,14 @@ impl Limits {
     /// Counts a request from `peer` to the listener at `local`. Asked before anything is proved: guessing keys is limited, too.
     pub fn of_address(&self, peer: IpAddr, local: IpAddr) -> Result<(), Refused> {
         match &self.ip {
-            Some(rates) if !(self.loopback_is_free && local.is_loopback()) => rates.take(network(peer)),
+            Some(rates) if self.counts(local) => rates.take(network(peer)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether requests to the listener at `local` are counted by their addresses.
+    pub fn counts(&self, local: IpAddr) -> bool {
+        self.ip.is_some() && !(self.loopback_is_free && local.is_loopback())
     }
 
     /// Counts a request with this key.

@@ -7,10 +7,11 @@
 use coordinator::code::Code;
 use coordinator::metadata::records::{
     BucketRecord, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkList, ChunkRecord,
-    ChunkState, ClusterRecord, CollectRecord, CorsRule, CredentialRecord, DefaultRetention, DigestRecord, ETag,
-    FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord, LeaseRecord, LifecycleRule,
-    NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX, PageRecord, Quota, Record,
-    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UsageRecord,
+    ChunkState, ClusterRecord, CollectRecord, CompletedRecord, CorsRule, CredentialRecord, DefaultRetention,
+    DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord,
+    LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX,
+    PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord, RepairRecord,
+    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UploadRecord, UsageRecord,
     VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
@@ -239,6 +240,58 @@ fn garbage() -> GarbageRecord {
     GarbageRecord { garbage, since_ms: 4 }
 }
 
+fn upload_of_s3() -> UploadRecord {
+    let of = version_of_s3();
+    UploadRecord {
+        initiated_ms: 1_732_150_000_123,
+        owner: of.owner,
+        content_type: of.content_type,
+        metadata: of.metadata,
+        headers: of.headers,
+        tags: of.tags,
+        retention: of.retention,
+        legal_hold: true,
+        storage_class: of.storage_class,
+        checksum: Some((ChecksumAlgorithm::Crc32c, ChecksumKind::Composite)),
+    }
+}
+
+fn crc() -> Option<Checksum> {
+    let (algorithm, kind) = (ChecksumAlgorithm::Crc32c, ChecksumKind::FullObject);
+    Some(Checksum { algorithm, kind, value: vec![1, 2, 3, 0xff], parts: None })
+}
+
+fn part() -> PartRecord {
+    PartRecord {
+        id: version_id(),
+        size: 5 << 20,
+        md5: [0x11; 16],
+        checksum: crc(),
+        chunks: 60,
+        stored_bytes: 4 << 20,
+        modified_ms: 1_732_150_000_123,
+    }
+}
+
+fn part_entry(number: u16) -> PartEntry {
+    PartEntry { number, id: version_id(), end: u64::from(number) * (5 << 20), checksum: crc() }
+}
+
+fn completed() -> CompletedRecord {
+    CompletedRecord {
+        bucket: "bucket".to_owned(),
+        key: "a/b".to_owned(),
+        at_ms: 1_732_150_000_123,
+        version: version_id(),
+        is_null: true,
+        versioning: Versioning::Suspended,
+        number: 3,
+        size: 10_000 * (5 << 20),
+        etag: ETag::Parts([0x22; 16], 10_000),
+        checksum: crc(),
+    }
+}
+
 #[test]
 fn every_released_layout_reads_for_ever() {
     golden("bucket.v1", &bucket());
@@ -268,6 +321,13 @@ fn every_released_layout_reads_for_ever() {
     golden("garbage-manifest.v3", &manifest);
     let names = Garbage::Names { bucket: "gone".to_owned() };
     golden("garbage-names.v3", &GarbageRecord { garbage: names, since_ms: 5 });
+    let upload = Garbage::Upload { version: Some(version_id()) };
+    golden("garbage-upload.v3", &GarbageRecord { garbage: upload, since_ms: 0 });
+    golden("version-parts.v2", &VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() });
+    golden("upload.v1", &upload_of_s3());
+    golden("part.v1", &part());
+    golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });
+    golden("completed.v1", &completed());
     golden_before("node.v1", &node());
     let draining = NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() };
     golden_before("node.v2", &draining);
@@ -359,6 +419,8 @@ fn a_code_or_node_name_that_cannot_be_is_corrupt() {
 
 #[test]
 fn records_are_as_small_as_their_content() {
+    let parts = PartsRecord { start: 0, entries: vec![part_entry(10_000); PARTS_ENTRIES_MAX] };
+    assert!(parts.encode().len() <= 64 * PARTS_ENTRIES_MAX, "{} bytes", parts.encode().len());
     // A page of 1,024 chunks, the records of a 4 KiB object: what the metadata costs, watched.
     let page = PageRecord { start: 0, entries: vec![entry(u64::MAX); PAGE_ENTRIES_MAX] };
     assert!(page.encode().len() <= 64 * PAGE_ENTRIES_MAX, "{} bytes", page.encode().len());
@@ -377,9 +439,11 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_makes_decoding_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0usize..6) {
+    fn no_damage_makes_decoding_panic(at in any::<prop::sample::Index>(), byte in any::<u8>(), which in 0usize..9) {
         let [object, version] = [object_of_s3().encode(), version_of_s3().encode()];
         let samples = [object, version, bucket().encode(), garbage().encode(), chunk().encode(), node().encode()];
+        let uploads = [upload_of_s3().encode(), part().encode(), completed().encode()];
+        let samples = [&samples[..], &uploads].concat();
         let mut bytes = samples[which].to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
@@ -410,6 +474,10 @@ fn decode_as_everything(bytes: &[u8]) {
         FindingRecord::decode(bytes).err(),
         CredentialRecord::decode(bytes).err(),
         UsageRecord::decode(bytes).err(),
+        UploadRecord::decode(bytes).err(),
+        PartRecord::decode(bytes).err(),
+        PartsRecord::decode(bytes).err(),
+        CompletedRecord::decode(bytes).err(),
     ];
     for error in kinds.into_iter().flatten() {
         assert_eq!(error.kind, ErrorKind::Corrupt);

@@ -8,10 +8,11 @@ use protocol::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use testing::sim::body::{BLOCK_BYTES, TestBody};
-use testing::sim::call::{Fate, Planned, Target};
+use testing::sim::call::{Fate, Planned};
 use testing::sim::check::{Ended, Got, bucket_and_key};
 use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Coordinator, Plants};
+use testing::sim::failing::{Run, fail_every_call, fail_every_call_after_a_failure};
 use testing::sim::runtime::simulate;
 use tokio::time::sleep;
 
@@ -155,13 +156,6 @@ impl Scenario {
     }
 }
 
-/// What became of one run.
-struct Run {
-    targets: Vec<Target>,
-    violations: Vec<String>,
-    succeeded: bool,
-}
-
 fn run(scenario: Scenario, plan: &[Planned]) -> Run {
     let (mut run, panics) = simulate(play(scenario, plan.to_vec()));
     run.violations.extend(panics);
@@ -282,99 +276,42 @@ async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario
     }
 }
 
-/// Failures found, and runs made.
-#[derive(Default)]
-struct Tally {
-    runs: usize,
-    failed: Vec<String>,
-}
-
-impl Tally {
-    fn run(&mut self, scenario: Scenario, plan: &[Planned]) -> Run {
-        let run = run(scenario, plan);
-        self.runs += 1;
-        if !run.violations.is_empty() {
-            self.failed.push(format!("{}: {plan:?}: {:#?}", scenario.name, run.violations));
-        }
-        run
-    }
-
-    fn end(self, name: &str) {
-        println!("{name}: {} runs", self.runs);
-        assert!(
-            self.failed.is_empty(),
-            "{} of {} runs failed: {}",
-            self.failed.len(),
-            self.runs,
-            self.failed.join("\n")
-        );
-    }
-}
-
-/// Each of the verb's calls in turn, with each of its fates.
-fn fail_every_call(scenarios: &[Scenario]) {
+fn fail_each(scenarios: &[Scenario]) {
     for scenario in scenarios.iter().copied() {
-        let mut tally = Tally::default();
-        let healthy = tally.run(scenario, &[]);
-        assert!(healthy.succeeded && !healthy.targets.is_empty(), "{} does something", scenario.name);
-        for at in 0..healthy.targets.len() {
-            for fate in Fate::ALL.into_iter().filter(|fate| fate.is_possible(healthy.targets[at])) {
-                tally.run(scenario, &[Planned { at: at as u64, fate }]);
-            }
-        }
-        tally.end(scenario.name);
+        fail_every_call(scenario.name, |plan| run(scenario, plan));
     }
-}
-
-/// After a first failure that the verb goes on from, each of the calls that follow.
-fn fail_every_call_after_a_failure(scenario: Scenario, first: &[Fate]) {
-    let mut tally = Tally::default();
-    let healthy = tally.run(scenario, &[]);
-    for at in 0..healthy.targets.len() {
-        for fate in first.iter().copied().filter(|fate| fate.is_possible(healthy.targets[at])) {
-            let first = Planned { at: at as u64, fate };
-            let targets = tally.run(scenario, &[first]).targets;
-            for (then, target) in targets.iter().enumerate().skip(at + 1) {
-                // Two of four nodes down is another test's.
-                let second = |fate: &Fate| *fate != Fate::NodeDies && fate.is_possible(*target);
-                for fate in Fate::ALL.into_iter().filter(second) {
-                    tally.run(scenario, &[first, Planned { at: then as u64, fate }]);
-                }
-            }
-        }
-    }
-    tally.end(scenario.name);
 }
 
 #[test]
 fn a_small_verb_survives_the_failure_of_each_of_its_calls() {
-    fail_every_call(&SMALL_SCENARIOS);
+    fail_each(&SMALL_SCENARIOS);
 }
 
 #[test]
 fn a_verb_in_a_bucket_survives_the_failure_of_each_of_its_calls() {
-    fail_every_call(&BUCKET_SCENARIOS);
+    fail_each(&BUCKET_SCENARIOS);
 }
 
 #[test]
 fn a_large_put_survives_the_failure_of_each_of_its_calls() {
-    fail_every_call(&[LARGE_PUT]);
+    fail_each(&[LARGE_PUT]);
 }
 
 #[test]
 fn a_large_put_of_known_chunks_survives_the_failure_of_each_of_its_calls() {
-    fail_every_call(&[LARGE_DEDUP]);
+    fail_each(&[LARGE_DEDUP]);
 }
 
 #[test]
 fn a_commit_whose_answer_is_lost_survives_the_failure_of_each_call_that_follows() {
     let lost = [Fate::FailBefore(ErrorKind::Unknown), Fate::FailAfter(ErrorKind::Unknown)];
     for scenario in SMALL_SCENARIOS.into_iter().chain(BUCKET_SCENARIOS) {
-        fail_every_call_after_a_failure(scenario, &lost);
+        fail_every_call_after_a_failure(scenario.name, &lost, |plan| run(scenario, plan));
     }
 }
 
 #[test]
 fn a_put_that_lost_a_node_survives_the_failure_of_each_call_that_follows() {
-    fail_every_call_after_a_failure(SMALL_SCENARIOS[2], &[Fate::NodeDies, Fate::FailAfter(ErrorKind::Unavailable)]);
+    let (scenario, lost) = (SMALL_SCENARIOS[2], [Fate::NodeDies, Fate::FailAfter(ErrorKind::Unavailable)]);
+    fail_every_call_after_a_failure(scenario.name, &lost, |plan| run(scenario, plan));
 }

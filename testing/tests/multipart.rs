@@ -412,11 +412,12 @@ fn an_upload_of_thousands_of_parts_is_one_version() {
     });
 }
 
-/// Whoever wins, the upload is closed once, both hear the truth, and nothing is left over.
+/// Whoever wins, the upload is closed once, both hear the truth, a part that comes meanwhile is in its place in time or not at all, and
+/// nothing is left over.
 #[test]
 fn of_racing_completions_and_abortions_one_closes_the_upload() {
-    let mut won = BTreeSet::new();
-    for seed in 0..40 {
+    let mut seen = BTreeSet::new();
+    for seed in 0..80 {
         run(async {
             let scene = Scene::set(seed).await;
             let other = scene.cluster.coordinator().await;
@@ -424,37 +425,47 @@ fn of_racing_completions_and_abortions_one_closes_the_upload() {
             let upload = scene.begin("k", None).await;
             let data = noise(&mut rng, 300);
             let claims = [scene.put_part("k", upload, 1, &data).await.unwrap()];
-            let key = name("k");
-            let request = request("k", upload, &claims);
-            let (late, aborts) = (noise(&mut rng, 300), rng.below(2) == 0);
-            let body = whole_body(late, PartTarget::default()).await;
+            let (key, request) = (name("k"), request("k", upload, &claims));
+            let (aborts, number) = (rng.below(2) == 0, rng.between(1, 2) as u16);
+            let body = whole_body(noise(&mut rng, 300), PartTarget::default()).await;
             let close = async {
                 match aborts {
                     true => other.objects.abort_upload(&key, upload).await.map(|()| None),
                     false => other.objects.complete_upload(&request).await.map(Some),
                 }
             };
-            let (done, closed, _) = tokio::join!(
+            let (done, closed, part) = tokio::join!(
                 scene.objects().complete_upload(&request),
                 close,
-                scene.objects().put_part(&key, upload, 2, None, body),
+                other.objects.put_part(&key, upload, number, None, body),
             );
+            let refused = |error: &Error| Refused::of(error).unwrap();
             match (&done, &closed) {
                 (Ok(done), Ok(Some(again))) => assert_eq!(done, again),
-                (Ok(_), Err(error)) => assert_eq!(Refused::of(error), Some(Refused::NoSuchUpload)),
-                (Err(error), Ok(None)) => assert_eq!(Refused::of(error), Some(Refused::NoSuchUpload)),
-                ended => panic!("seed {seed}: {ended:?}"),
+                (Ok(_), Err(error)) | (Err(error), Ok(None)) if refused(error) == Refused::NoSuchUpload => {}
+                // Another part came in its place.
+                (Err(error), Ok(None) | Err(_)) if number == 1 && part.is_ok() => {
+                    assert_eq!(refused(error), Refused::InvalidPart);
+                }
+                ended => panic!("seed {seed}: {ended:?}, {part:?}"),
             }
+            if closed.is_err() && done.is_err() {
+                scene.objects().abort_upload(&key, upload).await.unwrap();
+            }
+            seen.insert((aborts, done.is_ok(), number, part.is_ok()));
+            let workers = scene.cluster.worker_process(0, &Habits { rest_ms_max: 20, ..Habits::EAGER });
+            come_to_rest(&scene.cluster).await;
+            workers.crash();
             let version = scene.version("k").await;
-            assert_eq!(version.is_some(), done.is_ok());
+            assert_eq!(version.is_some(), done.is_ok(), "seed {seed}");
             if let Some(version) = version {
-                assert!(scene.read(&version).await == data);
+                assert!(scene.read(&version).await == data, "seed {seed}");
             }
-            won.insert((aborts, done.is_ok()));
             scene.end(&BTreeSet::from(["k".to_owned()])).await;
         });
     }
-    assert!(won.len() >= 2, "only {won:?}");
+    let (replaced, completed) = (|at: &&_| matches!(at, (_, false, 1, true)), |at: &&_| matches!(at, (_, true, ..)));
+    assert!(seen.iter().any(|at| replaced(&at)) && seen.iter().any(|at| completed(&at)), "only {seen:?}");
 }
 
 /// A copy has the same bytes and ETag, and needs its source no more; one that has to have another checksum has it.

@@ -124,10 +124,8 @@ impl Member {
 
     /// How long ago it answered last.
     pub fn silent_for(&self) -> Duration {
-        let vitals = self.vitals();
-        let refused = vitals.identity != Identity::Admitted;
         // One that is not who it should be answers in vain.
-        vitals.last_answer.filter(|_| !refused).unwrap_or(self.born).elapsed()
+        self.vitals().last_admitted.unwrap_or(self.born).elapsed()
     }
 
     /// The state of its breaker.

@@ -178,6 +178,7 @@ impl Member {
         match result {
             Ok(health) => {
                 vitals.identity = Identity::Admitted;
+                vitals.last_admitted = Some(Instant::now());
                 vitals.health = Some(health.clone());
                 (vitals.probe_failed, vitals.suspect, vitals.full, vitals.error) = (false, false, false, None);
                 self.restart_free_bytes();

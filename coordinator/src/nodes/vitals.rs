@@ -68,6 +68,8 @@ pub(super) struct Vitals {
     /// Whether it refused a write for lack of room since the last probe.
     pub(super) full: bool,
     pub(super) last_answer: Option<Instant>,
+    /// When it answered last as who it should be.
+    pub(super) last_admitted: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) reads: Average,
     pub(super) writes: Average,
@@ -83,6 +85,7 @@ impl Vitals {
             suspect: false,
             full: false,
             last_answer: None,
+            last_admitted: None,
             error: None,
             reads: Average::default(),
             writes: Average::default(),
@@ -119,6 +122,9 @@ impl Vitals {
         match outcome {
             Outcome::Answered => {
                 self.last_answer = Some(now);
+                if self.identity == Identity::Admitted {
+                    self.last_admitted = Some(now);
+                }
                 if clears && self.identity == Identity::Admitted {
                     (self.probe_failed, self.suspect, self.error) = (false, false, None);
                 }

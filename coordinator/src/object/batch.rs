@@ -15,6 +15,7 @@ use super::compute::PACK_COST;
 use super::pack::{Packed, pack};
 use super::receipt::Receipt;
 use super::write::{NewChunk, Stragglers, WrittenChunk, write_chunks};
+use crate::code::Code;
 use crate::metadata::records::{
     ChunkEntry, ChunkRecord, ChunkState, DigestRecord, Record, RefRecord, RepairRecord, VersionId,
 };
@@ -38,7 +39,7 @@ pub(super) struct StoredBatch {
 /// Where the bytes of a digest are.
 enum Placed {
     /// A chunk that other versions hold too.
-    Reused { chunk: ChunkId, revision: u64, receipt: Receipt },
+    Reused { chunk: ChunkId, code: Code, revision: u64, receipt: Receipt },
     /// A chunk of our own, and what must hold for its digest to be published; `None` if another chunk speaks for it already.
     Fresh { chunk: ChunkId, record: ChunkRecord, digest: Option<Expect> },
 }
@@ -89,18 +90,24 @@ impl Objects {
             return Ok(replace);
         };
         let record = ChunkRecord::decode(&entry.value)?;
-        Ok(self.reuse(chunk, &record, entry.revision).map_or(replace, Found::Reusable))
+        Ok(self.reuse(chunk, &record, entry.revision).await?.map_or(replace, Found::Reusable))
     }
 
-    /// The chunk, if a write that leans on it is as durable as one that stores it (faults I5b).
-    fn reuse(&self, chunk: ChunkId, record: &ChunkRecord, revision: u64) -> Option<Placed> {
+    /// The chunk, if a write that leans on it is as durable as one that stores it (faults I5b): enough of its shards are on nodes that have
+    /// what they had, and repair does not know better.
+    async fn reuse(&self, chunk: ChunkId, record: &ChunkRecord, revision: u64) -> Result<Option<Placed>> {
         let proved = self.nodes.proved();
         let good = record.shards.iter().filter(|place| proved.contains(&place.node)).count();
         if record.state != ChunkState::Live || good < record.code.write_quorum() {
-            return None;
+            return Ok(None);
+        }
+        for key in endangered(chunk, record.code) {
+            if self.metadata.get(&key).await?.is_some() {
+                return Ok(None);
+            }
         }
         let receipt = Receipt::of(record.code, record.shards.len() as u32);
-        Some(Placed::Reused { chunk, revision, receipt })
+        Ok(Some(Placed::Reused { chunk, code: record.code, revision, receipt }))
     }
 
     async fn store_missing(&self, batch: &mut StoredBatch, missing: Vec<(Digest, Option<Expect>)>) -> Result<()> {
@@ -148,7 +155,7 @@ impl Objects {
                 Placed::Reused { chunk, .. } => {
                     let entry = self.metadata.get(&keys::chunk(*chunk)).await?;
                     let again = match &entry {
-                        Some(entry) => self.reuse(*chunk, &ChunkRecord::decode(&entry.value)?, entry.revision),
+                        Some(entry) => self.reuse(*chunk, &ChunkRecord::decode(&entry.value)?, entry.revision).await?,
                         None => None,
                     };
                     match again {
@@ -218,8 +225,11 @@ impl StoredBatch {
         for (sha256, placed) in &self.placed {
             commit.put(keys::reference(placed.chunk(), version), RefRecord {}.encode());
             match placed {
-                Placed::Reused { chunk, revision, .. } => {
+                Placed::Reused { chunk, code, revision, .. } => {
                     commit.check(keys::chunk(*chunk), Expect::Revision(*revision));
+                    for key in endangered(*chunk, *code) {
+                        commit.check(key, Expect::Absent);
+                    }
                 }
                 Placed::Fresh { chunk, record, digest } => {
                     commit.check(keys::chunk(*chunk), Expect::Absent);
@@ -258,6 +268,12 @@ fn queue_repair(commit: &mut Batch, chunk: ChunkId, record: &ChunkRecord, now_ms
         let repair = RepairRecord::new(chunk, now_ms, "written short of replicas");
         commit.put(keys::repair(severity, chunk), repair.encode());
     }
+}
+
+/// Under which keys repair would know that fewer than a write quorum of the chunk's shards are good.
+fn endangered(chunk: ChunkId, code: Code) -> impl Iterator<Item = Bytes> {
+    let severities = 0..(code.write_quorum() as u8).saturating_sub(code.data);
+    severities.map(move |severity| keys::repair(severity, chunk))
 }
 
 /// How many more shards the chunk can lose before it is lost: 0 is the most urgent. `None` when it is whole.

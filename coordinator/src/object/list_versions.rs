@@ -10,7 +10,8 @@ use super::list::LIST_LIMIT_MAX;
 use super::name::{BucketName, ObjectName};
 use super::walk::{Route, Step, Walk};
 use crate::metadata::records::{
-    ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, ObjectState, Sha256, StorageClass, VersionRecord, VersionState,
+    ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, ObjectState, Sha256, StorageClass, VersionId, VersionRecord,
+    VersionState,
 };
 use protocol::{Error, Result};
 use std::fmt;
@@ -51,6 +52,8 @@ pub struct VersionMarker {
 pub struct ListedVersion {
     /// The key.
     pub key: String,
+    /// Its id, whatever S3 calls it.
+    pub id: VersionId,
     /// What S3 calls it.
     pub version_name: VersionName,
     /// Its number.
@@ -183,6 +186,7 @@ impl VersionsPage {
         self.last = Some((key.to_owned(), Some(VersionMarker { version: version_name, number: Some(version.number) })));
         self.entries.push(ListedVersion {
             key: key.to_owned(),
+            id: version.id,
             version_name,
             number: version.number,
             is_marker: version.state == VersionState::Marker,

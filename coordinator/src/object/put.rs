@@ -93,8 +93,10 @@ pub(super) struct Stored<T> {
     pub(super) draft: Draft,
     pub(super) last: StoredBatch,
     pub(super) target: Box<T>,
-    /// Its client, who is being served until the commit is answered.
+    /// Its client, who is being served until the commit is answered,
     _served: Served,
+    /// and what its last batch holds in memory until then.
+    _allowance: Option<Allowance>,
 }
 
 /// Where the bytes of a body gather until they are cut.
@@ -156,7 +158,7 @@ impl<'a> Upload<'a> {
         let (first, target) = incoming.next_short().await?;
         if let Some(target) = target {
             let (draft, last) = self.finish_short(&first, target.md5()).await?;
-            return Ok(Stored { draft, last, target, _served: served });
+            return Ok(Stored { draft, last, target, _served: served, _allowance: None });
         }
         for piece in first {
             self.take(piece, &mut incoming).await?;
@@ -166,7 +168,7 @@ impl<'a> Upload<'a> {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
                 Taken::End(target) => {
                     let (draft, last) = self.finish(target.md5()).await?;
-                    return Ok(Stored { draft, last, target, _served: served });
+                    return Ok(Stored { draft, last, target, _served: served, _allowance: self.allowance.take() });
                 }
             }
         }
@@ -282,14 +284,14 @@ impl<'a> Upload<'a> {
     }
 
     /// Stores a body of few bytes: one chunk of them, most often.
-    async fn finish_short(mut self, pieces: &[Bytes], md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
+    async fn finish_short(&mut self, pieces: &[Bytes], md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
         digest.require_md5(md5)?;
         self.store_last(chunks, digest).await
     }
 
     /// Cuts the last stage and stores what is left.
-    async fn finish(mut self, md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
+    async fn finish(&mut self, md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
         let (mut chunks, _) = self.cut_stage(true).await;
         let digest = std::mem::take(&mut self.chunker).finish();
         digest.require_md5(md5)?;
@@ -302,7 +304,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Stores the last batch, which the last commit is to name.
-    async fn store_last(mut self, last: Vec<PlainChunk>, digest: StreamDigest) -> Result<(Draft, StoredBatch)> {
+    async fn store_last(&mut self, last: Vec<PlainChunk>, digest: StreamDigest) -> Result<(Draft, StoredBatch)> {
         self.chunks += last.len() as u64;
         let stored = match last.is_empty() {
             true => StoredBatch::empty(),

@@ -7,7 +7,9 @@
 //! - Any number of processes that believe to hold it do no harm; the lease only saves work.
 
 use crate::metadata::records::{LeaseRecord, Record};
-use crate::metadata::{Batch, Expect, Metadata, keys};
+use crate::metadata::{Batch, Entry, Expect, Metadata, keys};
+use async_trait::async_trait;
+use bytes::Bytes;
 use protocol::{Clock, Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,22 @@ impl Fence {
     async fn holds(&self) -> Result<bool> {
         let entry = self.metadata.get(&keys::lease(self.name)).await?;
         Ok(entry.is_some_and(|entry| entry.revision == self.revision))
+    }
+}
+
+/// The metadata as whoever holds the lease may change it, so that verbs can be a worker's, too.
+#[async_trait]
+impl Metadata for Fence {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.metadata.get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.metadata.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        Fence::commit(self, batch).await
     }
 }
 

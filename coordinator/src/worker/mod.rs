@@ -16,6 +16,7 @@ pub mod census;
 pub mod collect;
 pub mod expire;
 pub mod lease;
+pub mod lifecycle;
 pub mod membership;
 pub mod pace;
 mod pass;
@@ -41,6 +42,7 @@ use crate::object::Objects;
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{ErrorKind, Result};
+use std::sync::Arc;
 
 /// What a step may use.
 #[derive(Clone)]
@@ -106,6 +108,11 @@ impl Work {
             Err(error) if error.kind == ErrorKind::Conflict => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The verbs, each of whose commits checks the lease.
+    pub fn fenced(&self) -> Objects {
+        Objects { metadata: Arc::new(self.fence.clone()), ..self.objects.clone() }
     }
 
     /// The first `limit` entries of a range.

@@ -56,6 +56,10 @@ pub enum Bug {
     CommitTorn,
     /// Reads may see the state before the last commit.
     StaleReads,
+    /// Nobody looks whether the upload is still open, and as it was, that a part is put into, or that is closed.
+    UploadUnwatched,
+    /// An aborted upload leaves its parts to nobody.
+    AbortForgetsParts,
     /// A write does not look whether its bucket is being deleted.
     BucketUnwatched,
     /// A null version stays when another takes its place.
@@ -84,12 +88,17 @@ pub enum Bug {
     OrphansWithoutFence,
     /// An upload's pages go before its intent does.
     PagesBeforeIntent,
+    /// A collector does not look which parts of a closed upload are a version's.
+    ListedPartsCollected,
     /// Workers' commits do not check that they still hold the lease (S5).
     CommitWithoutLease,
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 31] = [
+pub const BUGS: [Bug; 34] = [
+    Bug::UploadUnwatched,
+    Bug::AbortForgetsParts,
+    Bug::ListedPartsCollected,
     Bug::NodeAcksBeforeSync,
     Bug::NodeAcksNothing,
     Bug::QuorumOfOne,
@@ -144,6 +153,7 @@ impl Bug {
                 | Bug::DeleteUnconfirmed
                 | Bug::OrphansWithoutFence
                 | Bug::PagesBeforeIntent
+                | Bug::ListedPartsCollected
                 | Bug::CommitWithoutLease
         )
     }
@@ -199,6 +209,12 @@ impl BuggyMetadata {
                     keys::parse_reference(key).is_ok_and(|(chunk, _)| !fresh.contains(&keys::chunk(chunk)))
                 };
                 batch.puts.retain(|(key, _)| !pins_known(key));
+            }
+            Bug::UploadUnwatched => batch.checks.retain(|(key, _)| keys::parse_upload(key).is_err()),
+            Bug::AbortForgetsParts => {
+                let garbage = keys::garbages();
+                let aborts = batch.deletes.iter().any(|key| keys::parse_upload(key).is_ok());
+                batch.puts.retain(|(key, _)| !(aborts && within(key, &garbage)));
             }
             Bug::BucketUnwatched => batch.checks.retain(|(key, _)| keys::parse_bucket(key).is_err()),
             Bug::NullsPileUp if batch.puts.iter().any(|(key, _)| keys::parse_version(key).is_ok()) => {

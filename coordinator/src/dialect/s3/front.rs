@@ -7,8 +7,8 @@
 //! - A request is counted among those served until the last byte of its answer has left.
 
 use super::access::Trace;
-use super::fault::{self, bad_request, fault, not_implemented, slow_down};
-use super::incoming::{Trailers, for_library, never_still, promised, unpacked, verified};
+use super::fault::{self, BodyFault, bad_request, fault, not_implemented, slow_down};
+use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified};
 use super::promise::Promise;
 use super::target::{Query, Target};
 use super::unverified::{Packing, Signed, packing, signed, take_signature_off};
@@ -148,18 +148,13 @@ impl Front {
         if is_document(&head.method, &query, target, &head.headers) && !is_form && !packed_for_library {
             pieces = promised(pieces, Promise::of(&head.headers)?, trailers.clone());
         }
-        let told = trace.clone();
-        let pieces = pieces.inspect(move |piece| {
-            if let Err(fault) = piece {
-                told.fail_body(fault);
-            }
-        });
+        let pieces = traced(pieces, trace.clone());
         let place = if is_form { Some(self.forms.take()?) } else { None };
         let mut file_name = None;
         let body = match &place {
-            None => for_library(pieces.boxed()),
+            None => for_library(pieces),
             Some(_) => {
-                let mut form = form::Form::gather(pieces.boxed(), &head.headers).await?;
+                let mut form = form::Form::gather(pieces, &head.headers).await?;
                 file_name = form.file_name();
                 if trusts_all {
                     form.take_signature_off();
@@ -184,6 +179,16 @@ impl Front {
             _ => Ok(answer),
         }
     }
+}
+
+/// The body, of which the trace is told when it fails.
+fn traced(pieces: Pieces, trace: Arc<Trace>) -> Pieces {
+    let told = move |piece: &Result<Bytes, BodyFault>| {
+        if let Err(fault) = piece {
+            trace.fail_body(fault);
+        }
+    };
+    pieces.inspect(told).boxed()
 }
 
 /// Whether the body describes something, and is no object's.

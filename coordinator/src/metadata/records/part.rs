@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: a part's chunks are named by pages and referenced under the part's own id, from its upload to the day the version
 //! that it became a part of goes. Putting a version together moves no reference: it says which parts follow one another
-//! (`docs/decisions/0051-a-version-of-parts-names-its-parts.md`).
+//! (`docs/decisions/0052-a-version-of-parts-names-its-parts.md`).
 
 pub use v1::{PartEntry, PartRecord, PartsRecord};
 

@@ -11,7 +11,7 @@ use crate::object::chunker::CHUNK_BYTES_MAX;
 use protocol::{ChunkId, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Plain bytes that are held at once to be stored again; one chunk at least.
+/// Plain bytes that are held at once to be stored again, where there is plenty; one chunk at least.
 const AGAIN_BYTES_MAX: usize = 6 << 20;
 
 /// A chunk that cannot be leant on, where it is, and what must hold for its digest to name the new one.
@@ -26,7 +26,7 @@ impl Objects {
         for entry in entries.iter().filter(|entry| seen.insert(entry.sha256)) {
             let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
             let placed = match &found {
-                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision),
+                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision).await?,
                 None => None,
             };
             let placed = match placed {
@@ -54,12 +54,12 @@ impl Objects {
         if elsewhere.is_empty() {
             return Ok(());
         }
-        let _allowance = self.budget.admit(CHUNK_BYTES_MAX, AGAIN_BYTES_MAX).await?;
+        let allowance = self.budget.admit(CHUNK_BYTES_MAX, AGAIN_BYTES_MAX).await?;
         let mut rest = elsewhere.into_iter().peekable();
         while rest.peek().is_some() {
             let mut some = BTreeMap::new();
             let mut bytes = 0;
-            while bytes + CHUNK_BYTES_MAX <= AGAIN_BYTES_MAX
+            while bytes + CHUNK_BYTES_MAX <= allowance.bytes()
                 && let Some((sha256, chunk, digest)) = rest.next()
             {
                 let data = self.fetch_source(chunk).await?;
