@@ -18,9 +18,9 @@ use crate::limits::{Admission, Refused};
 use crate::nodes::REQUEST_ID;
 use crate::object::Tasks;
 use bytes::Bytes;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -68,6 +68,7 @@ impl Front {
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();
         let target = Target::of(&head, self.domain.as_deref());
         let trace = Arc::new(Trace::default());
+        let has_body = !HttpBody::is_end_stream(&body);
         let serving = async {
             let target =
                 target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
@@ -81,6 +82,10 @@ impl Front {
             && seen.method != Method::OPTIONS
         {
             cors::dress(&self.door, target, origin, &seen.method, response.headers_mut()).await;
+        }
+        if has_body && !trace.has_ended_body() {
+            // The connection is closed with the answer; a client that is not told sends its next request into nothing.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert("x-amz-id-2", value.clone());
@@ -131,7 +136,7 @@ impl Front {
         if HttpBody::is_end_stream(&body) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        let mut pieces = never_still(body, self.door.settings.body_stall);
+        let mut pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
         if trusts_all || how == Signed::No {
             take_signature_off(&mut head, &query, self.door.objects.clock.now_ms())?;
             pieces = match packing(&head.headers, how)? {
@@ -178,6 +183,15 @@ impl Front {
             _ => Ok(answer),
         }
     }
+}
+
+/// The body, of which the trace is told when it has ended.
+fn watched(pieces: Pieces, trace: Arc<Trace>) -> Pieces {
+    let end = poll_fn(move |_| {
+        trace.end_body();
+        Poll::Ready(None)
+    });
+    pieces.chain(end).boxed()
 }
 
 /// The body, of which the trace is told when it fails.
