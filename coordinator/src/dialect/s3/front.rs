@@ -31,6 +31,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
+const V2_REFUSED: &str = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 /// The most bytes of header names and values; S3 itself takes 8 KiB.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const REQUEST_ID_HEADER: &str = "x-amz-request-id";
@@ -127,9 +128,7 @@ impl Front {
         let how = signed(&head.headers, &query);
         let trusts_all = self.door.guard.identity.trusts_all();
         if how == Signed::V2 && !self.takes_v2 && !trusts_all {
-            return Err(bad_request(
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ));
+            return Err(bad_request(V2_REFUSED));
         }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
