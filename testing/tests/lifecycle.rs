@@ -1,4 +1,5 @@
 //! Lifecycle rules, done by the worker as its clock goes on: what is due goes, what is not, or is locked, or was put since, stays.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 use bytes::Bytes;
 use coordinator::metadata::keys;

@@ -30,9 +30,7 @@
 //!
 //! What it keeps true: keys of different kinds or names never collide, because a bucket and a key hold no NUL and binary parts
 //! have fixed lengths; byte order is the order of names, numbers and offsets.
-//!
-//! A page's key holds the END offset of its last chunk, so that the page with offset `o` is the first after `o`: one scan finds
-//! it and no index of pages is needed.
+//! A page's key holds the END offset of its last chunk, so that one scan finds the page with offset `o`: the first after `o`.
 
 mod multipart;
 mod work;

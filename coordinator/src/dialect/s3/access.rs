@@ -12,6 +12,7 @@ use hyper::http::Extensions;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3ErrorCode, S3Result};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What became known of a request while it was served.
@@ -21,6 +22,7 @@ pub struct Trace {
     action: OnceLock<Action>,
     principal: OnceLock<Principal>,
     body_fault: OnceLock<BodyFault>,
+    body_ended: AtomicBool,
 }
 
 impl Trace {
@@ -32,6 +34,16 @@ impl Trace {
     /// Why the body did not come as it should.
     pub fn body_fault(&self) -> Option<&BodyFault> {
         self.body_fault.get()
+    }
+
+    /// Says that the body was taken to its end.
+    pub fn end_body(&self) {
+        self.body_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the body was taken to its end; what is left of it makes the connection useless.
+    pub fn has_ended_body(&self) -> bool {
+        self.body_ended.load(Ordering::Relaxed)
     }
 
     /// Says which operation it is; the first to say so is right.

@@ -18,9 +18,9 @@ use crate::limits::{Admission, Refused};
 use crate::nodes::REQUEST_ID;
 use crate::object::Tasks;
 use bytes::Bytes;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -31,6 +31,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
+const V2_REFUSED: &str = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 /// The most bytes of header names and values; S3 itself takes 8 KiB.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const REQUEST_ID_HEADER: &str = "x-amz-request-id";
@@ -68,6 +69,7 @@ impl Front {
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();
         let target = Target::of(&head, self.domain.as_deref());
         let trace = Arc::new(Trace::default());
+        let has_body = !HttpBody::is_end_stream(&body);
         let serving = async {
             let target =
                 target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
@@ -81,6 +83,10 @@ impl Front {
             && seen.method != Method::OPTIONS
         {
             cors::dress(&self.door, target, origin, &seen.method, response.headers_mut()).await;
+        }
+        if has_body && !trace.has_ended_body() {
+            // The connection is closed with the answer; a client that is not told sends its next request into nothing.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert("x-amz-id-2", value.clone());
@@ -122,16 +128,14 @@ impl Front {
         let how = signed(&head.headers, &query);
         let trusts_all = self.door.guard.identity.trusts_all();
         if how == Signed::V2 && !self.takes_v2 && !trusts_all {
-            return Err(bad_request(
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ));
+            return Err(bad_request(V2_REFUSED));
         }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
         if HttpBody::is_end_stream(&body) {
             head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
-        let mut pieces = never_still(body, self.door.settings.body_stall);
+        let mut pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
         if trusts_all || how == Signed::No {
             take_signature_off(&mut head, &query, self.door.objects.clock.now_ms())?;
             pieces = match packing(&head.headers, how)? {
@@ -175,6 +179,15 @@ impl Front {
             _ => Ok(answer),
         }
     }
+}
+
+/// The body, of which the trace is told when it has ended.
+fn watched(pieces: Pieces, trace: Arc<Trace>) -> Pieces {
+    let end = poll_fn(move |_| {
+        trace.end_body();
+        Poll::Ready(None)
+    });
+    pieces.chain(end).boxed()
 }
 
 /// The body, of which the trace is told when it fails.

@@ -46,15 +46,20 @@ impl Objects {
         if let Some((algorithm, kind)) = new.checksum {
             Whole::new(algorithm, kind)?;
         }
-        let upload = UploadId(self.clock.fresh_id());
-        let bucket = new.name.bucket().clone();
-        let key = keys::upload(bucket.as_str(), new.name.key(), upload);
+        let mut upload = UploadId(self.clock.fresh_id());
+        let (bucket, object_key) = (new.name.bucket().clone(), new.name.key().to_owned());
         let missing_bucket = new.missing_bucket;
         let record = record_of(new, self.clock.now_ms());
         for attempt in 0..UPLOAD_ATTEMPTS_MAX {
             self.back_off(attempt).await;
-            if attempt > 0 && self.metadata.get(&key).await?.is_some() {
-                return Ok(upload);
+            let mut key = keys::upload(bucket.as_str(), &object_key, upload);
+            if attempt > 0 {
+                if self.metadata.get(&key).await?.is_some() {
+                    return Ok(upload);
+                }
+                // What was sent under the other id may still happen; it must not open again what was closed meanwhile.
+                upload = UploadId(self.clock.fresh_id());
+                key = keys::upload(bucket.as_str(), &object_key, upload);
             }
             let seen = self.see_bucket(&bucket).await?;
             let into = seen.or_make(&bucket, missing_bucket, &record.owner, record.initiated_ms)?;
