@@ -8,7 +8,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Calls that share one fsync, their bytes, and calls that may wait. The bytes that wait are bounded by whoever calls.
-const LIMITS: GroupLimits = GroupLimits { jobs_max: 512, bytes_max: 16 << 20, queue_max: 4096 };
+const LIMITS: GroupLimits =
+    GroupLimits { jobs_max: 512, bytes_max: 16 << 20, queue_max: 4096, queue_bytes_max: 64 << 20 };
 
 /// The queue of one store, with its thread.
 pub struct Committer {

@@ -89,6 +89,11 @@ impl Keeper {
         Arc::new(Keeper { name, state: Mutex::new(state) })
     }
 
+    /// The disk that it has now.
+    pub fn disk(&self) -> DiskId {
+        DiskId(Uuid::from_u128(self.state.lock().unwrap().disk_id))
+    }
+
     pub fn set_weather(&self, weather: Weather) {
         self.state.lock().unwrap().weather = weather;
     }

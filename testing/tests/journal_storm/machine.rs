@@ -4,10 +4,10 @@
 use crate::keeper::{Bug, Keepers, planted};
 use async_trait::async_trait;
 use coordinator::metadata::journal::claim::{ClaimFile, Claimed, Unclaimed, attempt};
+use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{Journal, JournalMembers, JournalSource, LogEnd, Phase};
-use protocol::{Error, JournalEntry, JournalMark, NodeId, Result};
+use protocol::{Error, JournalEntry, JournalMark, Result};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl JournalSource for Directory {
 }
 
 impl Directory {
-    pub fn end(&self, voters: &BTreeSet<NodeId>) -> LogEnd {
+    pub fn end(&self, voters: &Voters) -> LogEnd {
         let log = self.log.lock().unwrap();
         let (last, whole_from) = log.last().map_or((JournalMark::default(), 1), |last| (last.mark, last.whole_from));
         LogEnd { last, whole_from, voters: voters.clone() }
@@ -106,7 +106,7 @@ pub struct Process {
     pub directory: Directory,
     journal: Arc<Journal>,
     keepers: Arc<Keepers>,
-    voters: BTreeSet<NodeId>,
+    voters: Voters,
     clock: Arc<SimClock>,
     epoch: u64,
     state: Vec<u64>,
@@ -123,7 +123,7 @@ impl Process {
         clock: Arc<SimClock>,
         barrier: u64,
     ) -> std::result::Result<Process, String> {
-        let voters: BTreeSet<NodeId> = keepers.0.iter().map(|keeper| keeper.name.clone()).collect();
+        let voters: Voters = keepers.0.iter().map(|keeper| (keeper.name.clone(), keeper.disk())).collect();
         let journal = Journal::new(
             Arc::clone(&keepers) as Arc<dyn JournalMembers>,
             Arc::new(directory.clone()),

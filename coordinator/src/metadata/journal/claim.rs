@@ -137,7 +137,7 @@ fn enough<'a>(
         }
     }
     let (found, needed) =
-        (good.iter().filter(|(_, state)| electorate.counts(&state.node)).count(), electorate.read_quorum());
+        (good.iter().filter(|(_, state)| electorate.remembers(state)).count(), electorate.read_quorum());
     if found < needed {
         let (total, failures) = (electorate.total(), failures.join("; "));
         return Err(Unclaimed::Later(format!("{found} of {total} nodes {what}, {needed} must: {failures}")));
