@@ -212,9 +212,10 @@ impl Member {
     }
 }
 
-/// What candidates show of a node, but for room and load: those are as old as a snapshot may be.
-fn shown(vitals: &Vitals) -> (Health, bool, Option<String>) {
-    (vitals.health(), vitals.accepts_writes(), vitals.health.as_ref().map(|health| health.zone.clone()))
+/// What candidates show of a node and a probe can change.
+fn shown(vitals: &Vitals) -> (Health, bool, Option<(u64, String)>) {
+    let room_and_zone = vitals.health.as_ref().map(|health| (health.free_bytes, health.zone.clone()));
+    (vitals.health(), vitals.accepts_writes(), room_and_zone)
 }
 
 fn log_probe(member: &Member, result: &Result<NodeHealth>, took: Duration) {
