@@ -16,6 +16,7 @@
 //! - A node that hangs or is away holds up nobody but its own lane. Memory is bounded: [`RING_BYTES_MAX`], and a page for each lane.
 //! - The members are asked for anew with every group, because nodes join and leave.
 
+mod answers;
 pub mod claim;
 mod core;
 mod lane;
