@@ -26,10 +26,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
-/// Chunks mended in one step,
-const CHUNKS_PER_STEP: usize = 48;
-/// and at the same time.
-const AT_ONCE: usize = 12;
+/// Chunks mended at the same time while clients are being served,
+const AT_ONCE_BESIDE_CLIENTS: usize = 12;
+/// and while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
+const AT_ONCE_ALONE: usize = 48;
+/// Chunks of one step, for each that is mended at the same time.
+const ROUNDS_PER_STEP: usize = 4;
 /// Entries of the queue looked at in one step, to find some that can be mended now.
 const LOOKED_AT_MAX: usize = 16 * 1024;
 /// A chunk that could not be mended is tried again after this time, or when a node has changed.
@@ -58,7 +60,8 @@ impl Worker for Repair {
 
     async fn step(&mut self, work: &Work) -> Result<Progress> {
         self.unblock(work);
-        let due = self.due(work).await?;
+        let at_once = if work.objects.clients.any() { AT_ONCE_BESIDE_CLIENTS } else { AT_ONCE_ALONE };
+        let due = self.due(work, at_once * ROUNDS_PER_STEP).await?;
         if due.is_empty() {
             return Ok(if self.cursor.is_none() { self.at_rest() } else { Progress::Did { items: 0, bytes: 0 } });
         }
@@ -70,7 +73,7 @@ impl Worker for Repair {
             due.into_iter()
                 .map(|(queued, chunk)| async move { (queued.clone(), chunk, mend::mend(work, queued, chunk).await) }),
         )
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(at_once);
         let (mut items, mut bytes) = (0, 0);
         while let Some((queued, chunk, outcome)) = outcomes.next().await {
             match outcome {
@@ -135,14 +138,14 @@ impl Repair {
         }
     }
 
-    /// The most urgent chunks from the cursor on that are not known to be blocked, each with the record that says so.
-    async fn due(&mut self, work: &Work) -> Result<Vec<(Bytes, ChunkId)>> {
+    /// The most urgent chunks from the cursor on, up to `chunks_max`, that are not known to be blocked, each with the record that says so.
+    async fn due(&mut self, work: &Work, chunks_max: usize) -> Result<Vec<(Bytes, ChunkId)>> {
         let range = keys::repairs();
         let mut from = self.cursor.take().unwrap_or(range.from);
         let mut looked_at = 0;
         let mut due: Vec<(Bytes, ChunkId)> = Vec::new();
-        while looked_at < LOOKED_AT_MAX && due.len() < CHUNKS_PER_STEP {
-            let entries = work.objects.metadata.scan(&from, &range.to, CHUNKS_PER_STEP * 4).await?;
+        while looked_at < LOOKED_AT_MAX && due.len() < chunks_max {
+            let entries = work.objects.metadata.scan(&from, &range.to, SCAN_ENTRIES_MAX.min(chunks_max * 4)).await?;
             if entries.is_empty() {
                 return Ok(due);
             }
@@ -152,7 +155,7 @@ impl Repair {
                 if !self.blocked.contains_key(&chunk) && due.iter().all(|(_, other)| *other != chunk) {
                     due.push((key.clone(), chunk));
                 }
-                if due.len() == CHUNKS_PER_STEP {
+                if due.len() == chunks_max {
                     break;
                 }
             }
