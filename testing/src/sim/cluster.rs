@@ -43,13 +43,15 @@ const BUDGET_BYTES_LEFT: usize = 4 << 20;
 pub struct Plants {
     /// A bug to be caught.
     pub bug: Option<Bug>,
-    /// The code of copies that coordinators write with; the oracle goes by [`Code::REPLICATION`] all the same.
+    /// The code of copies that coordinators write with; the oracle wants one copy more than reading needs all the same.
     pub code: Code,
+    /// That of coded chunks, if it is another one than there are nodes for.
+    pub ec: Option<Code>,
 }
 
 impl Default for Plants {
     fn default() -> Plants {
-        Plants { bug: None, code: Code::REPLICATION }
+        Plants { bug: None, code: Code::REPLICATION, ec: None }
     }
 }
 
@@ -140,10 +142,14 @@ impl Cluster {
         Coordinator { objects, calls, clock, incarnation, tasks: Vec::new(), _scarcity: scarcity }
     }
 
-    /// What coordinators write with: 4+2 where there are nodes for it.
+    /// What coordinators write with. A coded chunk leaves one node free, so that one may be lost or emptied.
     fn profiles(&self) -> Profiles {
-        let ec = if self.nodes.len() < 6 { Code { data: 2, parity: 2 } } else { Profiles::DEFAULT.ec };
-        Profiles { replication: self.plants.code, ec, ..Profiles::DEFAULT }
+        let ec = match self.nodes.len() {
+            ..=4 => Code { data: 2, parity: 1 },
+            5 => Code { data: 2, parity: 2 },
+            _ => Code { data: 3, parity: 2 },
+        };
+        Profiles { replication: self.plants.code, ec: self.plants.ec.unwrap_or(ec), ..Profiles::DEFAULT }
     }
 
     /// A coordinator that has probed its nodes once.

@@ -2,7 +2,6 @@
 
 use crate::sim::node::{Held, SimNode};
 use bytes::Bytes;
-use coordinator::code::Code;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::metadata::records::{
     ChunkEntry, ChunkList, ChunkRecord, PageRecord, PartEntry, PartsRecord, Record, ShardPlace, VersionId,
@@ -41,12 +40,9 @@ impl View {
         &self.nodes
     }
 
-    /// What law 1 demands of a chunk. Of one with a single data shard it is what three copies promise, whatever its record says.
+    /// What law 1 demands of a chunk, whether or not its code has as many shards: one more than reading needs.
     pub fn quorum(&self, record: &ChunkRecord) -> usize {
-        match record.code.data {
-            1 => Code::REPLICATION.write_quorum(),
-            _ => record.code.write_quorum(),
-        }
+        record.code.read_quorum() + 1
     }
 
     /// The entry at `key`.

@@ -147,6 +147,7 @@ pub fn as_put(done: &CompletedUpload) -> PutDone {
         modified_ms: done.modified_ms,
         chunks: 1,
         stored_bytes: 1,
+        storage_class: StorageClass::Standard,
         receipt: Receipt::of(Code::REPLICATION, Code::REPLICATION.write_quorum() as u32),
     }
 }
