@@ -3,8 +3,10 @@
 //! What it keeps true: a `Config` that [`load`] returned has been checked as a whole, and every refusal names flag and value.
 
 mod access;
+mod storage;
 
 pub use access::{Access, Auth, RATE_PER_IP};
+pub use storage::Storage;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -147,6 +149,10 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
     pub loki: Option<String>,
 
+    /// How chunks are encoded.
+    #[command(flatten)]
+    pub storage: Storage,
+
     /// Who may come in, and how much.
     #[command(flatten)]
     pub access: Access,
@@ -246,6 +252,7 @@ impl Config {
         }
         self.listen_mistake()
             .or_else(|| self.access.mistake())
+            .or_else(|| self.storage.mistake())
             .or_else(|| self.node_mistake())
             .or_else(|| self.bound_mistake())
             .or_else(|| self.name_mistake())

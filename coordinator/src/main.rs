@@ -4,7 +4,6 @@
 
 use anyhow::{Context, Result, bail};
 use coordinator::audit::{Audit, AuditConfig};
-use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
 use coordinator::dialect::guard::Guard;
 use coordinator::dialect::s3::{self, S3Settings};
@@ -287,7 +286,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
-        code: Code::REPLICATION,
+        profiles: config.storage.profiles(),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use coordinator::config::{Command, Config, load};
+use coordinator::object::Profiles;
 use process::logs::Level;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -77,6 +78,20 @@ fn limits_and_tls_are_checked() {
     refused(&["--tls-key=k.pem"], &["--tls-cert"]);
     let config = try_load(&[NODE, "--rate-per-ip=0"]).unwrap();
     assert_eq!((config.access.rate_per_ip, config.access.rate_per_key), (Some(0), 0));
+}
+
+#[test]
+fn codes_are_those_that_can_hold() {
+    let profiles = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().storage.profiles();
+    assert_eq!(profiles(&[]), Profiles::DEFAULT);
+    let given = profiles(&["--ec=6+3", "--ec-fallback=2+1", "--auto-ec-bytes=64KiB"]);
+    assert_eq!((given.ec.to_string(), given.auto_ec_bytes), ("6+3".to_owned(), 64 << 10));
+    assert_eq!(given.ec_fallback.map(|code| code.to_string()).as_deref(), Some("2+1"));
+    refused(&["--ec=1+2"], &["--ec 1+2", "2 data shards"]);
+    refused(&["--ec=4+0"], &["--ec 4+0", "1 parity shard"]);
+    refused(&["--ec=30+3"], &["--ec 30+3", "32 shards at most"]);
+    refused(&["--ec=four"], &["--ec", "four", "data+parity"]);
+    refused(&["--ec-fallback=6+3"], &["--ec-fallback 6+3", "fewer shards than --ec 4+2"]);
 }
 
 #[test]

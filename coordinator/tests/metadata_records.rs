@@ -11,7 +11,7 @@ use coordinator::metadata::records::{
     DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord,
     LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX,
     PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord, RepairRecord,
-    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, TrashRecord, UploadRecord, UsageRecord,
+    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, TrashRecord, UploadRecord, UsageRecord,
     VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
@@ -131,6 +131,7 @@ fn bucket() -> BucketRecord {
         }],
         public_read: true,
         quota: Some(Quota { bytes: Some(1 << 40), objects: None }),
+        strategy: None,
     }
 }
 
@@ -294,8 +295,9 @@ fn completed() -> CompletedRecord {
 
 #[test]
 fn every_released_layout_reads_for_ever() {
-    golden("bucket.v1", &bucket());
-    golden("bucket-plain.v1", &BucketRecord::default());
+    golden_before("bucket.v1", &bucket());
+    golden_before("bucket-plain.v1", &BucketRecord::default());
+    golden("bucket.v2", &BucketRecord { strategy: Some(Strategy::Auto), ..bucket() });
     golden_before("object.v1", &object());
     golden("object.v2", &object_of_s3());
     golden_before("version.v1", &version());

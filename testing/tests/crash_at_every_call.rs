@@ -2,7 +2,7 @@
 //! answer is lost, or the node called dies. Then the state is the old or the new one, whole (law 3), and the verb can be sent
 //! again. A new verb adds a scenario.
 
-use coordinator::metadata::records::{VersionId, Versioning};
+use coordinator::metadata::records::{StorageClass, VersionId, Versioning};
 use coordinator::object::{Condition, DeleteMode, Deleted, Refused, VersionSelector};
 use protocol::ErrorKind;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ struct Scenario {
     bucket: Option<Versioning>,
     /// Whether the chunks of the body are there already, under another key.
     shared: bool,
+    /// How what is put is stored.
+    class: StorageClass,
     verb: Verb,
 }
 
@@ -60,38 +62,76 @@ enum When {
     Present,
 }
 
+const STANDARD: StorageClass = StorageClass::Standard;
 const SMALL: Body = Body { tag: 1, bytes: 300 };
 const OTHER: Body = Body { tag: 2, bytes: 500 };
 /// With little budget a batch takes few such blocks, so this makes several.
 const LARGE: Body = Body { tag: 3, bytes: 3 * BLOCK_BYTES + 77 };
 
-const LARGE_PUT: Scenario =
-    Scenario { name: "large put", before: &[OTHER], bucket: None, shared: false, verb: Verb::Put(LARGE, When::Always) };
+const LARGE_PUT: Scenario = Scenario {
+    name: "large put",
+    before: &[OTHER],
+    bucket: None,
+    shared: false,
+    class: STANDARD,
+    verb: Verb::Put(LARGE, When::Always),
+};
 const LARGE_DEDUP: Scenario = Scenario {
     name: "large dedup",
     before: &[OTHER],
     bucket: None,
     shared: true,
+    class: STANDARD,
     verb: Verb::Put(LARGE, When::Always),
 };
 
 const SMALL_SCENARIOS: [Scenario; 12] = [
-    Scenario { name: "small put", before: &[], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Always) },
+    Scenario {
+        name: "small put",
+        before: &[],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::Put(SMALL, When::Always),
+    },
     Scenario {
         name: "empty put",
         before: &[],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Put(Body { tag: 4, bytes: 0 }, When::Always),
     },
-    Scenario { name: "overwrite", before: &[OTHER], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Always) },
-    Scenario { name: "dedup", before: &[], bucket: None, shared: true, verb: Verb::Put(SMALL, When::Always) },
-    Scenario { name: "put if absent", before: &[], bucket: None, shared: false, verb: Verb::Put(SMALL, When::Absent) },
+    Scenario {
+        name: "overwrite",
+        before: &[OTHER],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::Put(SMALL, When::Always),
+    },
+    Scenario {
+        name: "dedup",
+        before: &[],
+        bucket: None,
+        shared: true,
+        class: STANDARD,
+        verb: Verb::Put(SMALL, When::Always),
+    },
+    Scenario {
+        name: "put if absent",
+        before: &[],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::Put(SMALL, When::Absent),
+    },
     Scenario {
         name: "put if present",
         before: &[OTHER],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Put(SMALL, When::Present),
     },
     Scenario {
@@ -99,6 +139,7 @@ const SMALL_SCENARIOS: [Scenario; 12] = [
         before: &[SMALL, OTHER],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Delete(DeleteMode::Mark),
     },
     Scenario {
@@ -106,28 +147,45 @@ const SMALL_SCENARIOS: [Scenario; 12] = [
         before: &[SMALL, OTHER],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Delete(DeleteMode::Purge),
     },
-    Scenario { name: "remove the newest", before: &[SMALL, OTHER], bucket: None, shared: false, verb: Verb::Remove(2) },
+    Scenario {
+        name: "remove the newest",
+        before: &[SMALL, OTHER],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::Remove(2),
+    },
     Scenario {
         name: "remove an older one",
         before: &[SMALL, OTHER],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Remove(1),
     },
-    Scenario { name: "remove the only one", before: &[SMALL], bucket: None, shared: false, verb: Verb::Remove(1) },
+    Scenario {
+        name: "remove the only one",
+        before: &[SMALL],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::Remove(1),
+    },
     Scenario {
         name: "delete of nothing",
         before: &[],
         bucket: None,
         shared: false,
+        class: STANDARD,
         verb: Verb::Delete(DeleteMode::Mark),
     },
 ];
 
 const fn in_bucket(name: &'static str, mode: Versioning, before: &'static [Body], verb: Verb) -> Scenario {
-    Scenario { name, before, bucket: Some(mode), shared: false, verb }
+    Scenario { name, before, bucket: Some(mode), shared: false, class: STANDARD, verb }
 }
 
 const BUCKET_SCENARIOS: [Scenario; 17] = [
@@ -147,7 +205,14 @@ const BUCKET_SCENARIOS: [Scenario; 17] = [
     in_bucket("keep versions from now on", Versioning::Off, &[OTHER], Verb::KeepVersions),
     in_bucket("delete an empty bucket", Versioning::Off, &[], Verb::DeleteBucket),
     in_bucket("delete a bucket that is not empty", Versioning::Off, &[OTHER], Verb::DeleteBucket),
-    Scenario { name: "create a bucket", before: &[], bucket: None, shared: false, verb: Verb::CreateBucket },
+    Scenario {
+        name: "create a bucket",
+        before: &[],
+        bucket: None,
+        shared: false,
+        class: STANDARD,
+        verb: Verb::CreateBucket,
+    },
 ];
 
 impl Scenario {
@@ -165,7 +230,7 @@ fn run(scenario: Scenario, plan: &[Planned]) -> Run {
 async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     let cluster = Cluster::new(7, NODES, Plants::default());
     let coordinator = Arc::new(cluster.coordinator().await);
-    let client = Client::new(cluster.oracle().clone(), coordinator.clone());
+    let client = Client::new(cluster.oracle().clone(), coordinator.clone()).storing_as(scenario.class);
     let mut ids = Vec::new();
     if let Some(mode) = scenario.bucket {
         must(client.create_bucket(BUCKET, mode).await);
@@ -181,7 +246,7 @@ async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
     sleep(REST).await;
     let targets = coordinator.calls.disarm();
     let client = match coordinator.calls.is_dead() {
-        true => restarted(&cluster, &coordinator).await,
+        true => restarted(&cluster, &coordinator).await.storing_as(scenario.class),
         false => client,
     };
     for place in coordinator.calls.nodes_died() {
@@ -300,6 +365,13 @@ fn a_large_put_survives_the_failure_of_each_of_its_calls() {
 #[test]
 fn a_large_put_of_known_chunks_survives_the_failure_of_each_of_its_calls() {
     fail_each(&[LARGE_DEDUP]);
+}
+
+/// With four nodes, 2+1: an acknowledgement needs three of them.
+#[test]
+fn a_coded_put_survives_the_failure_of_each_of_its_calls() {
+    let coded = |scenario: Scenario| Scenario { class: StorageClass::StandardIa, ..scenario };
+    fail_each(&[SMALL_SCENARIOS[0], SMALL_SCENARIOS[2], SMALL_SCENARIOS[3], LARGE_PUT].map(coded));
 }
 
 #[test]

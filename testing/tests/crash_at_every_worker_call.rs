@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord,
+    ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, StorageClass,
 };
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{Condition, DeleteMode, VersionSelector};
@@ -67,9 +67,9 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set() -> Stage {
+    async fn set(class: StorageClass) -> Stage {
         let cluster = Cluster::new(7, NODES, Plants::default());
-        let client = Client::new(cluster.oracle().clone(), Arc::new(cluster.coordinator().await));
+        let client = Client::new(cluster.oracle().clone(), Arc::new(cluster.coordinator().await)).storing_as(class);
         Stage { cluster, client }
     }
 
@@ -233,10 +233,10 @@ async fn worker(cluster: &Cluster) -> Coordinator {
     process
 }
 
-fn run(scene: Scene, name: &'static str, plan: &[Planned]) -> Run {
+fn run(scene: Scene, name: &'static str, class: StorageClass, plan: &[Planned]) -> Run {
     let plan = plan.to_vec();
     let (mut run, panics) = simulate(async move {
-        let stage = Stage::set().await;
+        let stage = Stage::set(class).await;
         stage.put("a", 1, 300).await;
         stage.put("a", 2, 500).await;
         stage.put("b", 6, 700).await;
@@ -310,21 +310,26 @@ async fn end(stage: &Stage) {
 
 /// Each call of `name` in `scene` in turn, with each of its fates. `least`: the scene is no scene with fewer calls.
 fn fail_every_call(scene: Scene, name: &'static str, least: usize) {
-    let healthy = run(scene, name, &[]);
+    fail_every_call_of(StorageClass::Standard, scene, name, least);
+}
+
+/// The same where all that was put has this storage class.
+fn fail_every_call_of(class: StorageClass, scene: Scene, name: &'static str, least: usize) {
+    let healthy = run(scene, name, class, &[]);
     assert!(healthy.violations.is_empty(), "{scene:?} {name}: {:#?}", healthy.violations);
     assert!(healthy.targets.len() >= least, "{name} has little to do in {scene:?}: {:?}", healthy.targets);
     let (mut runs, mut failed) = (1, Vec::new());
     for (at, target) in healthy.targets.iter().enumerate() {
         for fate in Fate::ALL.into_iter().filter(|fate| fate.is_possible(*target)) {
             let plan = [Planned { at: at as u64, fate }];
-            let run = run(scene, name, &plan);
+            let run = run(scene, name, class, &plan);
             runs += 1;
             if !run.violations.is_empty() {
                 failed.push(format!("{plan:?} of {target:?}: {:#?}", run.violations));
             }
         }
     }
-    println!("{scene:?}, {name}: {} calls, {runs} runs", healthy.targets.len());
+    println!("{scene:?}, {name}, {class:?}: {} calls, {runs} runs", healthy.targets.len());
     assert!(failed.is_empty(), "{scene:?}, {name}: {} of {runs} runs failed: {}", failed.len(), failed.join("\n"));
 }
 
@@ -353,6 +358,17 @@ fn repair_of_what_was_written_short_survives_the_failure_of_each_of_its_calls() 
     fail_every_call(Scene::Short, "repair", 10);
     fail_every_call(Scene::RepairOfNothing, "repair", 4);
     fail_every_call(Scene::Condemned, "repair", 4);
+}
+
+/// With five nodes, 2+2.
+#[test]
+fn repair_of_coded_chunks_survives_the_failure_of_each_of_its_calls() {
+    for (scene, least) in [(Scene::Missing, 10), (Scene::Rotten, 20), (Scene::LostNode, 10), (Scene::Draining, 10)] {
+        fail_every_call_of(StorageClass::StandardIa, scene, "repair", least);
+    }
+    fail_every_call_of(StorageClass::StandardIa, Scene::Crowded, "repair", 10);
+    fail_every_call_of(StorageClass::StandardIa, Scene::Rotten, "verify", 10);
+    fail_every_call_of(StorageClass::StandardIa, Scene::Unnamed, "census", 15);
 }
 
 #[test]
@@ -399,7 +415,7 @@ fn the_lease_is_taken_over_whatever_fails() {
 #[test]
 fn rot_that_could_not_be_mended_at_once_is_not_forgotten() {
     let (violations, panics) = simulate(async {
-        let stage = Stage::set().await;
+        let stage = Stage::set(StorageClass::Standard).await;
         stage.put_short().await;
         let chunk = stage.chunks()[0];
         let record = stage.cluster.oracle().view().chunk(chunk).expect("it was listed");
@@ -430,7 +446,7 @@ fn rot_that_could_not_be_mended_at_once_is_not_forgotten() {
 #[test]
 fn a_chunk_that_is_condemned_late_is_put_back() {
     let (violations, panics) = simulate(async {
-        let stage = Stage::set().await;
+        let stage = Stage::set(StorageClass::Standard).await;
         stage.put("a", 1, 300).await;
         let chunk = stage.chunks()[0];
         drop(stage.client.delete("a", DeleteMode::Purge).await);
@@ -471,7 +487,7 @@ fn a_runner_that_stops_hands_the_work_over() {
         repair_bytes_per_s: 0,
     };
     let (violations, panics) = simulate(async {
-        let stage = Stage::set().await;
+        let stage = Stage::set(StorageClass::Standard).await;
         stage.put("a", 1, 300).await;
         stage.lose_disk();
         let (one, other) = (worker(&stage.cluster).await, worker(&stage.cluster).await);

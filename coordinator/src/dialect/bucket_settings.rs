@@ -1,11 +1,11 @@
-//! What operators say of a bucket: whose it is, who may read it, how much it may hold: `/admin/buckets/{bucket}`.
+//! What operators say of a bucket: whose it is, who may read it, how much it may hold, how it stores: `/admin/buckets/{bucket}`.
 
 use super::Door;
 use super::guard::Subject;
 use super::query::{body_json, decode};
 use super::reply::{Refusal, only};
 use crate::metadata::keys;
-use crate::metadata::records::{BucketRecord, Quota, Record, UsageRecord};
+use crate::metadata::records::{BucketRecord, Quota, Record, Strategy, UsageRecord};
 use crate::object::BucketName;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -48,6 +48,9 @@ struct Wanted {
     /// `null` takes the quota away.
     #[serde(default, deserialize_with = "given")]
     quota: Option<Option<WantedQuota>>,
+    /// `null` takes it away.
+    #[serde(default, deserialize_with = "given")]
+    strategy: Option<Option<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -58,7 +61,7 @@ struct WantedQuota {
 }
 
 /// Tells `null` from nothing.
-fn given<'de, D: Deserializer<'de>>(text: D) -> Result<Option<Option<WantedQuota>>, D::Error> {
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(text: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(text).map(Some)
 }
 
@@ -69,14 +72,17 @@ async fn show(door: Data<Door>, request: HttpRequest) -> Result<HttpResponse, Re
     present(&door, &name, &record).await
 }
 
-/// `POST /admin/buckets/{bucket}` with any of `{"owner":…,"public_read":…,"quota":{"bytes":…,"objects":…}}`.
+/// `POST /admin/buckets/{bucket}` with any of `{"owner":…,"public_read":…,"quota":{"bytes":…,"objects":…},"strategy":…}`.
 async fn change(door: Data<Door>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Refusal> {
     let name = BucketName::parse(&subject(&request)?.bucket)?;
     let wanted: Wanted = body_json(payload).await?;
     if let Some(owner) = wanted.owner.as_deref().filter(|owner| !owner.is_empty()) {
         door.guard.identity.key(owner).await.map_err(|error| Refusal::bad_request(error.message))?;
     }
+    let strategy = wanted.strategy.map(|strategy| strategy.map(|text| text.parse::<Strategy>()).transpose());
+    let strategy = strategy.transpose()?;
     let change = |record: &mut BucketRecord| {
+        record.strategy = strategy.unwrap_or(record.strategy);
         record.owner = wanted.owner.clone().unwrap_or_else(|| record.owner.clone());
         record.public_read = wanted.public_read.unwrap_or(record.public_read);
         if let Some(quota) = wanted.quota {
@@ -126,6 +132,7 @@ async fn present(door: &Door, name: &BucketName, record: &BucketRecord) -> Resul
         "created": rfc3339_ms(record.created_ms),
         "public_read": record.public_read,
         "quota": quota,
+        "strategy": record.strategy.unwrap_or(Strategy::Replication).as_str(),
         "usage": usage,
     })))
 }

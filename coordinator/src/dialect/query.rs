@@ -2,6 +2,7 @@
 //! names would become one (faults 0.7).
 
 use super::reply::Refusal;
+use crate::metadata::records::Strategy;
 use crate::object::{VersionName, VersionSelector};
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
@@ -76,6 +77,14 @@ pub fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
 pub fn version_named(query: &Query) -> Result<Option<VersionName>, Refusal> {
     let parsed = query.get("versionId").map(str::parse).transpose();
     parsed.map_err(|error: Error| Refusal::bad_request(format!("versionId: {}", error.message)).headed("Bad Request"))
+}
+
+/// How `strategy=` wants what is written to be stored; without it, as its bucket has it. 422 for what is no strategy (contract C12).
+pub fn strategy(query: &Query) -> Result<Option<Strategy>, Refusal> {
+    let parsed = query.get("strategy").map(str::parse).transpose();
+    parsed.map_err(|error: Error| {
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.message).headed("Invalid strategy")
+    })
 }
 
 /// A prefix, or a name to go on after; 400 if it cannot be either.
@@ -163,6 +172,17 @@ mod tests {
         assert!(named("versionId=0199d0a0-0000-7000-8000-000000000000").unwrap().is_some());
         for bad in ["", "1", "Null", "..%2F..%2Fetc", "0199d0a0-0000-7000-8000-00000000000g"] {
             assert!(named(&format!("versionId={bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_is_one_of_three() {
+        let named = |text: &str| strategy(&Query::parse(text).unwrap());
+        assert_eq!(named("").unwrap(), None);
+        assert_eq!(named("strategy=ec").unwrap(), Some(Strategy::Ec));
+        assert_eq!(named("strategy=auto").unwrap(), Some(Strategy::Auto));
+        for bad in ["strategy=", "strategy=EC", "strategy=field_hybrid", "strategy=4%2B2"] {
+            assert!(named(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::identity::Denial;
 use crate::limits::Refused;
+use crate::object;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError, Route, web};
@@ -131,6 +132,10 @@ fn status_of(kind: ErrorKind) -> StatusCode {
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
+        if object::Refused::of(&error) == Some(object::Refused::TooFewNodes) {
+            let detail = "each shard of a coded chunk has a node of its own: start more nodes, or write with strategy=replication";
+            return Refusal::new(status_of(error.kind), detail).headed(error.message);
+        }
         let headline = match error.kind {
             ErrorKind::Unavailable => "The storage cluster cannot do this now; retry",
             ErrorKind::Unknown => "The outcome of the write is unknown",

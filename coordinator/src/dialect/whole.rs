@@ -3,6 +3,7 @@
 use super::Door;
 use super::guard::owner;
 use super::intake::{Pump, Pumped, announced_length, never_still, stood_still};
+use super::query::{Query, strategy};
 use super::reply::Refusal;
 use crate::names;
 use crate::object::{BodyMessage, PutDone, PutTarget, body_channel, joined};
@@ -25,12 +26,15 @@ pub async fn store(
     words: Words,
 ) -> Result<PutDone, Refusal> {
     target.attributes.owner = owner(request);
-    announced_length(request.headers(), door)?;
+    let length = announced_length(request.headers(), door)?;
+    let asked = strategy(&Query::parse(request.query_string())?)?;
+    let (class, code) = door.objects.storage_of(target.name.bucket(), asked, length).await?;
+    target.attributes.storage_class = class;
     let stall = door.settings.body_stall;
     let mut body = Box::pin(never_still(payload, stall));
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(pieces).await };
+    let put = async move { objects.put_with_md5(code, pieces).await };
     let put = door.objects.tasks.spawn_here(super::with_request_id(put));
     let mut pump = Pump::new(door, &sender);
     while let Some(piece) = body.next().await {

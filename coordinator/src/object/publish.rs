@@ -23,8 +23,8 @@ use super::page::given_up;
 use super::receipt::Receipt;
 use super::usage::Room;
 use crate::metadata::records::{
-    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, VersionId, VersionRecord,
-    VersionState, Versioning,
+    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, StorageClass, VersionId,
+    VersionRecord, VersionState, Versioning,
 };
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -79,6 +79,8 @@ pub struct PutDone {
     pub chunks: u64,
     /// Bytes stored anew for it, before replication.
     pub stored_bytes: u64,
+    /// How it is stored.
+    pub storage_class: StorageClass,
     /// What is true of its durability now.
     pub receipt: Receipt,
 }
@@ -344,6 +346,7 @@ fn done(version: &VersionRecord, versioning: Versioning, receipt: Receipt) -> Pu
         modified_ms: version.created_ms,
         chunks: version.chunk_count,
         stored_bytes: version.stored_bytes,
+        storage_class: version.storage_class,
         receipt,
     }
 }

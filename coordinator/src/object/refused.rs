@@ -40,6 +40,8 @@ pub enum Refused {
     PartsMissing,
     /// The bytes are not those that were announced.
     ContentDiffers,
+    /// Each shard has a node of its own, and there are not as many.
+    TooFewNodes,
 }
 
 impl Refused {
@@ -60,6 +62,7 @@ impl Refused {
             }
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
             Refused::Locked | Refused::OverQuota => ErrorKind::Denied,
+            Refused::TooFewNodes => ErrorKind::Unavailable,
             Refused::NoObjectLock
             | Refused::BucketSettings
             | Refused::InvalidPart
@@ -90,6 +93,7 @@ impl fmt::Display for Refused {
             Refused::PartTooSmall => "a part is too small",
             Refused::PartsMissing => "no part is named",
             Refused::ContentDiffers => "the bytes are not those that were announced",
+            Refused::TooFewNodes => "there are too few nodes",
         })
     }
 }

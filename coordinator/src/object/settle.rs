@@ -42,7 +42,12 @@ impl Objects {
                 return Ok(());
             };
             let mut record = ChunkRecord::decode(&entry.value)?;
-            let taken = |place: &ShardPlace| place.node == late.place.node || place.index == late.place.index;
+            let code = record.code;
+            let same_piece =
+                |place: &ShardPlace| code.data > 1 && code.piece(place.index) == code.piece(late.place.index);
+            let taken = |place: &ShardPlace| {
+                place.node == late.place.node || place.index == late.place.index || same_piece(place)
+            };
             let whole = record.shards.len() >= record.code.shards();
             if whole || late.place.index < record.fence || record.shards.iter().any(taken) {
                 return Ok(());

@@ -79,7 +79,7 @@ impl Plan {
 
     /// From where to where a chunk should move, if it should.
     fn moves(&mut self, record: &ChunkRecord, usable: &[NodeId]) -> Option<(NodeId, NodeId)> {
-        let bytes = u64::from(record.stored_length);
+        let bytes = u64::from(record.shard_length());
         let holds = |node: &NodeId| record.shards.iter().any(|place| place.node == *node);
         let zone = |node: &NodeId| self.zones.get(node).cloned().unwrap_or_default();
         let zones: Vec<String> = record.shards.iter().map(|place| zone(&place.node)).collect();

@@ -30,6 +30,8 @@ pub enum Bug {
     NodeAcksNothing,
     /// One copy is called enough.
     QuorumOfOne,
+    /// As many shards as reading needs are called enough.
+    QuorumOfData,
     /// A retry sends a drained body, under a CRC that fits it.
     DrainedBody,
     /// A node that cannot be reached is taken for one that holds nothing.
@@ -70,6 +72,8 @@ pub enum Bug {
     NamesWhoNeverAnswered,
     /// A healer copies from a replica that it did not verify, and asks no more than whether there is a copy (S8, S14).
     HealerTrustsSource,
+    /// A healer stores shards that it computed from what it did not prove, and believes its nodes that they are right.
+    RebuiltUnproved,
     /// A healer takes silence for absence, and forgets the copies of those that are silent (S7).
     HealerDropsOnSilence,
     /// A healer that could do a part forgets the rest.
@@ -95,13 +99,14 @@ pub enum Bug {
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 34] = [
+pub const BUGS: [Bug; 36] = [
     Bug::UploadUnwatched,
     Bug::AbortForgetsParts,
     Bug::ListedPartsCollected,
     Bug::NodeAcksBeforeSync,
     Bug::NodeAcksNothing,
     Bug::QuorumOfOne,
+    Bug::QuorumOfData,
     Bug::DrainedBody,
     Bug::UnreachableIsMissing,
     Bug::VersionWithoutCompare,
@@ -120,6 +125,7 @@ pub const BUGS: [Bug; 34] = [
     Bug::ShortfallForgotten,
     Bug::NamesWhoNeverAnswered,
     Bug::HealerTrustsSource,
+    Bug::RebuiltUnproved,
     Bug::HealerDropsOnSilence,
     Bug::HealerForgetsTheRest,
     Bug::FencedIndexRenamed,
@@ -136,7 +142,8 @@ impl Bug {
     /// What to plant.
     pub fn plants(self) -> Plants {
         let code = if self == Bug::QuorumOfOne { Code { data: 1, parity: 0 } } else { Code::REPLICATION };
-        Plants { bug: Some(self), code }
+        let ec = (self == Bug::QuorumOfData).then_some(Code { data: 2, parity: 0 });
+        Plants { bug: Some(self), code, ec }
     }
 
     /// Whether it shows only where a collector is slow, so that the processes that collect are slowed with it.
@@ -149,6 +156,7 @@ impl Bug {
         matches!(
             self,
             Bug::HealerTrustsSource
+                | Bug::RebuiltUnproved
                 | Bug::HealerDropsOnSilence
                 | Bug::HealerForgetsTheRest
                 | Bug::FencedIndexRenamed

@@ -230,6 +230,17 @@ impl BuggyNode {
         Ok(())
     }
 
+    /// Stores other bytes than were to be stored, and believes that they are those.
+    async fn put_wrong(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
+        let claimed =
+            shards.iter().map(|Shard { id, crc, data }| ShardHead { id: *id, length: data.len() as u32, crc: *crc });
+        let claimed: Vec<ShardHead> = claimed.collect();
+        let wrong = |shard: Shard| Shard::new(shard.id, shard.data.iter().map(|byte| !byte).collect());
+        let outcomes = self.inner.put(shards.into_iter().map(wrong).collect()).await?;
+        self.sabotage.memory().claimed.extend(claimed.into_iter().map(|head| ((self.place, head.id), head)));
+        Ok(outcomes)
+    }
+
     fn silence_is_absence<T>(&self, id: ShardId, outcome: Result<T>) -> Result<T> {
         match outcome {
             Err(error) if self.sabotage.bug == Bug::HealerDropsOnSilence && error.kind == ErrorKind::Unavailable => {
@@ -244,7 +255,10 @@ impl BuggyNode {
 #[async_trait]
 impl Node for BuggyNode {
     async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
-        self.inner.put(shards).await
+        match self.sabotage.bug {
+            Bug::RebuiltUnproved => self.put_wrong(shards).await,
+            _ => self.inner.put(shards).await,
+        }
     }
 
     async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {

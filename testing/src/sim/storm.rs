@@ -13,7 +13,7 @@ use super::runtime::simulate;
 use super::seats::Seats;
 use super::workers::Habits;
 use super::world::Rates;
-use coordinator::metadata::records::Versioning;
+use coordinator::metadata::records::{StorageClass, Versioning};
 use coordinator::object::{Condition, ContentTag, DeleteMode, VersionSelector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -224,6 +224,7 @@ async fn play(cluster: &Arc<Cluster>, seats: &Arc<Seats>, work: Work) {
             place: client,
             rng: Rng::new(cluster.world().seed(), 100 + client),
             next_tag: FRESH_TAG * (client + 1),
+            classes: Rng::new(cluster.world().seed(), 200 + client),
         };
         Handle::current().spawn(player.play())
     });
@@ -242,6 +243,8 @@ struct Player {
     place: u64,
     rng: Rng,
     next_tag: u64,
+    /// What decides how a write is stored.
+    classes: Rng,
 }
 
 impl Player {
@@ -254,7 +257,7 @@ impl Player {
             if coordinator.calls.is_dead() {
                 continue;
             }
-            let client = Client::new(self.cluster.oracle().clone(), coordinator);
+            let client = Client::new(self.cluster.oracle().clone(), coordinator).storing_as(self.class());
             self.turn(&client).await;
         }
     }
@@ -329,6 +332,15 @@ impl Player {
             false => TestBody::new(OWN_TAG + self.place, 700),
         };
         drop(client.put(&key, &body, Condition::None, Sending::Whole).await);
+    }
+
+    /// How the turn's writes are stored: as copies, as coded chunks, or, in most storms, now so and now so.
+    fn class(&mut self) -> StorageClass {
+        let coded_percent = [0, 30, 60, 100][self.cluster.world().seed() as usize % 4];
+        match self.classes.below(100) < coded_percent {
+            true => StorageClass::StandardIa,
+            false => StorageClass::Standard,
+        }
     }
 
     fn fresh_tag(&mut self) -> u64 {

@@ -4,12 +4,14 @@
 use super::super::Door;
 use super::super::guard::{Subject, owner};
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
+use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
-use crate::metadata::records::Versioning;
+use crate::code::Code;
+use crate::metadata::records::{StorageClass, Versioning};
 use crate::names;
 use crate::object::{
-    Attributes, BodyMessage, Condition, MissingBucket, ObjectName, PutDone, PutTarget, body_channel, joined,
+    Attributes, BodyMessage, BucketName, Condition, MissingBucket, ObjectName, PutDone, PutTarget, body_channel, joined,
 };
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
@@ -39,13 +41,15 @@ pub(super) async fn upload(
     payload: web::Payload,
     door: web::Data<Door>,
 ) -> Result<HttpResponse, Refusal> {
-    refuse_early(&request, &door)?;
+    let length = refuse_early(&request, &door)?;
     let condition = condition(&request)?;
+    let asked = strategy(&Query::parse(request.query_string())?)?;
+    let storage = door.objects.storage_of(&BucketName::files(), asked, length).await?;
     let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
     let parts = Multipart::from_request(&request, &mut body).await;
     let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
     let form = Form { parts, stall: door.settings.body_stall };
-    let (name, done) = receive(form, &door, condition, owner(&request)).await?;
+    let (name, done) = receive(form, &door, condition, owner(&request), storage).await?;
     // The form named it, not the head.
     request
         .extensions_mut()
@@ -60,21 +64,23 @@ pub(super) async fn upload(
         "chunks": done.chunks,
         "sha256": done.sha256.map(hex::encode),
         "stored_bytes": done.stored_bytes,
+        "strategy": done.storage_class.strategy(),
         "receipt": done.receipt,
     })))
 }
 
-/// What the head alone condemns.
-fn refuse_early(request: &HttpRequest, door: &Door) -> Result<(), Refusal> {
+/// What the head alone condemns; the length of the form, if it tells.
+fn refuse_early(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
     let headers = request.headers();
-    if announced_length(headers, door)?.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+    let length = announced_length(headers, door)?;
+    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "the request has neither Content-Length nor chunks"));
     }
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         return Err(no_file().headed("The request is not a multipart/form-data form"));
     }
-    Ok(())
+    Ok(length)
 }
 
 fn no_file() -> Refusal {
@@ -137,10 +143,12 @@ async fn receive(
     door: &Door,
     condition: Condition,
     owner: String,
+    (class, code): (StorageClass, Code),
 ) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
-    let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
+    let put =
+        door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(code, body).await }));
     let mut seen = Seen::default();
     let mut parts = 0;
     while let Some(mut part) = form.next_part().await? {
@@ -164,7 +172,8 @@ async fn receive(
             }
         }
     }
-    let target = target(seen, condition, owner)?;
+    let attributes = Attributes { owner, storage_class: class, ..Attributes::default() };
+    let target = target(seen, condition, attributes)?;
     let name = target.name.clone();
     // If this cannot be sent, the put has ended and says why.
     drop(sender.send(BodyMessage::End(Box::new(target))).await);
@@ -182,7 +191,7 @@ fn file_part(part: &Field) -> FilePart {
     }
 }
 
-fn target(seen: Seen, condition: Condition, owner: String) -> Result<PutTarget, Refusal> {
+fn target(seen: Seen, condition: Condition, attributes: Attributes) -> Result<PutTarget, Refusal> {
     let Some(part) = seen.file else {
         return Err(no_file());
     };
@@ -200,7 +209,7 @@ fn target(seen: Seen, condition: Condition, owner: String) -> Result<PutTarget, 
         metadata: BTreeMap::new(),
         condition,
         md5: None,
-        attributes: Attributes { owner, ..Attributes::default() },
+        attributes,
         missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
 }

@@ -43,6 +43,7 @@ pub(super) async fn put(
             sha256: done.sha256.map(hex::encode),
             chunks: done.chunks,
             stored_bytes: done.stored_bytes,
+            strategy: done.storage_class.strategy(),
             receipt: done.receipt,
         }))
 }
@@ -59,6 +60,7 @@ struct Uploaded {
     sha256: Option<String>,
     chunks: u64,
     stored_bytes: u64,
+    strategy: &'static str,
     receipt: Receipt,
 }
 

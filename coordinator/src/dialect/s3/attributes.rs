@@ -49,7 +49,7 @@ pub async fn get(
         }
         _ => None,
     };
-    let shown = wants("StorageClass").then(|| StorageClass::from_static(StorageClass::STANDARD));
+    let shown = wants("StorageClass").then(|| StorageClass::from_static(version.storage_class.as_str()));
     Ok(S3Response::new(GetObjectAttributesOutput {
         checksum: version.checksum.as_ref().filter(|_| wants("Checksum")).map(checksum),
         delete_marker: None,

@@ -19,7 +19,7 @@ use super::write::{missing_or, shown_version};
 use crate::dialect::Door;
 use crate::dialect::conditions::{Validators, Verdict};
 use crate::identity::{Action, Principal};
-use crate::metadata::records::{VersionRecord, Versioning};
+use crate::metadata::records::{Strategy, VersionRecord, Versioning};
 use crate::names;
 use crate::object::{MissingBucket, ObjectName, PutTarget, VersionName};
 use hyper::HeaderMap;
@@ -148,7 +148,7 @@ pub async fn object(door: &Door, request: S3Request<CopyObjectInput>) -> S3Resul
     }
     let algorithm =
         text(&request.headers, "x-amz-checksum-algorithm").map(|name| promise::algorithm(&name)).transpose()?;
-    let target = copy_target(door, &request.headers, &source, &name, principal.owner())?;
+    let target = copy_target(door, &request.headers, &source, &name, principal.owner()).await?;
     let condition = target.condition.clone();
     let copied = match door.objects.copy(&source.version, target, algorithm).await {
         Ok(copied) => copied,
@@ -176,7 +176,7 @@ pub async fn object(door: &Door, request: S3Request<CopyObjectInput>) -> S3Resul
 }
 
 /// What the copy is to be: what the source says of itself, or what the request says, as its directives want it.
-fn copy_target(
+async fn copy_target(
     door: &Door,
     headers: &HeaderMap,
     source: &Source,
@@ -195,6 +195,8 @@ fn copy_target(
     }
     let from = &source.version;
     let mut attributes = said.attributes;
+    let chosen = door.objects.storage_of(name.bucket(), said.class.map(Strategy::from), Some(from.size)).await;
+    attributes.storage_class = chosen.map_err(of_verb)?.0;
     if !replaces {
         attributes.headers = from.headers.clone();
     }

@@ -85,6 +85,7 @@ fn of_refusal(refused: Refused) -> S3ErrorCode {
         Refused::PartTooSmall => S3ErrorCode::EntityTooSmall,
         Refused::PartsMissing => S3ErrorCode::MalformedXML,
         Refused::ContentDiffers => S3ErrorCode::BadDigest,
+        Refused::TooFewNodes => S3ErrorCode::ServiceUnavailable,
     }
 }
 

@@ -30,9 +30,8 @@ const NOT_DONE: [&str; 5] = [
     "x-amz-write-offset-bytes",
 ];
 /// Storage classes of S3 that this server does not have.
-const CLASSES_NOT_DONE: [&str; 10] = [
+const CLASSES_NOT_DONE: [&str; 9] = [
     "REDUCED_REDUNDANCY",
-    "STANDARD_IA",
     "ONEZONE_IA",
     "INTELLIGENT_TIERING",
     "GLACIER",
@@ -52,6 +51,8 @@ pub struct Described {
     pub metadata: BTreeMap<String, String>,
     /// All else.
     pub attributes: Attributes,
+    /// The storage class that it is to have; without one, its bucket's.
+    pub class: Option<StorageClass>,
 }
 
 /// Reads the head of a write.
@@ -65,13 +66,14 @@ pub fn described(headers: &HeaderMap, owner: &str, now_ms: u64) -> S3Result<Desc
         checksum: None,
         retention: retention(headers, now_ms)?,
         legal_hold: legal_hold(headers)?,
-        storage_class: storage_class(headers)?,
+        storage_class: StorageClass::default(),
     };
     let content_type = text(headers, CONTENT_TYPE.as_str()).filter(|text| !text.is_empty());
     Ok(Described {
         content_type: content_type.unwrap_or_else(|| MEDIA_TYPE_DEFAULT.to_owned()),
         metadata: metadata(headers)?,
         attributes,
+        class: storage_class(headers)?,
     })
 }
 
@@ -179,11 +181,15 @@ fn legal_hold(headers: &HeaderMap) -> S3Result<bool> {
     }
 }
 
-fn storage_class(headers: &HeaderMap) -> S3Result<StorageClass> {
+fn storage_class(headers: &HeaderMap) -> S3Result<Option<StorageClass>> {
+    let known = [StorageClass::Standard, StorageClass::StandardIa];
     match text(headers, "x-amz-storage-class").as_deref() {
-        None | Some("STANDARD") => Ok(StorageClass::Standard),
-        Some(class) if CLASSES_NOT_DONE.contains(&class) => Err(not_implemented(&format!("the storage class {class}"))),
-        Some(_) => Err(fault(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid")),
+        None => Ok(None),
+        Some(name) if CLASSES_NOT_DONE.contains(&name) => Err(not_implemented(&format!("the storage class {name}"))),
+        Some(name) => match known.into_iter().find(|class| class.as_str() == name) {
+            Some(class) => Ok(Some(class)),
+            None => Err(fault(S3ErrorCode::InvalidStorageClass, "The storage class you specified is not valid")),
+        },
     }
 }
 
@@ -287,6 +293,7 @@ mod tests {
             ("x-amz-storage-class", "GLACIER", "NotImplemented"),
             ("x-amz-storage-class", "standard", "InvalidStorageClass"),
             ("x-amz-storage-class", "STANDARD", "ok"),
+            ("x-amz-storage-class", "STANDARD_IA", "ok"),
             ("x-amz-object-lock-mode", "GOVERNANCE", "InvalidArgument"),
             ("x-amz-object-lock-legal-hold", "MAYBE", "InvalidArgument"),
         ] {

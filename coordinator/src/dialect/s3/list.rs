@@ -147,7 +147,7 @@ fn line(object: &ListedObject, spelling: Spelling, with_owner: bool) -> Object {
         owner: with_owner.then(|| owner("")),
         restore_status: None,
         size: i64::try_from(object.size).ok(),
-        storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+        storage_class: Some(ObjectStorageClass::from_static(object.storage_class.as_str())),
     }
 }
 

@@ -15,7 +15,7 @@ use super::route::trace;
 use super::times::timestamp;
 use super::write::{AnyTrailers, Coming, Stopped, body_length, ended_early, missing_or, shown_version};
 use crate::dialect::{Door, with_request_id};
-use crate::metadata::records::{Checksum, ChecksumAlgorithm, ChecksumKind, UploadId};
+use crate::metadata::records::{Checksum, ChecksumAlgorithm, ChecksumKind, Strategy, UploadId};
 use crate::names;
 use crate::object::{
     BodyMessage, CompleteRequest, MissingBucket, NewUpload, PART_BYTES_MIN, PartClaim, PartTarget, body_channel, joined,
@@ -82,7 +82,9 @@ pub async fn create(
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
     let owner = trace(&request.extensions).principal().owner().to_owned();
-    let described = described(&request.headers, &owner, door.objects.clock.now_ms())?;
+    let mut described = described(&request.headers, &owner, door.objects.clock.now_ms())?;
+    let chosen = door.objects.storage_of(&bucket, described.class.map(Strategy::from), None).await;
+    described.attributes.storage_class = chosen.map_err(of_verb)?.0;
     let checksum = wanted_checksum(&request.headers)?;
     let new = NewUpload {
         name: name.clone(),

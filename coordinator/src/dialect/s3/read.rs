@@ -16,7 +16,7 @@ use crate::dialect::Door;
 use crate::dialect::conditions::{Parsed, Validators, Verdict};
 use crate::dialect::representation::{ObjectPieces, pieces_of};
 use crate::identity::Principal;
-use crate::metadata::records::{RetentionMode, VersionRecord, Versioning};
+use crate::metadata::records::{RetentionMode, StorageClass, VersionRecord, Versioning};
 use crate::names;
 use crate::object::{BucketName, Found, ObjectName, VersionName};
 use futures_util::stream::StreamExt;
@@ -252,6 +252,10 @@ fn head_of(version: &VersionRecord, versioning: Versioning, etag: &str) -> S3Res
     }
     if versioning != Versioning::Off {
         put(&mut head, "x-amz-version-id", &VersionName::of(version).to_string())?;
+    }
+    // As S3: the standard class goes without saying.
+    if version.storage_class != StorageClass::Standard {
+        head.insert("x-amz-storage-class", HeaderValue::from_static(version.storage_class.as_str()));
     }
     if !version.tags.is_empty() {
         head.insert("x-amz-tagging-count", version.tags.len().into());

@@ -79,7 +79,7 @@ fn line(upload: &ListedUpload, spelling: Spelling) -> MultipartUpload {
         initiator: Some(initiator(of)),
         key: Some(spelling.name(&upload.key)),
         owner: Some(owner(of)),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from_static(upload.record.storage_class.as_str())),
         upload_id: Some(upload.upload.to_string()),
     }
 }
@@ -113,7 +113,7 @@ pub async fn parts(door: &Door, request: S3Request<ListPartsInput>) -> S3Result<
         part_number_marker: Some(marker),
         parts: Some(page.parts.iter().map(part).collect()),
         request_charged: None,
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(StorageClass::from_static(page.upload.storage_class.as_str())),
         upload_id: Some(upload.to_string()),
     }))
 }

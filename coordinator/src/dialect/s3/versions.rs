@@ -80,7 +80,7 @@ fn version_line(entry: &ListedVersion, spelling: Spelling) -> ObjectVersion {
         owner: Some(owner(&entry.owner)),
         restore_status: None,
         size: i64::try_from(entry.size).ok(),
-        storage_class: Some(ObjectVersionStorageClass::from_static(ObjectVersionStorageClass::STANDARD)),
+        storage_class: Some(ObjectVersionStorageClass::from_static(entry.storage_class.as_str())),
         version_id: Some(entry.version_name.to_string()),
     }
 }

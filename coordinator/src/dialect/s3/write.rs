@@ -9,7 +9,7 @@ use super::read::object_name;
 use super::route::trace;
 use super::target::Target;
 use crate::dialect::{Door, with_request_id};
-use crate::metadata::records::{Checksum, Versioning};
+use crate::metadata::records::{Checksum, Strategy, Versioning};
 use crate::names;
 use crate::object::{
     BodyMessage, Condition, Found, MissingBucket, ObjectName, PutDone, PutTarget, VersionName, body_channel, joined,
@@ -59,10 +59,13 @@ pub async fn store(
         attributes: described.attributes,
         missing_bucket: MissingBucket::Refuse,
     };
+    let asked = described.class.map(Strategy::from);
+    let (class, code) = door.objects.storage_of(name.bucket(), asked, Some(length)).await.map_err(of_verb)?;
+    target.attributes.storage_class = class;
     let condition = target.condition.clone();
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(pieces).await };
+    let put = async move { objects.put_with_md5(code, pieces).await };
     let put = door.objects.tasks.spawn_here(with_request_id(put));
     let done = match (Coming { body, promise, length, trailers }).pump(&sender).await {
         Ok(checksum) => {

@@ -1,11 +1,15 @@
 //! What the records of objects and versions say besides where their bytes are: ETag, checksum, headers, locks.
 
-pub use v1::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass};
+pub use v1::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass, Strategy,
+};
 
 /// Their first layout.
 pub mod v1 {
     use crate::metadata::records::Sha256;
+    use protocol::{Error, Result};
     use serde::{Deserialize, Serialize};
+    use std::str::FromStr;
 
     /// What S3 calls the content of a version.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,5 +133,70 @@ pub mod v1 {
         #[default]
         #[serde(rename = "s")]
         Standard,
+        /// Erasure-coded.
+        #[serde(rename = "i")]
+        StandardIa,
+    }
+
+    impl StorageClass {
+        /// As S3 spells it.
+        pub fn as_str(self) -> &'static str {
+            match self {
+                StorageClass::Standard => "STANDARD",
+                StorageClass::StandardIa => "STANDARD_IA",
+            }
+        }
+
+        /// What the native doors call it.
+        pub fn strategy(self) -> &'static str {
+            match self {
+                StorageClass::Standard => "replication",
+                StorageClass::StandardIa => "ec",
+            }
+        }
+    }
+
+    /// How what is written is to be stored.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum Strategy {
+        /// As copies.
+        #[serde(rename = "r")]
+        Replication,
+        /// Erasure-coded.
+        #[serde(rename = "e")]
+        Ec,
+        /// As copies where it is small, erasure-coded where it is large and there are nodes for it.
+        #[serde(rename = "a")]
+        Auto,
+    }
+
+    impl Strategy {
+        /// Its name at the native doors.
+        pub fn as_str(self) -> &'static str {
+            match self {
+                Strategy::Replication => "replication",
+                Strategy::Ec => "ec",
+                Strategy::Auto => "auto",
+            }
+        }
+    }
+
+    impl From<StorageClass> for Strategy {
+        fn from(class: StorageClass) -> Strategy {
+            match class {
+                StorageClass::Standard => Strategy::Replication,
+                StorageClass::StandardIa => Strategy::Ec,
+            }
+        }
+    }
+
+    impl FromStr for Strategy {
+        type Err = Error;
+
+        fn from_str(text: &str) -> Result<Strategy> {
+            let all = [Strategy::Replication, Strategy::Ec, Strategy::Auto];
+            let unknown = || Error::invalid(format!("strategy {text:?} must be replication, ec or auto"));
+            all.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(unknown)
+        }
     }
 }

@@ -3,9 +3,8 @@
 //! What it keeps true: every commit that makes something visible in a bucket checks this record, so whoever changes it (a deletion
 //! of the bucket first of all) is seen by every writer under way.
 
-pub use v1::{
-    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,
-};
+pub use v1::{BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning};
+pub use v2::BucketRecord;
 
 /// The first layout.
 pub mod v1 {
@@ -159,6 +158,65 @@ pub mod v1 {
 
         fn migrate(previous: Nothing) -> BucketRecord {
             match previous {}
+        }
+    }
+}
+
+/// The second layout: how a bucket stores what is written to it.
+pub mod v2 {
+    use super::v1::{self, BucketState, CorsRule, LifecycleRule, ObjectLock, Quota, Versioning};
+    use crate::metadata::codec::Migrate;
+    use crate::metadata::records::Strategy;
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeMap;
+
+    /// A bucket.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct BucketRecord {
+        /// When it was made, in milliseconds since 1970.
+        pub created_ms: u64,
+        /// The id of the access key that made it; empty if none did.
+        pub owner: String,
+        /// What becomes of older versions.
+        pub versioning: Versioning,
+        /// Whether it is being deleted.
+        pub state: BucketState,
+        /// Whether its versions can be locked.
+        pub object_lock: Option<ObjectLock>,
+        /// Its tags.
+        pub tags: BTreeMap<String, String>,
+        /// What pages of other origins may do.
+        pub cors: Vec<CorsRule>,
+        /// What happens as time goes by.
+        pub lifecycle: Vec<LifecycleRule>,
+        /// Whether anybody may read its objects.
+        pub public_read: bool,
+        /// How much it may hold.
+        pub quota: Option<Quota>,
+        /// How what is written to it is stored, where its writer does not say; `None`: as copies.
+        pub strategy: Option<Strategy>,
+    }
+
+    impl Migrate for BucketRecord {
+        const NAME: &'static str = "bucket record";
+        const TYPE: u8 = 17;
+        const VERSION: u8 = 2;
+        type Previous = v1::BucketRecord;
+
+        fn migrate(previous: v1::BucketRecord) -> BucketRecord {
+            BucketRecord {
+                created_ms: previous.created_ms,
+                owner: previous.owner,
+                versioning: previous.versioning,
+                state: previous.state,
+                object_lock: previous.object_lock,
+                tags: previous.tags,
+                cors: previous.cors,
+                lifecycle: previous.lifecycle,
+                public_read: previous.public_read,
+                quota: previous.quota,
+                strategy: None,
+            }
         }
     }
 }

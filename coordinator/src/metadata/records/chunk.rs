@@ -93,8 +93,15 @@ pub mod v2 {
         pub state: ChunkState,
         /// Shard indices below this one are never named anew: a shard that no record names was, or may have been, deleted under
         /// one of them, and its tombstone refuses it for ever (law 2). Where the code has one data shard, every index names the
-        /// same bytes, so there is always a next one.
+        /// same bytes; where it has several, the indices of one remainder name the same piece ([`Code::piece`]).
         pub fence: u8,
+    }
+
+    impl ChunkRecord {
+        /// The length of each of its shards, in bytes.
+        pub fn shard_length(&self) -> u32 {
+            self.code.shard_length(self.stored_length as usize) as u32
+        }
     }
 
     impl Migrate for ChunkRecord {

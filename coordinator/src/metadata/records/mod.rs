@@ -29,7 +29,7 @@ mod wanted;
 mod worker;
 
 pub use attributes::{
-    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass,
+    Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass, Strategy,
 };
 pub use bucket::{
     BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,

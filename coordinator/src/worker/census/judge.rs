@@ -146,7 +146,7 @@ impl<'a> Judge<'a> {
                 *node == place.node
                     && head.id.index == place.index
                     && head.crc == place.crc
-                    && head.length == record.stored_length
+                    && head.length == record.shard_length()
             };
             silent.contains(&place.node) || found.listed.iter().any(same)
         };

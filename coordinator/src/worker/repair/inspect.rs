@@ -64,7 +64,7 @@ async fn ask(nodes: &Nodes, chunk: ChunkId, record: &ChunkRecord, place: &ShardP
         Ok(head) => head,
         Err(error) => return condition_of(error.kind),
     };
-    if head.crc != place.crc || head.length != record.stored_length {
+    if head.crc != place.crc || head.length != record.shard_length() {
         return Condition::Bad;
     }
     if !check_bytes {

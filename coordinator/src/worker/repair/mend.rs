@@ -5,19 +5,22 @@
 //!    waits for the collector;
 //! 2. ask every node that is named what it has ([`super::inspect`]);
 //! 3. damaged and absent shards are stored again where they were, the rest on the nodes that placement ranks next, under an index
-//!    that was never given up; each by the node itself, from a good copy, verified against the chunk's digest, fsynced, and asked for
-//!    once more;
+//!    that was never given up; fsynced, and asked for once more. Of a code with one data shard each node copies a good one itself and
+//!    proves it by the chunk's digest; of others a good shard that is to move is copied by its CRC32, and what is missing is computed
+//!    from as many as reading needs, proved by the digest ([`super::rebuild`]);
 //! 4. one commit: the record names what is there now; what it no longer names goes to the trash, its index behind the fence; the
 //!    repair records that were read go, if nobody has changed them.
 
 use super::inspect::{Condition, Inspected, inspect};
+use super::rebuild::Rebuilt;
+use crate::code::Code;
 use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, ShardPlace};
 use crate::metadata::{Batch, Entry, Expect, keys};
 use crate::placement;
 use crate::worker::Work;
 use crate::worker::collect::{put_trash, repair_severities};
 use bytes::Bytes;
-use protocol::{ChunkId, Content, Error, ErrorKind, NodeId, Result, ShardCopy, ShardId};
+use protocol::{ChunkId, Content, Error, ErrorKind, NodeId, Result, Shard, ShardCopy, ShardId};
 use std::collections::BTreeSet;
 
 /// What became of a chunk.
@@ -107,23 +110,32 @@ async fn operate(work: &Work, patient: &Patient, found: Vec<Inspected>) -> Resul
             false => Mended::Blocked(format!("{} of its nodes do not answer", unknown.len())),
         });
     }
-    let mut operation = Operation { work, patient, sources: good, copied_bytes: 0, met_damage: false, why_not: None };
+    let mut operation =
+        Operation { work, patient, sources: good, rebuilt: None, copied_bytes: 0, met_damage: false, why_not: None };
     let wanted = patient.record.code.shards();
     let staying = |one: &&Inspected| !one.leaving && matches!(one.condition, Condition::Good | Condition::Unknown);
     let mut kept: Vec<ShardPlace> = found.iter().filter(staying).map(|one| one.place.clone()).collect();
     for one in found.iter().filter(|one| !one.leaving && matches!(one.condition, Condition::Bad | Condition::Absent)) {
-        if kept.len() < wanted && operation.copy(&one.place.node, one.place.index).await? {
-            kept.push(one.place.clone());
+        if kept.len() < wanted
+            && let Some(crc) = operation.store(&one.place.node, one.place.index).await?
+        {
+            kept.push(ShardPlace { crc, ..one.place.clone() });
         }
     }
     operation.fill_up(&mut kept, wanted).await?;
     // What is to leave, is gone or cannot be mended stays named until something is in its place.
-    let sound = kept.len() + found.iter().filter(|one| one.leaving && one.condition == Condition::Good).count();
-    let short = (sound < wanted).then(|| (sound as u8).saturating_sub(patient.record.code.data));
     let order = |one: &&Inspected| (!one.leaving, one.condition);
-    let mut rest: Vec<&Inspected> = found.iter().filter(|one| !kept.contains(&one.place)).collect();
+    let has = |kept: &[ShardPlace], place: &ShardPlace| kept.iter().any(|other| is_same(other, place));
+    let mut rest: Vec<&Inspected> = found.iter().filter(|one| !has(&kept, &one.place)).collect();
     rest.sort_by_key(order);
-    kept.extend(rest.into_iter().map(|one| one.place.clone()).take(wanted.saturating_sub(kept.len())));
+    let mut sound = kept.len();
+    for one in rest {
+        if kept.len() < wanted && !names_piece(patient.record.code, &kept, one.place.index) {
+            sound += usize::from(one.leaving && one.condition == Condition::Good);
+            kept.push(one.place.clone());
+        }
+    }
+    let short = (sound < wanted).then(|| (sound as u8).saturating_sub(patient.record.code.data));
     let waits = patient.check_bytes && !unknown.is_empty();
     operation.finish(kept, short, waits).await
 }
@@ -132,10 +144,29 @@ fn with(found: &[Inspected], conditions: &[Condition]) -> Vec<ShardPlace> {
     found.iter().filter(|one| conditions.contains(&one.condition)).map(|one| one.place.clone()).collect()
 }
 
-/// The lowest index that may be named anew. Every index of a code with one data shard names the same bytes.
-fn free_index(record: &ChunkRecord, kept: &[ShardPlace]) -> Option<u8> {
-    let taken = |index: &u8| kept.iter().chain(&record.shards).any(|place| place.index == *index);
-    (record.fence..u8::MAX).find(|index| !taken(index))
+fn is_same(one: &ShardPlace, other: &ShardPlace) -> bool {
+    one.node == other.node && one.index == other.index
+}
+
+/// Whether one of these is the same piece as the shard `index` would be. Of copies any number may be.
+fn names_piece(code: Code, places: &[ShardPlace], index: u8) -> bool {
+    code.data > 1 && places.iter().any(|place| code.piece(place.index) == code.piece(index))
+}
+
+/// The lowest index that may be named anew of those for which `is_wanted`.
+fn free_index(record: &ChunkRecord, kept: &[ShardPlace], is_wanted: impl Fn(u8) -> bool) -> Option<u8> {
+    let taken = |index: u8| kept.iter().chain(&record.shards).any(|place| place.index == index);
+    (record.fence..u8::MAX).find(|index| !taken(*index) && is_wanted(*index))
+}
+
+/// What came of a copy.
+enum Copied {
+    /// It is there, with this CRC32.
+    Done(u32),
+    /// The node that was to have it does not.
+    NotHere,
+    /// There is nothing to copy it from where it was looked for.
+    NoSource,
 }
 
 struct Operation<'a> {
@@ -143,6 +174,8 @@ struct Operation<'a> {
     patient: &'a Patient,
     /// Good copies that were not found wrong by whoever read them.
     sources: Vec<ShardPlace>,
+    /// The shards of a coded chunk, once one of them had to be computed.
+    rebuilt: Option<Rebuilt>,
     copied_bytes: u64,
     /// Whether a copy that seemed good turned out not to be.
     met_damage: bool,
@@ -158,70 +191,133 @@ impl Operation<'_> {
         ranked.ids().take(ranked.usable()).filter(|node| !avoided.contains(*node)).filter(wanted).cloned().collect()
     }
 
-    /// Has `node` store the chunk's bytes as shard `index`. False if it did not; `why_not` then says why.
-    async fn copy(&mut self, node: &NodeId, index: u8) -> Result<bool> {
-        let ChunkRecord { length, stored_length, sha256, compressed, .. } = self.patient.record;
-        let shard = ShardId { chunk: self.patient.chunk, index };
+    /// Has `node` hold the chunk's shard `index`, fsynced; its CRC32. `None` if it does not; `why_not` then says why.
+    async fn store(&mut self, node: &NodeId, index: u8) -> Result<Option<u32>> {
+        let code = self.patient.record.code;
+        let (wanted, copies) = (code.piece(index), code.data == 1);
+        let is_source = |place: &ShardPlace| copies || code.piece(place.index) == wanted;
+        while let Some(source) = self.best_source(is_source) {
+            match self.copy(node, index, &source).await? {
+                Copied::Done(crc) => return Ok(Some(crc)),
+                Copied::NotHere => return Ok(None),
+                Copied::NoSource => self.sources.retain(|place| place.node != source.node),
+            }
+        }
+        match copies {
+            true => Err(Error::unavailable("no source for a copy is left; its shards are looked at again")),
+            false => self.rebuild(node, index).await,
+        }
+    }
+
+    /// Has `node` copy the bytes of `source` from the node that holds them.
+    async fn copy(&mut self, node: &NodeId, index: u8, source: &ShardPlace) -> Result<Copied> {
+        let ChunkRecord { length, sha256, compressed, code, .. } = self.patient.record;
         let Some(target) = self.work.objects.nodes.member(node) else {
             return Ok(self.fails(node, "is not registered"));
         };
-        while let Some(source) = self.best_source() {
-            let Some(holder) = self.work.objects.nodes.member(&source.node) else {
-                self.sources.retain(|place| place.node != source.node);
-                continue;
-            };
-            let copy = ShardCopy {
-                source: holder.url().to_owned(),
-                shard: ShardId { chunk: self.patient.chunk, index: source.index },
-                length: stored_length,
-                crc: source.crc,
-                content: Some(Content { sha256, length, compressed }),
-            };
-            match target.copy_from(shard, &copy).await {
-                Ok(()) => {
-                    let verified = target.head(shard).await;
-                    let there = verified.is_ok_and(|head| head.crc == source.crc && head.length == stored_length);
-                    self.copied_bytes += u64::from(stored_length);
-                    return Ok(there || self.fails(node, "does not have what it said it stored"));
-                }
-                // The source is gone or not what it was taken for: another one.
-                Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {
-                    self.met_damage |= error.kind == ErrorKind::Corrupt;
-                    self.sources.retain(|place| place.node != source.node);
-                }
-                Err(error) => return Ok(self.fails(node, &error.message)),
+        let Some(holder) = self.work.objects.nodes.member(&source.node) else { return Ok(Copied::NoSource) };
+        let content = (code.data == 1).then_some(Content { sha256, length, compressed });
+        let shard = ShardId { chunk: self.patient.chunk, index };
+        let copy = ShardCopy {
+            source: holder.url().to_owned(),
+            shard: ShardId { chunk: self.patient.chunk, index: source.index },
+            length: self.shard_length(),
+            crc: source.crc,
+            content,
+        };
+        match target.copy_from(shard, &copy).await {
+            Ok(()) => Ok(self.look_again(node, shard, source.crc).await),
+            // The source is gone or not what it was taken for: another one.
+            Err(error) if matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound) => {
+                self.met_damage |= error.kind == ErrorKind::Corrupt;
+                Ok(Copied::NoSource)
             }
+            Err(error) => Ok(self.fails(node, &error.message)),
         }
-        Err(Error::unavailable("no source for a copy is left; its shards are looked at again"))
     }
 
-    fn fails(&mut self, node: &NodeId, why: &str) -> bool {
+    /// Computes the shard and stores it.
+    async fn rebuild(&mut self, node: &NodeId, index: u8) -> Result<Option<u32>> {
+        let Some(target) = self.work.objects.nodes.member(node) else {
+            self.fails(node, "is not registered");
+            return Ok(None);
+        };
+        let Patient { chunk, record, .. } = self.patient;
+        if self.rebuilt.is_none() {
+            let rebuilt = Rebuilt::from(self.work, *chunk, record, &self.sources).await?;
+            self.met_damage |= rebuilt.met_damage;
+            self.rebuilt = Some(rebuilt);
+        }
+        let rebuilt = self.rebuilt.as_ref().expect("just computed");
+        let (data, crc) = rebuilt.piece(record.code.piece(index));
+        let id = ShardId { chunk: *chunk, index };
+        let stored = match target.put(vec![Shard { id, crc, data }]).await {
+            Ok(outcomes) if outcomes.first() == Some(&Ok(())) => self.look_again(node, id, crc).await,
+            Ok(outcomes) => {
+                let why = outcomes.first().and_then(|outcome| outcome.err()).map_or("no answer", ErrorKind::as_str);
+                self.fails(node, why)
+            }
+            Err(error) => self.fails(node, &error.message),
+        };
+        Ok(if let Copied::Done(crc) = stored { Some(crc) } else { None })
+    }
+
+    /// A shard counts when its node says, asked again, that it has it.
+    async fn look_again(&mut self, node: &NodeId, shard: ShardId, crc: u32) -> Copied {
+        let length = self.shard_length();
+        self.copied_bytes += u64::from(length);
+        let Some(target) = self.work.objects.nodes.member(node) else { return self.fails(node, "is not registered") };
+        let verified = target.head(shard).await;
+        match verified.is_ok_and(|head| head.crc == crc && head.length == length) {
+            true => Copied::Done(crc),
+            false => self.fails(node, "does not have what it said it stored"),
+        }
+    }
+
+    fn shard_length(&self) -> u32 {
+        self.patient.record.shard_length()
+    }
+
+    fn fails(&mut self, node: &NodeId, why: &str) -> Copied {
         self.why_not = Some(format!("node {node}: {why}"));
-        false
+        Copied::NotHere
     }
 
-    fn best_source(&self) -> Option<ShardPlace> {
-        let nodes: Vec<NodeId> = self.sources.iter().map(|place| place.node.clone()).collect();
+    fn best_source(&self, is_source: impl Fn(&ShardPlace) -> bool) -> Option<ShardPlace> {
+        let sources = || self.sources.iter().filter(|place| is_source(place));
+        let nodes: Vec<NodeId> = sources().map(|place| place.node.clone()).collect();
         let best = self.work.objects.nodes.read_order(&nodes).into_iter().next()?;
-        self.sources.iter().find(|place| place.node == best).cloned()
+        sources().find(|place| place.node == best).cloned()
     }
 
-    /// Stores the chunk on nodes that do not have it, until `wanted` shards are kept.
+    /// Stores pieces that are not kept on nodes that have none, until `wanted` shards are kept; what has no good shard comes first.
     async fn fill_up(&mut self, kept: &mut Vec<ShardPlace>, wanted: usize) -> Result<()> {
-        let avoided: BTreeSet<NodeId> = self.patient.record.shards.iter().map(|place| place.node.clone()).collect();
+        let record = &self.patient.record;
+        let avoided: BTreeSet<NodeId> = record.shards.iter().map(|place| place.node.clone()).collect();
         for node in self.spare_nodes(&avoided) {
             if kept.len() >= wanted {
                 break;
             }
-            let Some(index) = free_index(&self.patient.record, kept) else {
+            let Some(index) = self.next_index(kept) else {
                 self.why_not = Some("it was moved so often that it has no index left".to_owned());
                 break;
             };
-            if self.copy(&node, index).await? {
-                kept.push(ShardPlace { node, index, crc: self.patient.record.shards[0].crc });
+            if let Some(crc) = self.store(&node, index).await? {
+                kept.push(ShardPlace { node, index, crc });
             }
         }
         Ok(())
+    }
+
+    fn next_index(&self, kept: &[ShardPlace]) -> Option<u8> {
+        let record = &self.patient.record;
+        let code = record.code;
+        if code.data == 1 {
+            return free_index(record, kept, |_| true);
+        }
+        let missing = || (0..code.shards() as u8).filter(|piece| !names_piece(code, kept, *piece));
+        let piece = missing().find(|piece| !names_piece(code, &self.sources, *piece)).or_else(|| missing().next())?;
+        free_index(record, kept, |index| code.piece(index) == piece)
     }
 
     /// Commits what the chunk's record is to name from now on. `short`: the severity under which it stays queued. `waits`: damage
@@ -282,7 +378,6 @@ fn fenced(before: &ChunkRecord, mut now: ChunkRecord) -> (ChunkRecord, Vec<Shard
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::code::Code;
 
     fn place(node: &str, index: u8) -> ShardPlace {
         ShardPlace { node: node.parse().unwrap(), index, crc: 7 }
@@ -305,12 +400,12 @@ mod tests {
     fn an_index_that_was_given_up_is_never_named_again() {
         let before = record(vec![place("n1", 0), place("n2", 1), place("n3", 2)], 0);
         let kept = vec![place("n1", 0), place("n3", 2)];
-        assert_eq!(free_index(&before, &kept), Some(3), "1 is still n2's");
+        assert_eq!(free_index(&before, &kept, |_| true), Some(3), "1 is still n2's");
         let now = record([kept, vec![place("n4", 3)]].concat(), 0);
         let (now, dropped) = fenced(&before, now);
         assert_eq!((now.fence, dropped), (2, vec![place("n2", 1)]));
-        assert_eq!(free_index(&now, &now.shards.clone()), Some(4), "law 2: 1 has a tombstone");
+        assert_eq!(free_index(&now, &now.shards.clone(), |_| true), Some(4), "law 2: 1 has a tombstone");
         let worn_out = record(vec![place("n1", 0)], u8::MAX);
-        assert_eq!(free_index(&worn_out, &worn_out.shards.clone()), None);
+        assert_eq!(free_index(&worn_out, &worn_out.shards.clone(), |_| true), None);
     }
 }

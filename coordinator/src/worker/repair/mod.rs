@@ -12,6 +12,7 @@
 
 mod inspect;
 mod mend;
+mod rebuild;
 
 use super::{Backlog, Progress, Work, Worker};
 use crate::metadata::records::{Record, RepairRecord};

@@ -1,7 +1,9 @@
-//! Examines one chunk: each copy that its record names, read whole from its own node.
+//! Examines one chunk: each shard that its record names, read whole from its own node. A copy proves itself by the chunk's digest; the
+//! shards of a coded chunk are proved together, and then each is held against what the code makes of the chunk.
 
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkRecord, FindingKind, Record, RepairRecord, ShardPlace, VerifyCounts};
+use crate::object::Gathered;
 use crate::worker::Work;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -82,7 +84,7 @@ pub(super) async fn examine(work: &Work, chunk: ChunkId) -> Result<Examined> {
             let detail = "the manifest names a chunk that has no record".to_owned();
             let wrong = vec![Wrong { kind: FindingKind::NoRecord, node: None, detail }];
             return Ok(Examined {
-                wanted: work.objects.code.shards(),
+                wanted: work.objects.profiles.replication.shards(),
                 bytes: total_bytes,
                 wrong,
                 ..Examined::default()
@@ -105,6 +107,7 @@ pub(super) async fn examine(work: &Work, chunk: ChunkId) -> Result<Examined> {
 
 async fn read_all(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>) -> Examined {
     let reads = join_all(record.shards.iter().map(|place| read(work, chunk, record, place))).await;
+    let reads = if record.code.data > 1 { prove_together(work, record, reads).await } else { reads };
     let mut examined = Examined {
         copies: record.shards.len() as u64,
         wanted: record.code.shards(),
@@ -113,9 +116,9 @@ async fn read_all(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>) -> Exa
     };
     for (place, outcome) in record.shards.iter().zip(reads) {
         let kind = match outcome {
-            Ok(bytes) => {
+            Ok(data) => {
                 examined.good += 1;
-                examined.bytes += bytes;
+                examined.bytes += data.len() as u64;
                 continue;
             }
             Err(error) => (kind_of(error.kind), error.message),
@@ -145,7 +148,7 @@ fn kind_of(kind: ErrorKind) -> FindingKind {
 }
 
 /// Reads one copy and proves it: against its CRC32, and where one copy is the whole chunk, against the chunk's digest (law 6).
-async fn read(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>, place: &ShardPlace) -> Result<u64> {
+async fn read(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>, place: &ShardPlace) -> Result<Bytes> {
     let Some(member) = work.objects.nodes.member(&place.node) else {
         return Err(Error::unavailable(format!("node {} has not answered yet", place.node)));
     };
@@ -154,24 +157,59 @@ async fn read(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>, place: &Sh
     }
     let data = member.get(ShardId { chunk, index: place.index }, None).await?;
     let (bytes, crc, record) = (data.len(), place.crc, record.clone());
-    work.objects.compute.run(bytes, move || prove(data, crc, &record)).await?;
-    Ok(bytes as u64)
+    work.objects.compute.run(bytes, move || prove(data, crc, &record)).await
 }
 
-fn prove(data: Bytes, crc: u32, record: &ChunkRecord) -> Result<()> {
+fn prove(data: Bytes, crc: u32, record: &ChunkRecord) -> Result<Bytes> {
     let found = crc32fast::hash(&data);
     if found != crc {
         return Err(Error::corrupt(format!("its CRC32 is {found:08x}, and {crc:08x} was stored")));
     }
-    if record.code.data > 1 {
-        return Ok(());
+    if record.code.data == 1 {
+        let content = Content { sha256: record.sha256, length: record.length, compressed: record.compressed };
+        content.unpack(data.clone())?;
     }
-    Content { sha256: record.sha256, length: record.length, compressed: record.compressed }.unpack(data).map(drop)
+    Ok(data)
+}
+
+/// The shards that were read, but for those that are not what the code makes of the chunk. Fewer than reading needs prove nothing, and
+/// stay what they seemed.
+async fn prove_together(work: &Work, record: &Arc<ChunkRecord>, reads: Vec<Result<Bytes>>) -> Vec<Result<Bytes>> {
+    let (cost, record) = (2 * record.stored_length as usize + record.length as usize, record.clone());
+    work.objects.compute.run(cost, move || proved_together(&record, reads)).await
+}
+
+fn proved_together(record: &ChunkRecord, reads: Vec<Result<Bytes>>) -> Vec<Result<Bytes>> {
+    let mut gathered = Gathered::of(record);
+    let mut proved = None;
+    for (place, data) in record.shards.iter().zip(&reads) {
+        let Ok(data) = data else { continue };
+        gathered.add(place.index, data.clone());
+        if proved.is_none() && gathered.len() >= record.code.read_quorum() {
+            proved = gathered.solve().ok();
+        }
+    }
+    if gathered.len() < record.code.read_quorum() {
+        return reads;
+    }
+    let shards = proved.map(|proved| record.code.encode(&proved.stored));
+    let judged = |(place, read): (&ShardPlace, Result<Bytes>)| {
+        let data = read?;
+        let made = shards.as_ref().map(|shards| &shards[usize::from(record.code.piece(place.index))].0);
+        match made {
+            Some(made) if *made == data => Ok(data),
+            Some(_) => Err(Error::corrupt("it is not what the code makes of the chunk")),
+            None => Err(Error::corrupt("with the other shards it does not come to the chunk's digest")),
+        }
+    };
+    record.shards.iter().zip(reads).map(judged).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::code::Code;
+    use crate::metadata::records::ChunkState;
     use uuid::Uuid;
 
     fn examined(good: usize, wrong: &[FindingKind]) -> Examined {
@@ -191,5 +229,43 @@ mod tests {
         assert_eq!((severity, repair.check_bytes), (1, true));
         assert_eq!(examined(1, &[FindingKind::Corrupt, FindingKind::Missing]).repair(chunk, 7).unwrap().0, 0);
         assert_eq!(examined(0, &[FindingKind::Corrupt]).repair(chunk, 7).unwrap().0, 0);
+    }
+
+    #[test]
+    fn the_shards_of_a_coded_chunk_prove_each_other() {
+        let code = Code::new(4, 2).unwrap();
+        let chunk = Bytes::from("what is stored in pieces".repeat(9));
+        let shards = code.encode(&chunk);
+        let place = |index: u8| ShardPlace { node: format!("n{index}").parse().unwrap(), index, crc: 0 };
+        let sha256 = ring::digest::digest(&ring::digest::SHA256, &chunk).as_ref().try_into().unwrap();
+        let record = ChunkRecord {
+            length: chunk.len() as u32,
+            stored_length: chunk.len() as u32,
+            sha256,
+            compressed: false,
+            code,
+            shards: (0..6).map(place).collect(),
+            state: ChunkState::Live,
+            fence: 0,
+        };
+        let read = |index: usize| Ok(shards[index].0.clone());
+        let wrong = || Ok(Bytes::from(vec![1; shards[0].0.len()]));
+        let gone = || Err(Error::unavailable("away"));
+        let kinds = |reads: Vec<Result<Bytes>>| {
+            let judged = proved_together(&record, reads);
+            judged.iter().map(|one| one.as_ref().err().map(|error| error.kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds((0..6).map(read).collect()), [None; 6]);
+        let corrupt = Some(ErrorKind::Corrupt);
+        assert_eq!(
+            kinds(vec![read(0), wrong(), read(2), read(3), read(4), gone()]),
+            [None, corrupt, None, None, None, Some(ErrorKind::Unavailable)]
+        );
+        assert_eq!(kinds(vec![wrong(), wrong(), wrong(), read(3), read(4), read(5)]), [corrupt; 6]);
+        let away = Some(ErrorKind::Unavailable);
+        assert_eq!(
+            kinds(vec![read(0), gone(), gone(), gone(), read(4), read(5)]),
+            [None, away, away, away, None, None]
+        );
     }
 }

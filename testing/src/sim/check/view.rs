@@ -18,7 +18,6 @@ use std::sync::Arc;
 pub struct View {
     memory: Arc<MemoryMetadata>,
     nodes: Vec<Arc<SimNode>>,
-    quorum: usize,
 }
 
 /// The bucket and the key of what is called `name`.
@@ -32,8 +31,8 @@ pub fn called(bucket: &str, key: &str) -> String {
 }
 
 impl View {
-    pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> View {
-        View { memory, nodes, quorum }
+    pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>) -> View {
+        View { memory, nodes }
     }
 
     /// The nodes.
@@ -41,9 +40,9 @@ impl View {
         &self.nodes
     }
 
-    /// What law 1 demands.
-    pub fn quorum(&self) -> usize {
-        self.quorum
+    /// What law 1 demands of a chunk, whether or not its code has as many shards: one more than reading needs.
+    pub fn quorum(&self, record: &ChunkRecord) -> usize {
+        record.code.read_quorum() + 1
     }
 
     /// The entry at `key`.
