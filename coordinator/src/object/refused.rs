@@ -40,6 +40,8 @@ pub enum Refused {
     PartsMissing,
     /// The bytes are not those that were announced.
     ContentDiffers,
+    /// There are not as many bytes as were announced.
+    SizeDiffers,
 }
 
 impl Refused {
@@ -66,7 +68,8 @@ impl Refused {
             | Refused::PartOrder
             | Refused::PartTooSmall
             | Refused::PartsMissing
-            | Refused::ContentDiffers => ErrorKind::Invalid,
+            | Refused::ContentDiffers
+            | Refused::SizeDiffers => ErrorKind::Invalid,
         }
     }
 }
@@ -90,6 +93,7 @@ impl fmt::Display for Refused {
             Refused::PartTooSmall => "a part is too small",
             Refused::PartsMissing => "no part is named",
             Refused::ContentDiffers => "the bytes are not those that were announced",
+            Refused::SizeDiffers => "there are not as many bytes as were announced",
         })
     }
 }
