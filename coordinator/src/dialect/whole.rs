@@ -25,7 +25,8 @@ pub async fn store(
     words: Words,
 ) -> Result<PutDone, Refusal> {
     target.attributes.owner = owner(request);
-    announced_length(request.headers(), door)?;
+    let announced = announced_length(request.headers(), door)?;
+    door.objects.require_coming(&target, announced).await.map_err(words)?;
     let stall = door.settings.body_stall;
     let mut body = Box::pin(never_still(payload, stall));
     let (sender, pieces) = body_channel();

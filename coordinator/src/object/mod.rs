@@ -36,6 +36,7 @@ mod find;
 mod get;
 mod incoming;
 mod intent;
+mod judge;
 mod landing;
 mod list;
 mod list_versions;
