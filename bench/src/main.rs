@@ -1,5 +1,6 @@
 //! Load generator and benchmarks. Never shipped. `bench load` drives one load, `bench limits` measures the machine,
-//! `bench suite` measures a running cluster against both and prints the table, `bench s3` makes its S3 rows for any server.
+//! `bench suite` measures a running cluster against both and prints the table, `bench s3` makes its S3 rows for any server,
+//! `bench list` reads pages of a bucket of many keys.
 
 mod body;
 mod cluster;
@@ -21,6 +22,7 @@ use crate::driver::{Bucket, Driver, Keys, Payload, Session};
 use crate::http::Endpoint;
 use crate::load::{Load, Objects, Operation, Stop};
 use crate::processes::Processes;
+use crate::suite::listing::Listing;
 use crate::suite::s3::S3Suite;
 use crate::suite::{Options, Part};
 use crate::table::Row;
@@ -52,6 +54,8 @@ enum Command {
     Suite(SuiteArgs),
     /// The rows of S3, on any server that speaks it.
     S3(S3Args),
+    /// Pages of a bucket of many keys, from everywhere in it, on any server that speaks S3.
+    List(ListArgs),
 }
 
 #[derive(Args)]
@@ -175,6 +179,24 @@ struct S3Args {
 }
 
 #[derive(Args)]
+struct ListArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// How many keys.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    keys: u64,
+    /// They are in the bucket from an earlier run.
+    #[arg(long)]
+    filled: bool,
+    /// Pages read at each position.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pages: u64,
+    /// Writes the table as Markdown to this file, too.
+    #[arg(long)]
+    markdown: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct LimitsArgs {
     /// A directory on the filesystem in question.
     #[arg(long)]
@@ -209,6 +231,7 @@ fn main() -> ExitCode {
         Command::Limits(args) => print_limits(&args),
         Command::Suite(args) => print_suite(args),
         Command::S3(args) => print_s3(&args),
+        Command::List(args) => print_list(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("bench: {error}");
@@ -284,6 +307,13 @@ fn print_s3(args: &S3Args) -> io::Result<ExitCode> {
     let (bucket, servers) = (args.server.bucket(), args.server.processes()?);
     let native = args.native.clone().map(Driver::Native);
     let rows = suite::s3::measure(S3Suite { bucket, native, servers: &servers, full: args.full });
+    print_table(&machine::describe(&env::current_dir()?), &rows, args.markdown.as_deref())
+}
+
+fn print_list(args: &ListArgs) -> io::Result<ExitCode> {
+    let (bucket, servers) = (args.server.bucket(), args.server.processes()?);
+    let listing = Listing { bucket, keys: args.keys, filled: args.filled, pages: args.pages, servers: &servers };
+    let rows = suite::listing::measure(&listing)?;
     print_table(&machine::describe(&env::current_dir()?), &rows, args.markdown.as_deref())
 }
 

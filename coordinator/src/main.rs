@@ -188,13 +188,12 @@ async fn begin_journal(metadata: &SledMetadata, nodes: Arc<Nodes>) -> Result<()>
 /// Who may come in: the keys of the catalog, the limits and the audit log that the settings ask for.
 async fn guard(config: &Config, cluster: &ClusterFile, objects: &Objects) -> Result<Arc<Guard>> {
     let access = &config.access;
-    let given = match (&access.credentials_key_file, std::env::var(CREDENTIALS_KEY_VARIABLE)) {
-        (Some(path), _) => {
+    let given = match &access.credentials_key_file {
+        Some(path) => {
             let read = std::fs::read_to_string(path);
             Some(read.with_context(|| format!("cannot read the credentials key in {}", path.display()))?)
         }
-        (None, Ok(key)) => Some(key),
-        (None, Err(_)) => None,
+        None => process::settings::secret(CREDENTIALS_KEY_VARIABLE).map_err(anyhow::Error::msg)?,
     };
     let sealer = given.map_or_else(|| Ok(Sealer::of_cluster(cluster)), |key| Sealer::of_key(&key))?;
     let identity = Identity::new(objects.metadata.clone(), objects.clock.clone(), sealer, config.trusts_all());

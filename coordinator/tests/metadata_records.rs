@@ -83,7 +83,7 @@ fn version() -> VersionRecord {
         tags: BTreeMap::new(),
         checksum: None,
         retention: None,
-        legal_hold: false,
+        legal_hold: None,
         storage_class: StorageClass::Standard,
         parts: None,
     }
@@ -104,7 +104,7 @@ fn version_of_s3() -> VersionRecord {
             parts: Some(2),
         }),
         retention: Some(Retention { mode: RetentionMode::Compliance, until_ms: 9 }),
-        legal_hold: true,
+        legal_hold: Some(true),
         parts: Some(2),
         ..version()
     }
@@ -302,7 +302,9 @@ fn every_released_layout_reads_for_ever() {
     golden("object.v2", &object_of_s3());
     golden_before("version.v1", &version());
     golden_before("version-paged.v1", &paged_version());
-    golden("version.v2", &version_of_s3());
+    golden_before("version.v2", &version_of_s3());
+    golden("version.v3", &version_of_s3());
+    golden("version-let-go.v3", &VersionRecord { legal_hold: Some(false), ..version() });
     golden("page.v1", &PageRecord { start: 7, entries: vec![entry(100), entry(300)] });
     golden_before("chunk.v1", &chunk());
     golden("chunk.v2", &ChunkRecord { fence: 5, ..chunk() });
@@ -324,7 +326,9 @@ fn every_released_layout_reads_for_ever() {
     golden("garbage-names.v3", &GarbageRecord { garbage: names, since_ms: 5 });
     let upload = Garbage::Upload { version: Some(version_id()) };
     golden("garbage-upload.v3", &GarbageRecord { garbage: upload, since_ms: 0 });
-    golden("version-parts.v2", &VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() });
+    let of_parts = VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() };
+    golden_before("version-parts.v2", &of_parts);
+    golden("version-parts.v3", &of_parts);
     golden("upload.v1", &upload_of_s3());
     golden("part.v1", &part());
     golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });

@@ -53,6 +53,18 @@ pub fn load_with<T: Parser>(args: impl Iterator<Item = OsString>, environment: &
     })
 }
 
+/// A setting that has no flag, since the command line would show it to everybody: from the environment, or [`ENVIRONMENT_FILE`].
+/// `Err` says why that cannot be read.
+pub fn secret(name: &str) -> Result<Option<String>, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} in the environment is not UTF-8")),
+        Err(std::env::VarError::NotPresent) => {
+            dotenv::value(Path::new(ENVIRONMENT_FILE), name).map_err(|why| format!("{ENVIRONMENT_FILE}: {why}"))
+        }
+    }
+}
+
 /// A number of bytes, plain or with a unit: `1048576`, `64MiB`, `1.5GB`. For clap's `value_parser`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 9] = [

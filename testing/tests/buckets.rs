@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use coordinator::metadata::records::{
-    DefaultRetention, ETag, ObjectLock, ObjectRecord, Record, Retention, RetentionMode, VersionRecord, Versioning,
+    BucketRecord, DefaultRetention, ETag, ObjectLock, ObjectRecord, Quota, Record, Retention, RetentionMode,
+    VersionRecord, Versioning,
 };
 use coordinator::metadata::{Batch, Entry, Metadata, keys};
 use coordinator::object::{
@@ -100,12 +101,52 @@ fn a_locked_version_stays_whoever_wants_it_gone() {
 fn a_bucket_without_object_lock_takes_no_locks() {
     run(|cluster| async move {
         let objects = objects_of(&cluster, NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() }).await;
-        let attributes = Attributes { legal_hold: true, ..Attributes::default() };
+        let attributes = Attributes { legal_hold: Some(true), ..Attributes::default() };
         let refused = put(&objects, PutTarget { attributes, ..target("a") }, "1").await.unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::NoObjectLock));
         put(&objects, target("a"), "1").await.unwrap();
         let refused = objects.set_legal_hold(&name("a"), None, true).await.unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::NoObjectLock));
+    });
+}
+
+#[test]
+fn a_put_that_is_refused_stores_nothing() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() }).await;
+        put(&objects, target("there"), "first").await.unwrap();
+        let quota = |record: &mut BucketRecord| {
+            record.quota = Some(Quota { bytes: Some(4 << 20), objects: None });
+            Ok(())
+        };
+        objects.change_bucket(&bucket(), quota).await.unwrap();
+        let shards = || cluster.nodes().iter().map(|node| node.inventory().len()).sum::<usize>();
+        let before = shards();
+        let elsewhere = ObjectName::new(BucketName::parse("no-such-bucket").unwrap(), "k").unwrap();
+        let held = Attributes { legal_hold: Some(true), ..Attributes::default() };
+        for (target, bytes, why) in [
+            (PutTarget { condition: Condition::Absent, ..target("there") }, 10, Refused::ConditionFailed),
+            (PutTarget { condition: Condition::Matches(Vec::new()), ..target("other") }, 10, Refused::ConditionFailed),
+            // Longer than what is stored from the pieces it came in.
+            (PutTarget { condition: Condition::Absent, ..target("there") }, 100_000, Refused::ConditionFailed),
+            (PutTarget { attributes: held, ..target("other") }, 10, Refused::NoObjectLock),
+            (PutTarget { name: elsewhere, ..target("other") }, 10, Refused::NoSuchBucket),
+        ] {
+            let body = "x".repeat(bytes);
+            let refused = put(&objects, target.clone(), &body).await.unwrap_err();
+            assert_eq!((Refused::of(&refused), shards()), (Some(why), before), "{bytes} bytes");
+            // Whoever knows the name and the length beforehand sends nothing.
+            let refused = objects.require_coming(&target, None).await.unwrap_err();
+            assert_eq!(Refused::of(&refused), Some(why));
+        }
+        let refused = put(&objects, target("other"), &"x".repeat((4 << 20) - 4)).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::OverQuota));
+        let refused = objects.require_coming(&target("other"), Some(4 << 20)).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::OverQuota));
+        objects.require_coming(&target("other"), Some(1 << 20)).await.unwrap();
+        // Nobody asks for the rest of a body that has come; its end judges.
+        let short = PutTarget { condition: Condition::Absent, ..target("there") };
+        objects.require_coming(&short, Some(10)).await.unwrap();
     });
 }
 

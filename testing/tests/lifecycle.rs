@@ -143,7 +143,7 @@ fn tags_and_sizes_say_which_and_what_is_locked_or_without_a_rule_stays() {
         let new = NewBucket { object_lock: true, ..NewBucket::default() };
         let mut scene = Scene::set(new, vec![off, tagged]).await;
         let with_tags = Attributes { tags, ..Attributes::default() };
-        let held = Attributes { legal_hold: true, ..with_tags.clone() };
+        let held = Attributes { legal_hold: Some(true), ..with_tags.clone() };
         for (key, attributes) in [("held", held), ("plain", Attributes::default()), ("tagged", with_tags)] {
             scene.put(key, attributes).await;
         }

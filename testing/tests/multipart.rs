@@ -368,7 +368,7 @@ fn checksums_of_the_whole_follow_from_those_of_the_parts() {
                 let announced = CompleteRequest { checksum: Some(other), ..request("k", upload, &claims) };
                 assert_eq!(refusal(scene.objects().complete_upload(&announced).await), Refused::ContentDiffers);
                 let announced = CompleteRequest { size: Some(416), ..request("k", upload, &claims) };
-                assert_eq!(refusal(scene.objects().complete_upload(&announced).await), Refused::ContentDiffers);
+                assert_eq!(refusal(scene.objects().complete_upload(&announced).await), Refused::SizeDiffers);
                 let announced = CompleteRequest {
                     checksum: Some(expected.clone()),
                     size: Some(417),

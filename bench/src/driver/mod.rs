@@ -156,13 +156,16 @@ impl Session {
 
     /// Reads the page of keys with a prefix that come after a name, and compares them; S3 alone knows that.
     pub fn list(&mut self, prefix: &str, after: &str, expected: &[String]) -> io::Result<()> {
-        self.buffer = self.requests()?.list(prefix, after);
+        self.buffer = self.requests()?.list(prefix, after, false);
         let answer = self.answer()?;
-        if s3::keys(&answer).eq(expected.iter().map(String::as_str)) {
-            return Ok(());
-        }
-        let (got, wanted) = (s3::keys(&answer).count(), expected.len());
-        Err(io::Error::other(format!("after {after}: other keys than are there ({got} of {wanted} came)")))
+        same_names(s3::keys(&answer).collect(), after, expected)
+    }
+
+    /// Reads the page of folders with a prefix that come after a name, and compares them; S3 alone knows that.
+    pub fn list_folders(&mut self, prefix: &str, after: &str, expected: &[String]) -> io::Result<()> {
+        self.buffer = self.requests()?.list(prefix, after, true);
+        let answer = self.answer()?;
+        same_names(s3::keys(&answer).chain(s3::folders(&answer)).collect(), after, expected)
     }
 
     /// Sends a request that must be refused; an error unless it is, and as it should be. The file dialect alone has such.
@@ -219,6 +222,14 @@ impl Session {
         }
         Err(io::Error::other(format!("status {}: {}", reply.status, String::from_utf8_lossy(&message).trim())))
     }
+}
+
+fn same_names(got: Vec<&str>, after: &str, expected: &[String]) -> io::Result<()> {
+    if got.iter().eq(expected.iter()) {
+        return Ok(());
+    }
+    let (got, wanted) = (got.len(), expected.len());
+    Err(io::Error::other(format!("after {after:?}: other names than are there ({got} came, {wanted} were expected)")))
 }
 
 /// Sends what is in the buffer, then the body and what ends it; small ones leave as one.

@@ -65,10 +65,11 @@ impl Requests {
         self.request("DELETE", &self.object(name), UNSIGNED_PAYLOAD, 0)
     }
 
-    /// A page of the keys that begin with `prefix` and come after `after`.
-    pub fn list(&mut self, prefix: &str, after: &str) -> Vec<u8> {
+    /// A page of the keys that begin with `prefix` and come after `after`; those with more slashes are folded, if that is asked for.
+    pub fn list(&mut self, prefix: &str, after: &str, folded: bool) -> Vec<u8> {
         let (prefix, after) = (plain(prefix), plain(after));
-        let target = format!("/{}?list-type=2&prefix={prefix}&start-after={after}", self.bucket.name);
+        let delimiter = if folded { "delimiter=%2F&" } else { "" };
+        let target = format!("/{}?{delimiter}list-type=2&prefix={prefix}&start-after={after}", self.bucket.name);
         self.request("GET", &target, UNSIGNED_PAYLOAD, 0)
     }
 
@@ -131,6 +132,12 @@ pub fn keys(answer: &str) -> impl Iterator<Item = &str> {
     answer.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>").map(|(key, _)| key))
 }
 
+/// What the keys of a page were folded into.
+pub fn folders(answer: &str) -> impl Iterator<Item = &str> {
+    let folders = answer.split("<CommonPrefixes><Prefix>").skip(1);
+    folders.filter_map(|rest| rest.split_once("</Prefix>").map(|(folder, _)| folder))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +168,8 @@ mod tests {
     fn answers_are_read() {
         let page = "<R><Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents><UploadId>u</UploadId></R>";
         assert_eq!(keys(page).collect::<Vec<_>>(), ["a", "b"]);
+        let folded = "<R><Prefix>a</Prefix><CommonPrefixes><Prefix>a/b/</Prefix></CommonPrefixes></R>";
+        assert_eq!(folders(folded).collect::<Vec<_>>(), ["a/b/"]);
         assert_eq!((element(page, "UploadId"), element(page, "Missing")), (Some("u"), None));
     }
 }

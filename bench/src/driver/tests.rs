@@ -111,3 +111,14 @@ fn a_page_with_other_keys_is_an_error() {
     let request = server.join().unwrap().remove(0);
     assert!(request.starts_with("GET /b?list-type=2&prefix=p-&start-after=p-0 HTTP/1.1\r\n"), "{request}");
 }
+
+#[test]
+fn a_page_of_folders_is_compared_too() {
+    let page = || reply("200 OK", "<R><Prefix>p/</Prefix><CommonPrefixes><Prefix>p/a/</Prefix></CommonPrefixes></R>");
+    let (endpoint, server) = server(vec![page(), page()]);
+    let mut session = Session::new(bucket(endpoint));
+    session.list_folders("p/", "p/0", &["p/a/".to_owned()]).unwrap();
+    assert!(session.list_folders("p/", "p/0", &[]).is_err());
+    let request = server.join().unwrap().remove(0);
+    assert!(request.starts_with("GET /b?delimiter=%2F&list-type=2&prefix=p%2F&start-after=p%2F0 HTTP"), "{request}");
+}

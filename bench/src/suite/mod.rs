@@ -6,6 +6,7 @@
 
 mod dedup;
 mod large;
+pub mod listing;
 mod restart;
 pub mod s3;
 mod small;

@@ -37,7 +37,7 @@ pub struct Access {
     pub insecure_no_auth: bool,
 
     /// File with the key under which secrets of access keys are encrypted, at least 32 characters; it must never change. The
-    /// environment variable HOLDFAST_CREDENTIALS_KEY may hold the key itself. Without either it is made of the cluster's secret
+    /// environment variable HOLDFAST_CREDENTIALS_KEY, or .env, may hold the key itself. Without either it is made of the cluster's secret
     #[arg(long, env = "HOLDFAST_CREDENTIALS_KEY_FILE", value_name = "FILE")]
     pub credentials_key_file: Option<PathBuf>,
 

@@ -101,7 +101,8 @@ impl Validators {
     fn listed_in(&self, list: &str, weak_allowed: bool) -> bool {
         list.split(',').map(str::trim).any(|tag| {
             let tag = if weak_allowed { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
-            tag == "*" || tag == self.etag
+            // S3's clients may leave the quotes out.
+            tag == "*" || tag.trim_matches('"') == self.etag.trim_matches('"')
         })
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! What it keeps true:
 //! - Without the flag no answer says a word about origins, and OPTIONS is a method like any other.
-//! - A preflight is answered before anybody is asked for a key, since browsers send none with it; it tells what may be sent, no more.
+//! - A preflight is answered before anybody is asked for a key, since browsers send none with it; it tells what may be sent, no more. The
+//!   limits count it like any other request.
 //! - Cookies are never allowed: a page that has a key sends it itself.
 
 use super::Door;
+use super::guard::admit_preflight;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -15,7 +17,7 @@ use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
 };
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, web};
+use actix_web::{Error, HttpResponse, ResponseError, web};
 
 /// Any origin.
 const ANY: &str = "*";
@@ -34,7 +36,10 @@ pub async fn share<B: MessageBody + 'static>(
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = match (is_preflight, &allowed) {
-        (true, Some(_)) => preflight(request).map_into_right_body(),
+        (true, Some(_)) => match admit_preflight(&door, &request) {
+            Ok(_admission) => preflight(request).map_into_right_body(),
+            Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
+        },
         _ => next.call(request).await?.map_into_left_body(),
     };
     if let Some(origin) = allowed {

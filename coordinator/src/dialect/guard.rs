@@ -9,7 +9,7 @@ mod held;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{Subject, admit, principal};
+pub use admit::{Subject, admit, admit_preflight, principal};
 pub use ask::{owner, permit};
 
 use crate::audit::Audit;

@@ -26,9 +26,10 @@ pub async fn store(
     words: Words,
 ) -> Result<PutDone, Refusal> {
     target.attributes.owner = owner(request);
-    let length = announced_length(request.headers(), door)?;
+    let announced = announced_length(request.headers(), door)?;
+    door.objects.require_coming(&target, announced).await.map_err(words)?;
     let asked = strategy(&Query::parse(request.query_string())?)?;
-    let (class, code) = door.objects.storage_of(target.name.bucket(), asked, length).await?;
+    let (class, code) = door.objects.storage_of(target.name.bucket(), asked, announced).await?;
     target.attributes.storage_class = class;
     let stall = door.settings.body_stall;
     let mut body = Box::pin(never_still(payload, stall));

@@ -59,7 +59,7 @@ impl Objects {
     ) -> Result<VersionRecord> {
         self.annotate(name, version, |bucket, version| {
             require_object_lock(bucket)?;
-            version.legal_hold = hold;
+            version.legal_hold = Some(hold);
             Ok(())
         })
         .await

@@ -20,8 +20,8 @@ pub struct Attributes {
     pub checksum: Option<Checksum>,
     /// Until when it is kept; `None` leaves it to the bucket's default.
     pub retention: Option<Retention>,
-    /// Whether it is kept until somebody says otherwise.
-    pub legal_hold: bool,
+    /// Whether it is kept until somebody says otherwise; `None` says nothing.
+    pub legal_hold: Option<bool>,
     /// Its storage class.
     pub storage_class: StorageClass,
 }

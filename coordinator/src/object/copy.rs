@@ -41,6 +41,7 @@ impl Objects {
             target.attributes.checksum.clone_from(&kept);
             return Ok(CopyDone { put: self.compose(source, code, &target).await?, checksum: kept });
         }
+        self.require_put(&target, source.size).await?;
         let end = |checksum: Option<Checksum>| {
             target.attributes.checksum = checksum;
             target

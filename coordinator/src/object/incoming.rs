@@ -11,7 +11,7 @@ use std::future::pending;
 use tokio::sync::mpsc;
 
 /// A body that ends within so many bytes is stored from the pieces it came in; a longer one has a stage, and an allowance.
-const SHORT_BYTES_MAX: usize = 64 << 10;
+pub(super) const SHORT_BYTES_MAX: usize = 64 << 10;
 /// Pieces that may wait between client and put.
 pub const BODY_QUEUE_PIECES: usize = 2;
 

@@ -12,7 +12,7 @@ const YEAR_DAYS: u64 = 365;
 
 /// Refuses `Locked` while the version is kept. `bypass` lifts what [`RetentionMode::Governance`] keeps, and nothing else.
 pub(super) fn require_unlocked(version: &VersionRecord, now_ms: u64, bypass: bool) -> Result<()> {
-    if version.legal_hold {
+    if version.is_held() {
         return Err(locked(version, "under a legal hold"));
     }
     match version.retention {
@@ -71,8 +71,8 @@ mod tests {
     use super::*;
     use crate::metadata::records::ObjectLock;
 
-    fn kept(retention: Option<Retention>, legal_hold: bool) -> VersionRecord {
-        VersionRecord { retention, legal_hold, ..super::super::marker::sample() }
+    fn kept(retention: Option<Retention>, held: bool) -> VersionRecord {
+        VersionRecord { retention, legal_hold: Some(held), ..super::super::marker::sample() }
     }
 
     #[test]

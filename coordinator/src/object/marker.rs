@@ -27,7 +27,7 @@ pub(super) fn marker(id: VersionId, number: u64, is_null: bool, owner: &str, now
         tags: BTreeMap::new(),
         checksum: None,
         retention: None,
-        legal_hold: false,
+        legal_hold: None,
         storage_class: StorageClass::Standard,
         parts: None,
     }

@@ -37,6 +37,7 @@ mod gather;
 mod get;
 mod incoming;
 mod intent;
+mod judge;
 mod landing;
 mod list;
 mod list_versions;

@@ -15,7 +15,7 @@ use super::batch::StoredBatch;
 use super::bucket::MissingBucket;
 use super::condition::Condition;
 use super::landing::{Landing, SeenKey, Sent};
-use super::lock::{require_object_lock, retention_of_new};
+use super::lock::retention_of_new;
 use super::marker::standing_for;
 use super::multipart::Assembly;
 use super::name::ObjectName;
@@ -211,6 +211,7 @@ impl Objects {
         let now_ms = self.clock.now_ms();
         let name = &target.name;
         let bucket = seen.bucket.or_make(name.bucket(), target.missing_bucket, &target.attributes.owner, now_ms)?;
+        target.require_lock(&bucket)?;
         let room = self.take_room(name.bucket(), bucket.quota, draft.size).await?;
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
@@ -221,7 +222,7 @@ impl Objects {
             _ => 0,
         };
         let number = record.map_or(0, |record| record.last_number) + 1;
-        let version = version_record(draft, last, target, &bucket, Place { number, shared_bytes, now_ms })?;
+        let version = version_record(draft, last, target, &bucket, Place { number, shared_bytes, now_ms });
         let object = standing_for(record, &version);
         let (bucket_name, key) = (name.bucket().as_str(), name.key());
         let mut commit = Batch::new();
@@ -298,17 +299,14 @@ fn version_record(
     target: &PutTarget,
     bucket: &BucketRecord,
     place: Place,
-) -> Result<VersionRecord> {
+) -> VersionRecord {
     let chunks = match (&draft.assembly, draft.has_intent) {
         (Some(_), _) => ChunkList::Parts,
         (None, true) => ChunkList::Paged { pages: draft.pages + u64::from(!last.entries().is_empty()) },
         (None, false) => ChunkList::Inline(last.entries().to_vec()),
     };
     let attributes = &target.attributes;
-    if attributes.retention.is_some() || attributes.legal_hold {
-        require_object_lock(bucket)?;
-    }
-    Ok(VersionRecord {
+    VersionRecord {
         id: draft.id,
         number: place.number,
         created_ms: place.now_ms,
@@ -331,7 +329,7 @@ fn version_record(
         legal_hold: attributes.legal_hold,
         storage_class: attributes.storage_class,
         parts: draft.assembly.as_ref().map(Assembly::count),
-    })
+    }
 }
 
 fn done(version: &VersionRecord, versioning: Versioning, receipt: Receipt) -> PutDone {

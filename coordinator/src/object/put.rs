@@ -4,7 +4,7 @@
 //! 1. bytes gather in a stage; when it is full the chunker cuts and hashes it;
 //! 2. if more than one batch comes, an intent is committed, so that what follows is named (law 4);
 //! 3. the batches of a full stage are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
-//! 4. the stream's end brings the name; the last batch is stored, and one commit publishes everything ([`super::publish`], or
+//! 4. the stream's end brings the name, and the put is judged ([`super::judge`]); the last batch is stored, and one commit publishes everything ([`super::publish`], or
 //!    [`super::multipart`] where the stream is a part).
 //!
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
@@ -78,14 +78,21 @@ impl Objects {
 }
 
 /// What comes at the end of a body, and says what is to become of it.
-pub(super) trait Target: Send {
+pub(super) trait Target: Send + Sync {
     /// What the MD5 of the bytes must come to, if the client said so.
     fn md5(&self) -> Option<[u8; 16]>;
+
+    /// Refuses what could not be published as things are, now that it is known to have so many bytes.
+    fn judge(&self, objects: &Objects, bytes: u64) -> impl Future<Output = Result<()>> + Send;
 }
 
 impl Target for PutTarget {
     fn md5(&self) -> Option<[u8; 16]> {
         self.md5
+    }
+
+    fn judge(&self, objects: &Objects, bytes: u64) -> impl Future<Output = Result<()>> + Send {
+        objects.require_put(self, bytes)
     }
 }
 
@@ -160,7 +167,7 @@ impl<'a> Upload<'a> {
         let mut incoming = Incoming::new(body);
         let (first, target) = incoming.next_short().await?;
         if let Some(target) = target {
-            let (draft, last) = self.finish_short(&first, target.md5()).await?;
+            let (draft, last) = self.finish_short(&first, &*target).await?;
             return Ok(Stored { draft, last, target, _served: served, _allowance: None });
         }
         for piece in first {
@@ -170,7 +177,7 @@ impl<'a> Upload<'a> {
             match self.next(&mut incoming).await? {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
                 Taken::End(target) => {
-                    let (draft, last) = self.finish(target.md5()).await?;
+                    let (draft, last) = self.finish(&*target).await?;
                     return Ok(Stored { draft, last, target, _served: served, _allowance: self.allowance.take() });
                 }
             }
@@ -287,17 +294,19 @@ impl<'a> Upload<'a> {
     }
 
     /// Stores a body of few bytes: one chunk of them, most often.
-    async fn finish_short(&mut self, pieces: &[Bytes], md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
+    async fn finish_short<T: Target>(&mut self, pieces: &[Bytes], target: &T) -> Result<(Draft, StoredBatch)> {
         let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
-        digest.require_md5(md5)?;
+        digest.require_md5(target.md5())?;
+        target.judge(self.objects, digest.size).await?;
         self.store_last(chunks, digest).await
     }
 
     /// Cuts the last stage and stores what is left.
-    async fn finish(&mut self, md5: Option<[u8; 16]>) -> Result<(Draft, StoredBatch)> {
+    async fn finish<T: Target>(&mut self, target: &T) -> Result<(Draft, StoredBatch)> {
         let (mut chunks, _) = self.cut_stage(true).await;
         let digest = std::mem::take(&mut self.chunker).finish();
-        digest.require_md5(md5)?;
+        digest.require_md5(target.md5())?;
+        target.judge(self.objects, digest.size).await?;
         if chunks.len() > BATCH_CHUNKS_MAX {
             let last = chunks.split_off((chunks.len() - 1) / BATCH_CHUNKS_MAX * BATCH_CHUNKS_MAX);
             self.send_pages(chunks).await?;

@@ -42,6 +42,8 @@ pub enum Refused {
     ContentDiffers,
     /// Each shard has a node of its own, and there are not as many.
     TooFewNodes,
+    /// There are not as many bytes as were announced.
+    SizeDiffers,
 }
 
 impl Refused {
@@ -69,7 +71,8 @@ impl Refused {
             | Refused::PartOrder
             | Refused::PartTooSmall
             | Refused::PartsMissing
-            | Refused::ContentDiffers => ErrorKind::Invalid,
+            | Refused::ContentDiffers
+            | Refused::SizeDiffers => ErrorKind::Invalid,
         }
     }
 }
@@ -94,6 +97,7 @@ impl fmt::Display for Refused {
             Refused::PartsMissing => "no part is named",
             Refused::ContentDiffers => "the bytes are not those that were announced",
             Refused::TooFewNodes => "there are too few nodes",
+            Refused::SizeDiffers => "there are not as many bytes as were announced",
         })
     }
 }

@@ -76,34 +76,50 @@ impl Objects {
         bytes: u64,
     ) -> Result<Option<Room>> {
         let Some(quota) = quota else { return Ok(None) };
-        let entry = self.metadata.get(&keys::usage(bucket.as_str())).await?;
-        let counted = entry.map(|entry| UsageRecord::decode(&entry.value)).transpose()?.unwrap_or_default();
+        let counted = self.counted_usage(bucket).await?;
         self.usage.take(bucket, quota, &counted, bytes, self.clock.now_ms()).map(Some)
+    }
+
+    /// `OverQuota` if a version of `bytes` does not fit now; whoever comes to publish it takes its room.
+    pub(super) async fn require_room(&self, bucket: &BucketName, quota: Option<Quota>, bytes: u64) -> Result<()> {
+        let Some(quota) = quota else { return Ok(()) };
+        let counted = self.counted_usage(bucket).await?;
+        self.usage.shared().require(bucket, quota, &counted, bytes)
+    }
+
+    async fn counted_usage(&self, bucket: &BucketName) -> Result<UsageRecord> {
+        let entry = self.metadata.get(&keys::usage(bucket.as_str())).await?;
+        Ok(entry.map(|entry| UsageRecord::decode(&entry.value)).transpose()?.unwrap_or_default())
+    }
+}
+
+impl Shared {
+    fn require(&mut self, bucket: &BucketName, quota: Quota, counted: &UsageRecord, bytes: u64) -> Result<()> {
+        let since = self.added.get(bucket).into_iter().flatten().filter(|added| added.at_ms >= counted.began_ms);
+        let (used_bytes, used_objects) = since.fold((counted.bytes, counted.objects), |(bytes, objects), added| {
+            (bytes.saturating_add(added.bytes), objects.saturating_add(added.objects))
+        });
+        let name = bucket.as_str();
+        let over = match quota {
+            Quota { bytes: Some(most), .. } if used_bytes.saturating_add(bytes) > most => {
+                format!("bucket '{name}' may hold {most} bytes; it holds {used_bytes}, and {bytes} more do not fit")
+            }
+            Quota { objects: Some(most), .. } if used_objects >= most => {
+                format!("bucket '{name}' may hold {most} versions, and holds {used_objects}")
+            }
+            _ => return Ok(()),
+        };
+        self.pressed.insert(bucket.clone());
+        Err(Refused::OverQuota.error(over))
     }
 }
 
 impl Usage {
     fn take(&self, bucket: &BucketName, quota: Quota, counted: &UsageRecord, bytes: u64, now_ms: u64) -> Result<Room> {
         let mut shared = self.shared();
+        shared.require(bucket, quota, counted, bytes)?;
         let added = shared.added.entry(bucket.clone()).or_default();
         added.retain(|added| added.at_ms >= counted.began_ms);
-        let sum = |of: fn(&Added) -> u64| added.iter().map(of).fold(0, u64::saturating_add);
-        let used_bytes = counted.bytes.saturating_add(sum(|added| added.bytes));
-        let used_objects = counted.objects.saturating_add(sum(|added| added.objects));
-        let name = bucket.as_str();
-        let over = match quota {
-            Quota { bytes: Some(most), .. } if used_bytes.saturating_add(bytes) > most => Some(format!(
-                "bucket '{name}' may hold {most} bytes; it holds {used_bytes}, and {bytes} more do not fit"
-            )),
-            Quota { objects: Some(most), .. } if used_objects >= most => {
-                Some(format!("bucket '{name}' may hold {most} versions, and holds {used_objects}"))
-            }
-            _ => None,
-        };
-        if let Some(message) = over {
-            shared.pressed.insert(bucket.clone());
-            return Err(Refused::OverQuota.error(message));
-        }
         add(added, Added { at_ms: now_ms, bytes, objects: 1 });
         Ok(Room { usage: self.clone(), bucket: bucket.clone(), bytes, taken: false })
     }

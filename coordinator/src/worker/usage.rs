@@ -1,10 +1,11 @@
 //! Usage: counts what buckets with a quota hold, again and again.
 //!
 //! What it keeps true: a count is one walk over the versions of a bucket; its record says when it began, and what was published since is
-//! counted by whoever published it (`object/usage.rs`). A count that ends early leaves the last one in force.
+//! counted by whoever published it (`object/usage.rs`). A count that ends early leaves the last one in force. Versions that were purged
+//! take no room, although their records stay for the length of the trash window.
 
 use super::{Progress, Work, Worker};
-use crate::metadata::records::{Record, UsageRecord, VersionRecord, VersionState};
+use crate::metadata::records::{ObjectRecord, Record, UsageRecord, VersionRecord, VersionState};
 use crate::metadata::{Batch, SCAN_ENTRIES_MAX, keys};
 use crate::object::BucketName;
 use async_trait::async_trait;
@@ -37,6 +38,8 @@ struct Count {
     bucket: BucketName,
     from: Bytes,
     to: Bytes,
+    /// The name whose versions are being counted, and the number through which they are purged.
+    name: Option<(String, u64)>,
     so_far: UsageRecord,
 }
 
@@ -97,9 +100,9 @@ impl CountUsage {
 
     async fn go_on(&mut self, work: &Work, mut count: Count) -> Result<Progress> {
         let entries = work.objects.metadata.scan(&count.from, &count.to, STEP_VERSIONS_MAX).await?;
-        for (_, entry) in &entries {
+        for (key, entry) in &entries {
             let version = VersionRecord::decode(&entry.value)?;
-            if version.state == VersionState::Live {
+            if version.state == VersionState::Live && !count.is_purged(work, key).await? {
                 count.so_far.bytes = count.so_far.bytes.saturating_add(version.size);
                 count.so_far.objects += 1;
             }
@@ -113,6 +116,23 @@ impl CountUsage {
         }
         end(work, count).await?;
         Ok(Progress::Did { items: entries.len() as u64, bytes: 0 })
+    }
+}
+
+impl Count {
+    /// Whether the version with this key was purged: nobody sees it any more, and its record waits for the trash window to pass.
+    async fn is_purged(&mut self, work: &Work, key: &[u8]) -> Result<bool> {
+        let (bucket, name, number) = keys::parse_version(key)?;
+        if let Some((known, through)) = &self.name
+            && known == name
+        {
+            return Ok(number <= *through);
+        }
+        let entry = work.objects.metadata.get(&keys::object(bucket, name)).await?;
+        let object = entry.map(|entry| ObjectRecord::decode(&entry.value)).transpose()?;
+        let through = object.map_or(0, |object| object.purged_through);
+        self.name = Some((name.to_owned(), through));
+        Ok(number <= through)
     }
 }
 
@@ -136,7 +156,7 @@ async fn has_quota(work: &Work, bucket: &BucketName) -> Result<bool> {
 fn begin(work: &Work, bucket: BucketName) -> Count {
     let range = keys::versions_in(bucket.as_str(), "");
     let so_far = UsageRecord { began_ms: work.objects.clock.now_ms(), ..UsageRecord::default() };
-    Count { bucket, from: range.from, to: range.to, so_far }
+    Count { bucket, from: range.from, to: range.to, name: None, so_far }
 }
 
 async fn end(work: &Work, count: Count) -> Result<()> {

@@ -11,13 +11,8 @@ use std::path::Path;
 
 /// The file's settings as flags, without those that the command line or the environment gave. No file, no settings.
 pub(super) fn arguments(path: &Path, command: &Command, given: &ArgMatches) -> Result<Vec<OsString>, String> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.to_string()),
-    };
     let mut arguments = Vec::new();
-    for (name, value) in parse(&text)? {
+    for (name, value) in read(path)? {
         let has_name = |arg: &&Arg| arg.get_env().is_some_and(|env| env == name.as_str());
         let Some((arg, long)) = command.get_arguments().find(has_name).and_then(|arg| Some((arg, arg.get_long()?)))
         else {
@@ -34,6 +29,20 @@ pub(super) fn arguments(path: &Path, command: &Command, given: &ArgMatches) -> R
         }
     }
     Ok(arguments)
+}
+
+/// What the file says of `name`, if it says something.
+pub(super) fn value(path: &Path, name: &str) -> Result<Option<String>, String> {
+    let found = read(path)?.into_iter().find(|(known, _)| known == name);
+    Ok(found.map(|(_, value)| value).filter(|value| !value.is_empty()))
+}
+
+fn read(path: &Path) -> Result<Vec<(String, String)>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn is_yes(name: &str, value: &str) -> Result<bool, String> {
@@ -77,7 +86,10 @@ fn unquoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, value};
+    use std::io::Write;
+    use std::path::Path;
+    use tempfile::NamedTempFile;
 
     #[test]
     fn lines_as_such_files_have_them() {
@@ -87,5 +99,16 @@ mod tests {
             [("NODE_ID", "gw-1"), ("URL", "postgres://u:p@h/d#x"), ("A", "b c"), ("PORT", "3001"), ("E", "")];
         assert_eq!(pairs, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(parse("A=1\nnonsense").unwrap_err(), "line 2 is not NAME=value");
+    }
+
+    #[test]
+    fn what_has_no_flag_is_looked_up_by_name() {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(b"KEY='a secret'\nEMPTY=\n").unwrap();
+        assert_eq!(value(file.path(), "KEY"), Ok(Some("a secret".to_owned())));
+        assert_eq!((value(file.path(), "EMPTY"), value(file.path(), "OTHER")), (Ok(None), Ok(None)));
+        assert_eq!(value(Path::new("no/such/file"), "KEY"), Ok(None));
+        file.write_all(b"a secret in a line of its own\n").unwrap();
+        assert_eq!(value(file.path(), "KEY").unwrap_err(), "line 3 is not NAME=value");
     }
 }

@@ -1,6 +1,7 @@
 //! How much is taken of whom.
 
 use super::{client_with, plan, start};
+use reqwest::Method;
 use testing::real::{Client, Plan};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,6 +25,29 @@ async fn the_hundred_and_first_request_of_a_minute_is_told_when_to_come_again() 
     let metrics = client.get("/metrics").await.expect(200);
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(text.contains(r#"requests_limited_total{limit="address"} 1"#), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preflight_is_a_request_like_any_other() {
+    let plan = Plan::new().coordinator_flag("--rate-per-ip", "100").coordinator_flag("--cors-origin", "*");
+    let cluster = plan.start().await;
+    let client = cluster.client();
+    let preflight = async || {
+        let request = client.request(Method::OPTIONS, "/files").header("origin", "https://page.example");
+        client.send(request.header("access-control-request-method", "GET")).await
+    };
+    let mut refused = None;
+    for _ in 0..101 {
+        let reply = preflight().await;
+        if reply.status == 429 {
+            refused = Some(reply);
+            break;
+        }
+        reply.expect(204);
+    }
+    let refused = refused.expect("no more than 100 are taken in a minute").expect_error(429, "Too Many Requests");
+    // The page learns why.
+    assert_eq!(refused.header("access-control-allow-origin"), "*");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

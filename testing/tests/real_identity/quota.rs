@@ -3,7 +3,7 @@
 use super::{WAIT, post, put};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testing::real::{Client, Cluster, eventually};
+use testing::real::{Client, Cluster, Plan, eventually};
 
 const SETTINGS: &str = "/admin/buckets/full";
 
@@ -73,4 +73,21 @@ async fn writers_that_race_do_not_exceed_it_together() {
     let statuses = futures_util::future::join_all(racing).await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|status| **status == 403).count(), 16, "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_purged_takes_no_room_while_its_records_wait_in_the_trash() {
+    let cluster = Plan::new().coordinator_flag("--trash-window-s", "86400").start().await;
+    let client = cluster.client();
+    client.upload("old", &[1; 600]).await;
+    client.upload("kept", &[2; 300]).await;
+    post(&client, "/admin/buckets/files", json!({ "quota": { "bytes": 1_000 } })).await.expect(200);
+    client.send(client.delete_request("old", true)).await.expect(200);
+    eventually("the purged version's room is free", WAIT, || async {
+        // A refusal asks for a count.
+        let reply = client.send(client.upload_request("new", &[3; 600])).await;
+        if reply.status == 200 || reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    client.send(client.upload_request("more", &[4; 200])).await.expect(403);
 }

@@ -5,8 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testing::real::{Client, Cluster, Reply, Signer};
 
-/// Every operation that the door has: method, path, query, body. `/mine` is somebody's bucket, with the object `a`.
-const OPERATIONS: [(&str, &str, &str, &str); 37] = [
+/// Every operation that the door has, but copies and forms: method, path, query, body. `/mine` is somebody's bucket, with the object `a`.
+const OPERATIONS: [(&str, &str, &str, &str); 40] = [
     ("GET", "/", "", ""),
     ("PUT", "/fresh", "", ""),
     ("HEAD", "/mine", "", ""),
@@ -36,11 +36,14 @@ const OPERATIONS: [(&str, &str, &str, &str); 37] = [
     ("GET", "/mine/a", "tagging=", ""),
     ("PUT", "/mine/a", "tagging=", "<Tagging><TagSet/></Tagging>"),
     ("GET", "/mine/a", "retention=", ""),
+    ("DELETE", "/mine/a", "tagging=", ""),
+    ("PUT", "/mine/a", "retention=", "<Retention/>"),
     ("GET", "/mine/a", "legal-hold=", ""),
     ("PUT", "/mine/a", "legal-hold=", "<LegalHold><Status>ON</Status></LegalHold>"),
     ("POST", "/mine/a", "uploads=", ""),
     ("PUT", "/mine/a", "partNumber=1&uploadId=00000000-0000-0000-0000-000000000000", "p"),
     ("GET", "/mine/a", "uploadId=00000000-0000-0000-0000-000000000000", ""),
+    ("POST", "/mine/a", "uploadId=00000000-0000-0000-0000-000000000000", "<CompleteMultipartUpload/>"),
     ("DELETE", "/mine/a", "uploadId=00000000-0000-0000-0000-000000000000", ""),
     ("DELETE", "/mine/a", "", ""),
     ("DELETE", "/mine", "", ""),
@@ -103,6 +106,15 @@ async fn no_operation_is_done_without_a_key_that_may() {
             is_denied(operation, &stranger.send(operation).await, "AccessDenied");
         }
     }
+    for (path, query) in [("/mine/c", ""), ("/mine/a", "?partNumber=1&uploadId=00000000-0000-0000-0000-000000000000")] {
+        let copy = nobody.request(Method::PUT, &format!("{path}{query}")).header("x-amz-copy-source", "/mine/a");
+        is_denied(("PUT", path, query, "a copy"), &nobody.send(copy).await, "AccessDenied");
+    }
+    let form = "--edge\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nb\r\n\
+                --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"b\"\r\n\r\nb\r\n--edge--\r\n";
+    let form =
+        nobody.request(Method::POST, "/mine").header("content-type", "multipart/form-data; boundary=edge").body(form);
+    is_denied(("POST", "/mine", "", "a form"), &nobody.send(form).await, "AccessDenied");
     let listed = stranger.send(("GET", "/", "", "")).await.expect(200);
     assert!(!String::from_utf8_lossy(&listed.body).contains("mine"), "another's bucket is not even listed");
     assert_eq!(owner.send(("GET", "/mine/a", "", "")).await.expect(200).body, "a", "nothing of all that was done");

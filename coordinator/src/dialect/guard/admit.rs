@@ -66,6 +66,18 @@ pub async fn admit<B: MessageBody + 'static>(
     Ok(response)
 }
 
+/// Lets in what asks for nothing but whether it may ask, and is asked for no key: within the limits, as everything is.
+pub fn admit_preflight(door: &Door, request: &ServiceRequest) -> Result<Admission, Refusal> {
+    let limits = &door.guard.limits;
+    let admission = limits.admit().map_err(|refused| limited(refused, "requests"))?;
+    refuse_long_head(request.headers())?;
+    if let Some(peer) = request.peer_addr() {
+        let local = request.app_config().local_addr().ip();
+        limits.of_address(peer.ip(), local).map_err(|refused| limited(refused, "address"))?;
+    }
+    Ok(admission)
+}
+
 /// Who sent a request that was let in.
 pub fn principal(request: &HttpRequest) -> Principal {
     request.extensions().get::<Principal>().cloned().unwrap_or(Principal::Anonymous)

@@ -253,4 +253,12 @@ mod tests {
             assert_eq!(need(operation), Action::Admin, "{operation}");
         }
     }
+
+    #[test]
+    fn the_documentation_names_every_operation() {
+        let told = include_str!("../../../../docs/s3.md");
+        let words: Vec<&str> = told.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+        let missing = NEEDS.iter().flat_map(|(_, operations)| operations.iter()).filter(|name| !words.contains(*name));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new(), "docs/s3.md says how each is answered");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: a preflight is answered without a signature, since no browser signs one; it says nothing of what is in the bucket.
 
-use super::fault::{fault, invalid, of_verb};
+use super::fault::{custom, invalid, of_verb};
 use super::target::Target;
 use crate::dialect::Door;
 use crate::metadata::records::CorsRule;
@@ -12,8 +12,8 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
 };
-use hyper::{HeaderMap, Method, Response};
-use s3s::{Body, S3ErrorCode, S3Result};
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use s3s::{Body, S3Result};
 
 const VARIES: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
 
@@ -31,7 +31,7 @@ pub async fn preflight(door: &Door, target: &Target, headers: &HeaderMap) -> S3R
         .collect();
     let bucket = BucketName::parse(&target.bucket).map_err(of_verb)?;
     let record = door.objects.require_bucket(&bucket).await.map_err(of_verb)?;
-    let denied = |why| fault(S3ErrorCode::AccessDenied, why);
+    let denied = |why| custom("AccessForbidden", StatusCode::FORBIDDEN, why);
     if record.cors.is_empty() {
         return Err(denied("CORSResponse: CORS is not enabled for this bucket."));
     }

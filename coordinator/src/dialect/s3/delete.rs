@@ -1,11 +1,13 @@
 //! DeleteObject and DeleteObjects.
 //!
-//! What it keeps true: in a list each key has an outcome of its own; a list of more than a thousand is refused as a whole.
+//! What it keeps true: in a list each key has an outcome of its own; a list of more than a thousand is refused as a whole, and so is one
+//! of which nothing is promised: a bit that flips on the way would delete another key.
 
 use super::access::may;
 use super::bucket::bucket_of;
-use super::fault::{fault, invalid, of_verb};
+use super::fault::{bad_request, fault, invalid, of_verb};
 use super::heads::{matched, text};
+use super::promise::Promise;
 use super::read::version_name;
 use super::route::trace;
 use super::times::ms_of;
@@ -79,6 +81,9 @@ pub async fn one(door: &Door, request: S3Request<DeleteObjectInput>) -> S3Result
 pub async fn many(door: &Door, request: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let hand = hand(door, &request.extensions, &bucket, request.input.bypass_governance_retention).await?;
+    if !Promise::of(&request.headers)?.says_something() {
+        return Err(bad_request("Missing required header for this request: Content-MD5"));
+    }
     let wanted = request.input.delete;
     if wanted.objects.is_empty() || wanted.objects.len() > KEYS_MAX {
         return Err(fault(

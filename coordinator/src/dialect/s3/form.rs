@@ -7,14 +7,19 @@
 
 use super::fault::{BodyFault, fault, limited, slow_down};
 use super::incoming::Pieces;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::StreamExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result};
+use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// The largest file that a form may carry.
 pub const FORM_FILE_BYTES_MAX: u64 = 16 << 20;
@@ -22,6 +27,8 @@ pub const FORM_FILE_BYTES_MAX: u64 = 16 << 20;
 pub const FORM_FIELDS_BYTES_MAX: usize = 256 << 10;
 /// Forms taken at once.
 const FORMS_AT_ONCE_MAX: usize = 2;
+/// How long a form waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Seconds after which to come again when there are so many already.
 const RETRY_AFTER_S: u64 = 1;
 /// Fields that sign a form, and names of the same length that nobody looks at.
@@ -41,12 +48,15 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Room for one more; `SlowDown` if there is none.
-    pub fn take(&self) -> S3Result<OwnedSemaphorePermit> {
-        self.0.clone().try_acquire_owned().map_err(|_| {
-            limited("forms");
-            slow_down(RETRY_AFTER_S)
-        })
+    /// Room for one more; `SlowDown` if there is none for a while.
+    pub async fn take(&self) -> S3Result<OwnedSemaphorePermit> {
+        match timeout(PATIENCE, self.0.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => {
+                limited("forms");
+                Err(slow_down(RETRY_AFTER_S))
+            }
+        }
     }
 }
 
@@ -62,6 +72,9 @@ pub fn is_form(head: &Parts) -> bool {
 pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3Result<(Body, Option<FileName>)> {
     let mut form = Form::gather(pieces, headers).await?;
     let name = form.file_name();
+    if form.policy().is_some_and(|policy| !names_a_bucket(&policy)) {
+        return Err(policy_broken());
+    }
     if unsigned {
         rename_signature(&mut form.bytes);
     }
@@ -97,6 +110,14 @@ impl Form {
         Ok(Form { bytes })
     }
 
+    /// Its policy, if it has one that can be read.
+    fn policy(&self) -> Option<Vec<u8>> {
+        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
+        let field = &fields[position(fields, b"name=\"policy\"")?..];
+        let value = &field[position(field, b"\r\n\r\n")? + 4..];
+        STANDARD.decode(value[..position(value, b"\r\n")?].trim_ascii()).ok()
+    }
+
     /// The name of its file.
     fn file_name(&self) -> Option<FileName> {
         let file = position(&self.bytes, b"name=\"file\"")?;
@@ -109,6 +130,20 @@ impl Form {
     }
 }
 
+/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not. What
+/// it cannot read is left to it.
+fn names_a_bucket(policy: &[u8]) -> bool {
+    let Ok(Value::Object(policy)) = serde_json::from_slice(policy) else { return true };
+    let Some(Value::Array(conditions)) = policy.get("conditions") else { return true };
+    conditions.iter().any(|condition| match condition {
+        Value::Object(exact) => exact.keys().any(|name| name.eq_ignore_ascii_case("bucket")),
+        Value::Array(parts) => {
+            parts.get(1).and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("$bucket"))
+        }
+        _ => false,
+    })
+}
+
 /// A key with the file's name where it asks for it.
 pub fn key_with(key: &str, name: Option<&FileName>) -> String {
     key.replace("${filename}", name.map_or("", |name| name.0.as_str()))
@@ -119,6 +154,8 @@ pub fn key_with(key: &str, name: Option<&FileName>) -> String {
 pub fn broke_its_policy(answer: &Response<Body>) -> bool {
     let told = answer.body().bytes().unwrap_or_default();
     position(&told, b"<Code>InvalidPolicyDocument</Code><Message>Policy condition").is_some()
+        || (position(&told, b"<Code>InvalidPolicyDocument</Code>").is_some()
+            && position(&told, b" does not match policy</Message>").is_some())
 }
 
 /// What S3 says of such a form.
@@ -163,5 +200,18 @@ mod tests {
         let disposition = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
         assert_eq!(key_with("a/${filename}", form(disposition).as_ref()), "a/cat.jpg");
         assert_eq!(key_with("a/${filename}", form("form-data; name=\"file\"\r\nfilename=\"x\"").as_ref()), "a/");
+    }
+
+    #[test]
+    fn a_policy_is_about_a_bucket() {
+        let policy = |conditions: &str| {
+            let text = STANDARD.encode(format!("{{\"conditions\":{conditions}}}"));
+            let form =
+                format!("--x\r\ncontent-disposition: form-data; name=\"Policy\"\r\n\r\n{text}\r\n--x\r\nname=\"file\"");
+            names_a_bucket(&Form { bytes: BytesMut::from(form.as_bytes()) }.policy().unwrap())
+        };
+        assert!(policy(r#"[{"key":"k"},{"bucket":"b"}]"#) && policy(r#"[["eq","$Bucket","b"]]"#));
+        assert!(!policy("[]") && !policy(r#"[{"key":"bucket"},["starts-with","$key","bucket"]]"#));
+        assert!(names_a_bucket(b"nonsense"), "the library says what is wrong with it");
     }
 }

@@ -9,9 +9,11 @@
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, not_implemented, slow_down};
 use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified};
+use super::particulars::{Asked, told_with};
 use super::promise::Promise;
+use super::signature::{Signed, require_form, signed, tell_date};
 use super::target::{Query, Target};
-use super::unverified::{Packing, Signed, packing, signed, take_signature_off};
+use super::unverified::{Packing, packing, take_signature_off};
 use super::{cors, form, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
@@ -65,9 +67,10 @@ impl Front {
         let id: Arc<str> = format!("{:016X}", self.door.objects.clock.random() as u64).into();
         let span = info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3");
         let (head, body) = request.into_parts();
-        let seen = told::Seen { method: head.method.clone(), path: head.uri.path().to_owned(), peer, began };
+        let seen = told::Seen { method: head.method.clone(), peer, began };
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();
         let target = Target::of(&head, self.domain.as_deref());
+        let asked = Asked::of(&head, target.as_ref().ok());
         let trace = Arc::new(Trace::default());
         let has_body = !HttpBody::is_end_stream(&body);
         let serving = async {
@@ -92,7 +95,7 @@ impl Front {
             response.headers_mut().insert("x-amz-id-2", value.clone());
             response.headers_mut().insert(REQUEST_ID_HEADER, value);
         }
-        let response = with_particulars(response, &seen.path, &id);
+        let response = told_with(response, &asked, &id);
         span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
         response.map(|body| Outgoing { body, _admission: admission })
     }
@@ -130,6 +133,10 @@ impl Front {
         if how == Signed::V2 && !self.takes_v2 && !trusts_all {
             return Err(bad_request(V2_REFUSED));
         }
+        if !trusts_all {
+            tell_date(&mut head.headers);
+            require_form(&head.headers, &query, self.door.objects.clock.now_ms())?;
+        }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
         if HttpBody::is_end_stream(&body) {
@@ -150,14 +157,21 @@ impl Front {
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
         let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
-        if is_document(&head.method, &query, target, &head.headers) && !is_form && !packed_for_library {
-            pieces = promised(pieces, Promise::of(&head.headers)?, trailers.clone());
+        let is_document = is_document(&head.method, &query, target, &head.headers) && !is_form;
+        let promise = match is_document {
+            // The checksum in the head of a completion is the object's.
+            true if query.has("uploadId") => Promise::of_md5(&head.headers)?,
+            true => Promise::of(&head.headers)?,
+            false => Promise::default(),
+        };
+        if is_document && !packed_for_library {
+            pieces = promised(pieces, promise, trailers.clone());
         }
         let pieces = traced(pieces, trace.clone());
         let (place, body, file_name) = match is_form {
             false => (None, for_library(pieces), None),
             true => {
-                let place = self.forms.take()?;
+                let place = self.forms.take().await?;
                 let (body, file_name) = form::gathered(pieces, &head.headers, trusts_all).await?;
                 (Some(place), body, file_name)
             }
@@ -238,24 +252,6 @@ pub fn limited(refused: Refused, limit: &'static str) -> S3Error {
     match refused {
         Refused::TooOften { retry_after_s } | Refused::Busy { retry_after_s } => slow_down(retry_after_s),
     }
-}
-
-/// An error's body says what it is about, and under which id it is logged.
-fn with_particulars(mut response: Response<Body>, path: &str, id: &str) -> Response<Body> {
-    let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
-        return response;
-    }
-    let Some(bytes) = response.body().bytes() else { return response };
-    let Some(at) = std::str::from_utf8(&bytes).ok().and_then(|text| text.rfind("</Error>")) else { return response };
-    let path = told::escaped(path);
-    let particulars = format!("<Resource>{path}</Resource><RequestId>{id}</RequestId><HostId>{id}</HostId>");
-    let whole = [&bytes[..at], particulars.as_bytes(), &bytes[at..]].concat();
-    if response.headers().contains_key(CONTENT_LENGTH) {
-        response.headers_mut().insert(CONTENT_LENGTH, whole.len().into());
-    }
-    *response.body_mut() = Body::from(Bytes::from(whole));
-    response
 }
 
 /// The body of an answer, and the place that its request takes.

@@ -173,10 +173,11 @@ pub fn checked_retention(mode: &str, until_ms: u64, now_ms: u64) -> S3Result<Ret
     }
 }
 
-fn legal_hold(headers: &HeaderMap) -> S3Result<bool> {
+fn legal_hold(headers: &HeaderMap) -> S3Result<Option<bool>> {
     match text(headers, "x-amz-object-lock-legal-hold").as_deref() {
-        None | Some("OFF") => Ok(false),
-        Some("ON") => Ok(true),
+        None => Ok(None),
+        Some("OFF") => Ok(Some(false)),
+        Some("ON") => Ok(Some(true)),
         Some(_) => Err(invalid("Legal Hold must be either of 'ON' or 'OFF'")),
     }
 }

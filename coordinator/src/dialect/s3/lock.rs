@@ -161,6 +161,9 @@ pub async fn set_retention(
         (None, None) => None,
         (Some(mode), Some(until)) => {
             let until_ms = ms_of(&until).ok_or_else(|| invalid("The retain until date must be in the future!"))?;
+            if ![ObjectLockRetentionMode::GOVERNANCE, ObjectLockRetentionMode::COMPLIANCE].contains(&mode.as_str()) {
+                return Err(fault(S3ErrorCode::MalformedXML, "Mode must be GOVERNANCE or COMPLIANCE"));
+            }
             Some(checked_retention(mode.as_str(), until_ms, door.objects.clock.now_ms())?)
         }
         _ => return Err(fault(S3ErrorCode::MalformedXML, "Mode and RetainUntilDate go together")),
@@ -182,7 +185,8 @@ pub async fn legal_hold(
     require_lock(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
     let (version, _) = found(door, &name, request.input.version_id.as_deref(), &request.headers).await?;
-    let status = if version.legal_hold { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
+    let held = version.legal_hold.ok_or_else(no_configuration)?;
+    let status = if held { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
     let hold = ObjectLockLegalHold { status: Some(ObjectLockLegalHoldStatus::from_static(status)) };
     Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold: Some(hold) }))
 }

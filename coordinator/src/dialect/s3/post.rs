@@ -1,16 +1,18 @@
 //! PostObject: a file that a browser posts in a form. The library has read the form and judged its policy.
 
 use super::bucket::bucket_of;
+use super::copy::in_url;
 use super::fault::{bad_request, fault, invalid, not_implemented};
 use super::form::{FileName, key_with};
+use super::heads::text;
 use super::incoming::Trailers;
 use super::read::object_name;
 use super::route::trace;
 use super::target::Target;
-use super::write::{AnyTrailers, shown_version, store};
+use super::write::{AnyTrailers, answer_head, store};
 use crate::dialect::Door;
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use s3s::dto::{ETag, PostObjectInput, PostObjectOutput};
 use s3s::stream::ByteStream;
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
@@ -29,6 +31,7 @@ pub async fn object(
     }
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let principal = trace(&request.extensions).principal();
+    let host = text(&request.headers, "host").unwrap_or_default();
     let mut input = request.input;
     let key = key_with(&input.key, request.extensions.get::<FileName>());
     let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key })?;
@@ -37,18 +40,15 @@ pub async fn object(
     let length = body.remaining_length().exact().map(|bytes| bytes as u64);
     let length = length.ok_or_else(|| fault(S3ErrorCode::InternalError, "the length of the file is not known"))?;
     let body = (body, length, AnyTrailers::Ours(Trailers::default()));
-    let (done, checksum) = store(door, name, &headers, principal.owner(), body).await?;
-    let fields = super::multipart::Checksums::of(checksum.as_ref());
-    Ok(S3Response::new(PostObjectOutput {
-        e_tag: Some(ETag::Strong(done.etag.text(done.sha256.as_ref()))),
-        version_id: shown_version(done.version_name, done.versioning),
-        checksum_crc32: fields.crc32,
-        checksum_crc32c: fields.crc32c,
-        checksum_crc64nvme: fields.crc64nvme,
-        checksum_sha1: fields.sha1,
-        checksum_sha256: fields.sha256,
-        ..PostObjectOutput::default()
-    }))
+    let (done, checksum) = store(door, name.clone(), &headers, principal.owner(), body).await?;
+    // The library tells of the version in the body of a 201 only; S3 does in the head, whatever status was asked for.
+    let mut head = answer_head(&done, checksum.as_ref())?;
+    if input.success_action_redirect.is_none() {
+        let location = format!("http://{host}/{}/{}", bucket.as_str(), in_url(name.key()));
+        put(&mut head, LOCATION.as_str(), &location)?;
+    }
+    let e_tag = Some(ETag::Strong(done.etag.text(done.sha256.as_ref())));
+    Ok(S3Response::with_headers(PostObjectOutput { e_tag, ..PostObjectOutput::default() }, head))
 }
 
 /// The form's fields as the headers that a PUT would have.
@@ -56,25 +56,25 @@ fn head_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
     if input.tagging.as_ref().is_some_and(|tagging| tagging.trim_start().starts_with('<')) {
         return Err(not_implemented("a form's tags as a document"));
     }
-    let text = |value: &Option<String>| value.clone();
+    let said = |value: &Option<String>| value.clone();
     let fields = [
         ("content-type", input.content_type.as_ref().map(ToString::to_string)),
-        ("cache-control", text(&input.cache_control)),
-        ("content-disposition", text(&input.content_disposition)),
-        ("content-encoding", text(&input.content_encoding)),
-        ("content-language", text(&input.content_language)),
-        ("content-md5", text(&input.content_md5)),
+        ("cache-control", said(&input.cache_control)),
+        ("content-disposition", said(&input.content_disposition)),
+        ("content-encoding", said(&input.content_encoding)),
+        ("content-language", said(&input.content_language)),
+        ("content-md5", said(&input.content_md5)),
         ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str().to_owned())),
-        ("x-amz-tagging", text(&input.tagging)),
+        ("x-amz-tagging", said(&input.tagging)),
         ("x-amz-storage-class", input.storage_class.as_ref().map(|class| class.as_str().to_owned())),
-        ("x-amz-website-redirect-location", text(&input.website_redirect_location)),
+        ("x-amz-website-redirect-location", said(&input.website_redirect_location)),
         ("x-amz-server-side-encryption", input.server_side_encryption.as_ref().map(|kind| kind.as_str().to_owned())),
-        ("x-amz-server-side-encryption-customer-algorithm", text(&input.sse_customer_algorithm)),
-        ("x-amz-checksum-crc32", text(&input.checksum_crc32)),
-        ("x-amz-checksum-crc32c", text(&input.checksum_crc32c)),
-        ("x-amz-checksum-crc64nvme", text(&input.checksum_crc64nvme)),
-        ("x-amz-checksum-sha1", text(&input.checksum_sha1)),
-        ("x-amz-checksum-sha256", text(&input.checksum_sha256)),
+        ("x-amz-server-side-encryption-customer-algorithm", said(&input.sse_customer_algorithm)),
+        ("x-amz-checksum-crc32", said(&input.checksum_crc32)),
+        ("x-amz-checksum-crc32c", said(&input.checksum_crc32c)),
+        ("x-amz-checksum-crc64nvme", said(&input.checksum_crc64nvme)),
+        ("x-amz-checksum-sha1", said(&input.checksum_sha1)),
+        ("x-amz-checksum-sha256", said(&input.checksum_sha256)),
         ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str().to_owned())),
         (
             "x-amz-object-lock-retain-until-date",

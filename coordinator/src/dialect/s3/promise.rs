@@ -68,9 +68,15 @@ pub struct Promise {
 }
 
 impl Promise {
+    /// What the head promises by its MD5 alone.
+    pub fn of_md5(headers: &HeaderMap) -> S3Result<Promise> {
+        let md5 = text(headers, "content-md5").map(|text| md5(&text)).transpose()?;
+        Ok(Promise { md5, ..Promise::default() })
+    }
+
     /// What the head promises.
     pub fn of(headers: &HeaderMap) -> S3Result<Promise> {
-        let md5 = text(headers, "content-md5").map(|text| md5(&text)).transpose()?;
+        let Promise { md5, .. } = Promise::of_md5(headers)?;
         let mut given = ALGORITHMS.into_iter().filter(|(_, _, header)| headers.contains_key(*header));
         let first = given.next();
         if given.next().is_some() {
@@ -112,6 +118,11 @@ impl Promise {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the body is promised to come to something, of whatever algorithm.
+    pub fn says_something(&self) -> bool {
+        self.md5.is_some() || self.value.is_some() || self.in_trailer
     }
 
     /// What computes the checksum, if one is wanted.

@@ -269,8 +269,8 @@ fn head_of(version: &VersionRecord, versioning: Versioning, etag: &str) -> S3Res
         let until = process::timestamp::rfc3339_ms(retention.until_ms);
         put(&mut head, "x-amz-object-lock-retain-until-date", &until)?;
     }
-    if version.legal_hold {
-        head.insert("x-amz-object-lock-legal-hold", HeaderValue::from_static("ON"));
+    if let Some(held) = version.legal_hold {
+        head.insert("x-amz-object-lock-legal-hold", HeaderValue::from_static(if held { "ON" } else { "OFF" }));
     }
     Ok(head)
 }

@@ -18,8 +18,6 @@ use tracing::info;
 pub struct Seen {
     /// Its method.
     pub method: Method,
-    /// Its path, as sent.
-    pub path: String,
     /// Who sent it.
     pub peer: IpAddr,
     /// When its head was there.
@@ -66,19 +64,4 @@ pub fn tell(door: &Door, response: &Response<Body>, seen: &Seen, trace: &Trace, 
         status: status.as_u16(),
         ms: u64::try_from(seen.began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
-}
-
-/// Text for XML.
-pub fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -5,18 +5,15 @@
 //! not off by more than a quarter of an hour, that a presigned URL has not expired, that the body has the SHA-256 that it was signed
 //! with.
 
-use super::fault::{bad_request, custom, fault};
+use super::fault::{bad_request, fault};
+use super::signature::{SKEW_S_MAX, Signed, not_expired, presigned_in_time, seconds_of};
 use super::target::Query;
 use hyper::header::{AUTHORIZATION, DATE};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{HeaderMap, Uri};
 use s3s::{S3ErrorCode, S3Result};
 use url::form_urlencoded;
 
-/// How far a request's date may be off, in seconds.
-pub const SKEW_S_MAX: u64 = 900;
-/// How long a presigned URL may be good for, in seconds: a week.
-const PRESIGNED_S_MAX: u64 = 604_800;
 /// Parameters that sign a request.
 const SIGNING: [&str; 10] = [
     "X-Amz-Algorithm",
@@ -30,29 +27,6 @@ const SIGNING: [&str; 10] = [
     "Signature",
     "Expires",
 ];
-
-/// How a request is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signed {
-    /// Not at all.
-    No,
-    /// By version 2 of the signatures.
-    V2,
-    /// By version 4.
-    V4,
-}
-
-/// How a request is signed. A form's signature is in its body.
-pub fn signed(headers: &HeaderMap, query: &Query) -> Signed {
-    let authorization = headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-    match authorization {
-        _ if query.has("X-Amz-Signature") => Signed::V4,
-        _ if query.has("Signature") && query.has("AWSAccessKeyId") => Signed::V2,
-        Some(text) if text.starts_with(b"AWS ") => Signed::V2,
-        Some(_) => Signed::V4,
-        None => Signed::No,
-    }
-}
 
 /// Takes the signature off. Refused is what is out of date.
 pub fn take_signature_off(head: &mut Parts, query: &Query, now_ms: u64) -> S3Result<()> {
@@ -77,28 +51,6 @@ pub fn take_signature_off(head: &mut Parts, query: &Query, now_ms: u64) -> S3Res
     Ok(())
 }
 
-fn presigned_in_time(query: &Query, now_s: u64) -> S3Result<()> {
-    let wrong = |why: &'static str| custom("AuthorizationQueryParametersError", StatusCode::BAD_REQUEST, why);
-    let date = query.get("X-Amz-Date").and_then(seconds_of);
-    let then_s = date.ok_or_else(|| wrong("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
-    let lasts = query.get("X-Amz-Expires").and_then(|text| text.parse::<u64>().ok());
-    let lasts = lasts.ok_or_else(|| wrong("X-Amz-Expires should be a number"))?;
-    if lasts > PRESIGNED_S_MAX {
-        return Err(wrong("X-Amz-Expires must be less than a week (in seconds); that is 604800"));
-    }
-    if then_s > now_s + SKEW_S_MAX {
-        return Err(fault(S3ErrorCode::AccessDenied, "Request is not valid yet"));
-    }
-    not_expired(then_s + lasts, now_s)
-}
-
-fn not_expired(expires_s: u64, now_s: u64) -> S3Result<()> {
-    match now_s > expires_s {
-        true => Err(fault(S3ErrorCode::AccessDenied, "Request has expired")),
-        false => Ok(()),
-    }
-}
-
 fn not_skewed(then_s: u64, now_s: u64) -> S3Result<()> {
     match then_s.abs_diff(now_s) > SKEW_S_MAX {
         true => Err(fault(
@@ -120,30 +72,6 @@ fn without_signature(uri: &Uri) -> S3Result<Uri> {
     let path = uri.path();
     let text = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
     text.parse().map_err(|_| fault(S3ErrorCode::InvalidURI, "the URI cannot be parsed"))
-}
-
-/// Seconds since 1970 of `20260102T030405Z`, or of one of HTTP's dates.
-fn seconds_of(text: &str) -> Option<u64> {
-    if let Ok(date) = httpdate::parse_http_date(text) {
-        return date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs());
-    }
-    let digits = text.strip_suffix('Z')?;
-    let (day, time) = digits.split_once('T').filter(|(day, time)| day.len() == 8 && time.len() == 6)?;
-    let number = |text: &str, range: std::ops::Range<usize>| -> Option<i64> {
-        text.get(range).filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
-    };
-    let (year, month, date) = (number(day, 0..4)?, number(day, 4..6)?, number(day, 6..8)?);
-    let (hour, minute, second) = (number(time, 0..2)?, number(time, 2..4)?, number(time, 4..6)?);
-    let in_range = (1..=12).contains(&month) && (1..=31).contains(&date) && hour < 24 && minute < 60 && second < 61;
-    if !in_range {
-        return None;
-    }
-    // Days from civil, by Howard Hinnant: years begin in March, so that the leap day is their last.
-    let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * shifted + 2) / 5 + date - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    u64::try_from(days * 86_400 + hour * 3_600 + minute * 60 + second).ok()
 }
 
 /// How the body of a request that is not verified is packed.
@@ -197,17 +125,6 @@ mod tests {
         let outcome = take_signature_off(&mut head, &query, NOW_S * 1_000);
         outcome.map_err(|fault| fault.code().as_str().to_owned())?;
         Ok((head.uri.to_string(), head.headers.contains_key(AUTHORIZATION)))
-    }
-
-    #[test]
-    fn dates_are_read() {
-        assert_eq!(seconds_of("20260102T030405Z"), Some(NOW_S));
-        assert_eq!(seconds_of("Fri, 02 Jan 2026 03:04:05 GMT"), Some(NOW_S));
-        assert_eq!(seconds_of("20240229T000000Z"), Some(1_709_164_800));
-        assert_eq!(seconds_of("19700101T000000Z"), Some(0));
-        for bad in ["", "2026-01-02", "20261302T030405Z", "20260102T250405Z", "20260102T0304+5Z", "20260102T030405"] {
-            assert_eq!(seconds_of(bad), None, "{bad}");
-        }
     }
 
     #[test]

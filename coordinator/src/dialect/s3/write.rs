@@ -35,7 +35,7 @@ pub async fn answer(door: &Door, mut request: S3Request<Body>) -> S3Result<S3Res
     let trailers = AnyTrailers::of(&request);
     let body = StreamingBlob::from(request.input);
     let (done, checksum) = store(door, name, &headers, principal.owner(), (body, length, trailers)).await?;
-    Ok(S3Response::with_headers(Body::empty(), head_of(&done, checksum.as_ref())?))
+    Ok(S3Response::with_headers(Body::empty(), answer_head(&done, checksum.as_ref())?))
 }
 
 /// Stores a body as what its head says. The body comes with its length and its trailers.
@@ -63,6 +63,9 @@ pub async fn store(
     let (class, code) = door.objects.storage_of(name.bucket(), asked, Some(length)).await.map_err(of_verb)?;
     target.attributes.storage_class = class;
     let condition = target.condition.clone();
+    if let Err(error) = door.objects.require_coming(&target, Some(length)).await {
+        return Err(missing_or(door, &name, &condition, of_verb(error)).await);
+    }
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
     let put = async move { objects.put_with_md5(code, pieces).await };
@@ -105,7 +108,7 @@ pub async fn missing_or(door: &Door, name: &ObjectName, condition: &Condition, f
 }
 
 /// What an answer says of a version that was written.
-fn head_of(done: &PutDone, checksum: Option<&Checksum>) -> S3Result<HeaderMap> {
+pub fn answer_head(done: &PutDone, checksum: Option<&Checksum>) -> S3Result<HeaderMap> {
     let mut head = HeaderMap::new();
     let text = |text: String| {
         HeaderValue::from_str(&text)

@@ -102,7 +102,7 @@ impl Objects {
     /// Completes an upload; one that was completed lately answers the same again. `Ok` is durable.
     ///
     /// Refuses `NoSuchUpload`, `InvalidPart` (not uploaded, or another ETag or checksum), `PartOrder`, `PartTooSmall`, `PartsMissing` (no
-    /// part is named), `ContentDiffers` (another size or checksum of the whole), and `ConditionFailed`.
+    /// part is named), `SizeDiffers` and `ContentDiffers` (another size or checksum of the whole), and `ConditionFailed`.
     pub async fn complete_upload(&self, request: &CompleteRequest) -> Result<CompletedUpload> {
         require_order(&request.parts)?;
         let _served = self.clients.serve();
@@ -244,7 +244,7 @@ fn target_of(request: &CompleteRequest, upload: &UploadRecord, checksum: Option<
             tags: upload.tags,
             checksum,
             retention: upload.retention,
-            legal_hold: upload.legal_hold,
+            legal_hold: upload.legal_hold.then_some(true),
             storage_class: upload.storage_class,
         },
         // An open upload keeps its bucket from being deleted.
@@ -284,9 +284,7 @@ fn require_claim(claim: &PartClaim, part: &PartRecord) -> Result<()> {
 
 fn require_content(request: &CompleteRequest, size: u64, checksum: Option<&Checksum>) -> Result<()> {
     if let Some(expected) = request.size.filter(|expected| *expected != size) {
-        return Err(
-            Refused::ContentDiffers.error(format!("the parts have {size} bytes, and {expected} were announced"))
-        );
+        return Err(Refused::SizeDiffers.error(format!("the parts have {size} bytes, and {expected} were announced")));
     }
     match (&request.checksum, checksum) {
         (Some(expected), Some(found)) if expected != found => {

@@ -136,7 +136,7 @@ fn record_of(new: NewUpload, initiated_ms: u64) -> UploadRecord {
         headers,
         tags,
         retention,
-        legal_hold,
+        legal_hold: legal_hold == Some(true),
         storage_class,
         checksum: new.checksum,
     }

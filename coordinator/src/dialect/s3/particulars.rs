@@ -1,0 +1,133 @@
+//! What the body of an error tells beside its code and message: what the request was about, under which id it is logged, and what S3
+//! adds to some codes, by which clients go on.
+
+use super::target::{Query, Target};
+use bytes::Bytes;
+use hyper::Response;
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RANGE};
+use hyper::http::request::Parts;
+use s3s::Body;
+
+/// What of a request its error may have to tell.
+pub struct Asked {
+    path: String,
+    bucket: String,
+    /// The key; `None` where an error may be about another one, too.
+    key: Option<String>,
+    upload: Option<String>,
+    version: Option<String>,
+    range: Option<String>,
+}
+
+impl Asked {
+    /// What is asked for. A target that cannot be told has no names.
+    pub fn of(head: &Parts, target: Option<&Target>) -> Asked {
+        let query = Query::parse(head.uri.query());
+        let Target { bucket, key } = target.cloned().unwrap_or_default();
+        let is_copy = head.headers.contains_key("x-amz-copy-source");
+        Asked {
+            path: head.uri.path().to_owned(),
+            bucket,
+            key: (!key.is_empty() && !is_copy).then_some(key),
+            upload: query.get("uploadId").map(str::to_owned),
+            version: query.get("versionId").map(str::to_owned),
+            range: head.headers.get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned),
+        }
+    }
+
+    /// The elements that S3 adds to errors of this code.
+    fn elements(&self, code: &str, answer: &HeaderMap) -> Vec<(&'static str, String)> {
+        let bucket = || Some(self.bucket.clone()).filter(|name| !name.is_empty());
+        let size = || Some(answer.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes */")?.to_owned());
+        let found = match code {
+            "NoSuchKey" => vec![("Key", self.key.clone())],
+            "NoSuchVersion" => vec![("Key", self.key.clone()), ("VersionId", self.version.clone())],
+            "NoSuchBucket"
+            | "InvalidBucketName"
+            | "BucketAlreadyExists"
+            | "BucketAlreadyOwnedByYou"
+            | "BucketNotEmpty" => {
+                vec![("BucketName", bucket())]
+            }
+            "NoSuchUpload" => vec![("UploadId", self.upload.clone())],
+            "InvalidRange" => vec![("RangeRequested", self.range.clone()), ("ActualObjectSize", size())],
+            _ => Vec::new(),
+        };
+        found.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// An error's answer with all that it has to tell; other answers stay as they are.
+pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Response<Body> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let Some(bytes) = response.body().bytes() else { return response };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return response };
+    let Some(at) = text.rfind("</Error>") else { return response };
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<')).map_or("", |(code, _)| code);
+    let mut whole = text[..at].to_owned();
+    let fixed = [("Resource", asked.path.clone()), ("RequestId", id.to_owned()), ("HostId", id.to_owned())];
+    for (name, value) in asked.elements(code, response.headers()).into_iter().chain(fixed) {
+        whole += &format!("<{name}>{}</{name}>", escaped(&value));
+    }
+    whole.push_str(&text[at..]);
+    if response.headers().contains_key(CONTENT_LENGTH) {
+        response.headers_mut().insert(CONTENT_LENGTH, whole.len().into());
+    }
+    *response.body_mut() = Body::from(Bytes::from(whole));
+    response
+}
+
+/// Text for XML.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() => escaped += &format!("&#x{:x};", u32::from(c)),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+
+    fn told(code: &str, request: hyper::http::request::Builder, range: Option<&'static str>) -> String {
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let asked = Asked::of(&head, Target::of(&head, None).ok().as_ref());
+        let mut response = Response::builder().status(404);
+        if let Some(range) = range {
+            response = response.header(CONTENT_RANGE, range);
+        }
+        let body = format!("<Error><Code>{code}</Code></Error>");
+        let response = told_with(response.body(Body::from(body)).unwrap(), &asked, "ID");
+        String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_error_tells_what_s3_tells_with_its_code() {
+        let answer = told("NoSuchKey", Request::get("/buc/a%26b"), None);
+        assert_eq!(
+            answer,
+            "<Error><Code>NoSuchKey</Code><Key>a&amp;b</Key><Resource>/buc/a%26b</Resource><RequestId>ID</RequestId>\
+             <HostId>ID</HostId></Error>"
+        );
+        let range = Request::get("/buc/k").header("range", "bytes=10-");
+        let answer = told("InvalidRange", range, Some("bytes */10"));
+        assert!(answer.contains("<RangeRequested>bytes=10-</RangeRequested><ActualObjectSize>10</ActualObjectSize>"));
+        let copy = Request::put("/buc/k").header("x-amz-copy-source", "buc/other");
+        assert!(!told("NoSuchKey", copy, None).contains("<Key>"), "it may be the source that there is not");
+        assert!(told("NoSuchBucket", Request::get("/buc"), None).contains("<BucketName>buc</BucketName>"));
+        assert!(told("NoSuchUpload", Request::get("/b/k?uploadId=7"), None).contains("<UploadId>7</UploadId>"));
+        assert!(!told("AccessDenied", Request::get("/buc/k"), None).contains("<Key>"));
+    }
+}
