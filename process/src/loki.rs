@@ -1,126 +1,127 @@
-//! Pushes the log to a Loki, as long as that Loki answers.
+//! Pushes the log to a Loki: the lines of stdout, in the protocol that Promtail speaks: `POST /loki/api/v1/push` with a snappy-compressed
+//! protobuf `logproto.PushRequest`.
 //!
-//! The pusher behind it (tracing-loki 0.2) queues without limit and its HTTP client has no timeout: a Loki that hangs cost 343 MiB
-//! after a million events. So a watchdog asks Loki's `/ready` every five seconds and switches the pusher off while it does not
-//! answer, and no more than [`EVENTS_PER_SECOND_MAX`] events pass: the queue is bounded by what passes until the watchdog has
-//! noticed. What is not pushed is on stdout all the same.
+//! ```text
+//! PushRequest { 1: Stream* }   Stream { 1: labels as text, 2: Entry* }   Entry { 1: Timestamp { 1: seconds, 2: nanos }, 2: line }
+//! ```
+//!
+//! What it keeps true: whoever logs never waits, and nothing grows while Loki is away ([`crate::outbox`]). What is not pushed is on stdout
+//! all the same.
 
-use crate::logs::{Level, LogConfig, wanted};
-use protocol::{Error, Result};
-use std::pin::Pin;
+use crate::logs::{JsonLines, Level, LogConfig, fields_of, wanted};
+use crate::outbox::{Destination, Outbox, PostTask, Receiver};
+use protocol::{Clock, Error, Result, SystemClock};
+use snap::raw::Encoder;
+use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tracing::{Metadata, Subscriber};
-use tracing_loki::url::Url;
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Pushes and watches; never ends. The caller runs it until shutdown.
-pub type LokiTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Log lines that Loki has.
+pub const PUSHED: &str = "loki_events_pushed_total";
+/// Log lines that it has not: the queue was full, or Loki refused them.
+pub const DROPPED: &str = "loki_events_dropped_total";
+
+const RECEIVER: Receiver = Receiver { name: "Loki", told: PUSHED, dropped: DROPPED };
+const PATH: &str = "/loki/api/v1/push";
+const CONTENT_TYPE: &str = "application/x-protobuf";
+/// The levels, each a stream of its own.
+const LEVELS: [(tracing::Level, &str); 5] = [
+    (tracing::Level::ERROR, "error"),
+    (tracing::Level::WARN, "warn"),
+    (tracing::Level::INFO, "info"),
+    (tracing::Level::DEBUG, "debug"),
+    (tracing::Level::TRACE, "trace"),
+];
 
 /// The part that sees events.
-pub(crate) type LokiLayer<S> = Box<dyn Layer<S> + Send + Sync>;
-
-/// Events pushed per second at most; the rest of that second is on stdout only.
-const EVENTS_PER_SECOND_MAX: u32 = 1000;
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Probes that must fail in a row before pushing stops.
-const FAILED_PROBES_MAX: u32 = 2;
-
-/// A Loki that may be pushed to.
-pub(crate) struct Loki {
-    layer: tracing_loki::Layer,
-    push: tracing_loki::BackgroundTask,
-    gate: Arc<Gate>,
-    host: String,
-    port: u16,
-    level: Level,
+struct Pusher {
+    outbox: Arc<Outbox<Entry>>,
+    lines: JsonLines,
 }
 
-/// Whether one more event may be pushed.
-#[derive(Default)]
-struct Gate {
-    up: AtomicBool,
-    left_this_second: AtomicU32,
+/// One line.
+struct Entry {
+    at_ms: u64,
+    level: tracing::Level,
+    line: String,
 }
 
-impl Gate {
-    fn admit(&self) -> bool {
-        let take_one = |left: u32| left.checked_sub(1);
-        self.up.load(Ordering::Relaxed)
-            && self.left_this_second.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one).is_ok()
-    }
-}
-
-impl Loki {
-    pub(crate) fn new(url: &str, config: &LogConfig) -> Result<Loki> {
-        let refused = |why: String| Error::invalid(format!("--loki {url}: {why}"));
-        let mut base = Url::parse(url).map_err(|error| refused(error.to_string()))?;
-        if base.scheme() != "http" {
-            return Err(refused("only http:// is supported".into()));
-        }
-        // The pusher appends its path to the last `/`.
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        let host = base.host_str().ok_or_else(|| refused("no host".into()))?.to_owned();
-        let port = base.port_or_known_default().expect("http has a default port");
-        let (layer, push) = tracing_loki::builder()
-            .label("service", config.service)
-            .and_then(|builder| builder.label("job", "distributed-storage"))
-            .and_then(|builder| builder.label("server_id", config.server_id.as_str()))
-            .and_then(|builder| builder.extra_field("service", config.service))
-            .and_then(|builder| builder.build_url(base))
-            .map_err(|error| refused(error.to_string()))?;
-        Ok(Loki { layer, push, gate: Arc::default(), host, port, level: config.level.min(Level::Info) })
-    }
-
-    /// The layer for the subscriber, and the task that pushes what it saw.
-    pub(crate) fn split<S>(self) -> (Option<LokiLayer<S>>, Option<LokiTask>)
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
+/// The layer for the subscriber, and the task that pushes what it saw.
+pub(crate) fn layer<S>(url: &str, config: &LogConfig) -> Result<(Box<dyn Layer<S> + Send + Sync>, PostTask)>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let destination = Destination::parse(url, PATH, CONTENT_TYPE);
+    let destination = destination.map_err(|why| Error::invalid(format!("--loki {url}: {why}")))?;
+    let mut labels = String::new();
+    for (name, value) in
+        [("job", "distributed-storage"), ("service", config.service), ("server_id", config.server_id.as_str())]
     {
-        let Loki { layer, push, gate, host, port, level } = self;
-        let task = watch(host, port, gate.clone());
-        let passes = move |metadata: &Metadata<'_>, _: &Context<'_, S>| {
-            wanted(metadata, level) && (metadata.is_span() || gate.admit())
-        };
-        let filter = dynamic_filter_fn(passes).with_max_level_hint(LevelFilter::INFO);
-        let task: LokiTask = Box::pin(async move {
-            // Neither ends; the pusher would only if its layer were gone.
-            tokio::join!(push, task);
-        });
-        (Some(layer.with_filter(filter).boxed()), Some(task))
+        write!(labels, "{name}={value:?}, ").expect("a string takes writes");
+    }
+    let outbox = Outbox::new(RECEIVER);
+    let task = Arc::clone(&outbox).post(destination, move |batch: &[Entry]| encode(&labels, batch));
+    let lines = JsonLines { service: config.service, server_id: config.server_id.clone() };
+    let level = config.level.min(Level::Info);
+    let filter = filter_fn(move |metadata: &Metadata<'_>| wanted(metadata, level));
+    let filter = filter.with_max_level_hint(LevelFilter::INFO);
+    Ok((Pusher { outbox, lines }.with_filter(filter).boxed(), task))
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Pusher {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let at_ms = SystemClock.now_ms();
+        let mut line = self.lines.line(at_ms, event.metadata(), fields_of(event, &context));
+        line.truncate(line.trim_end().len());
+        let bytes = line.len();
+        self.outbox.push(Entry { at_ms, level: *event.metadata().level(), line }, bytes);
     }
 }
 
-/// Opens and closes the gate as Loki comes and goes, and refills it every second.
-async fn watch(host: String, port: u16, gate: Arc<Gate>) {
-    let mut failed = FAILED_PROBES_MAX;
-    loop {
-        failed = if is_ready(&host, port).await { 0 } else { failed.saturating_add(1) };
-        gate.up.store(failed < FAILED_PROBES_MAX, Ordering::Relaxed);
-        for _ in 0..PROBE_INTERVAL.as_secs() {
-            gate.left_this_second.store(EVENTS_PER_SECOND_MAX, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_secs(1)).await;
+/// The body of a push: one stream for each level that is there.
+fn encode(labels: &str, batch: &[Entry]) -> Vec<u8> {
+    let mut request = Vec::new();
+    for (level, name) in LEVELS {
+        let entries: Vec<&Entry> = batch.iter().filter(|entry| entry.level == level).collect();
+        if entries.is_empty() {
+            continue;
         }
+        let mut stream = Vec::new();
+        field(&mut stream, 1, format!("{{{labels}level=\"{name}\"}}").as_bytes());
+        for entry in entries {
+            let mut timestamp = Vec::new();
+            number(&mut timestamp, 1, entry.at_ms / 1000);
+            number(&mut timestamp, 2, entry.at_ms % 1000 * 1_000_000);
+            let mut encoded = Vec::with_capacity(entry.line.len() + 32);
+            field(&mut encoded, 1, &timestamp);
+            field(&mut encoded, 2, entry.line.as_bytes());
+            field(&mut stream, 2, &encoded);
+        }
+        field(&mut request, 1, &stream);
     }
+    Encoder::new().compress_vec(&request).expect("a batch is far below 4 GiB")
 }
 
-/// Whether `GET /ready` answers 200 in time. Plain HTTP/1.0 by hand: a client library for one status line would be the larger part.
-async fn is_ready(host: &str, port: u16) -> bool {
-    let ask = async {
-        let mut stream = TcpStream::connect((host, port)).await?;
-        stream.write_all(format!("GET /ready HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
-        let mut status_line = [0; b"HTTP/1.1 200".len()];
-        stream.read_exact(&mut status_line).await?;
-        std::io::Result::Ok(status_line.ends_with(b" 200"))
-    };
-    matches!(tokio::time::timeout(PROBE_TIMEOUT, ask).await, Ok(Ok(true)))
+/// A field with a length: message or text.
+fn field(into: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    into.push((number << 3) | 2);
+    varint(into, bytes.len() as u64);
+    into.extend_from_slice(bytes);
+}
+
+fn number(into: &mut Vec<u8>, field: u8, value: u64) {
+    into.push(field << 3);
+    varint(into, value);
+}
+
+fn varint(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
 }

@@ -10,6 +10,7 @@ use super::Objects;
 use super::pack::unpack;
 use crate::metadata::records::{ChunkRecord, Record, RepairRecord, ShardPlace};
 use crate::metadata::{Batch, keys};
+use crate::names;
 use crate::nodes::Nodes;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -71,6 +72,7 @@ impl Objects {
                 None => {
                     self.nodes.read_times.note_late();
                     if let Some(place) = waiting.pop_front() {
+                        metrics::counter!(names::HEDGED_READS_TOTAL).increment(1);
                         asked.push(self.ask(chunk, record, place));
                     }
                 }
@@ -109,6 +111,7 @@ impl Objects {
         if rotten == 0 {
             return;
         }
+        metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "read").increment(rotten as u64);
         let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
         let mut commit = Batch::new();
         let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing replica");

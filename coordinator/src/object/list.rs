@@ -130,12 +130,6 @@ impl Objects {
         Ok(self.bucket(bucket).await?.is_some())
     }
 
-    /// How many chunks are short of shards; counting stops at one scan's bound.
-    pub async fn repairs_waiting(&self) -> Result<usize> {
-        let range = keys::shortages();
-        Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
-    }
-
     async fn listed(&self, bucket: &BucketName, key: String, record: ObjectRecord) -> Result<ListedObject> {
         let availability = self.availability(bucket, &key, &record).await?;
         Ok(ListedObject {

@@ -9,6 +9,7 @@
 //! - Calls name the disk that the node showed last; a node that has another one by now denies them (I21).
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
+mod call;
 mod connection;
 mod framing;
 mod head;
@@ -26,6 +27,7 @@ pub use wire::{CONNECT_TIMEOUT, DEADLINE_BASE, RATE_FLOOR_BYTES_PER_SECOND};
 use super::request_id;
 use async_trait::async_trait;
 use bytes::Bytes;
+use call::{Call, Verb};
 use joining::Joining;
 use process::tls::{self, ClientConfig};
 use protocol::{
@@ -37,7 +39,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use wire::{Call, Credentials, Reply, Verb, Wire};
+use wire::{Credentials, Reply, Wire};
 
 /// The most bytes one request stores; larger calls are cut.
 pub const REQUEST_BYTES_MAX: usize = 2 * SHARD_BYTES_MAX;

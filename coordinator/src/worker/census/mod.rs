@@ -164,10 +164,11 @@ impl Worker for Census {
         let pass = Pass::read(work, CENSUS).await?;
         if !pass.is_under_way() {
             let wanted = work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await?.len() as u64;
-            return Ok(Backlog { items: Some(wanted), bytes: None });
+            return Ok(Backlog { items: Some(wanted), ..Backlog::default() });
         }
         let shards: u64 = work.objects.nodes.status().iter().map(|node| node.shards).sum();
-        Ok(Backlog { items: Some(shards.saturating_sub(pass.counted("shards")).max(1)), bytes: None })
+        let left = shards.saturating_sub(pass.counted("shards")).max(1);
+        Ok(Backlog { items: Some(left), ..Backlog::default() })
     }
 }
 

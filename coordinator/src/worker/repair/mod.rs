@@ -14,13 +14,13 @@ mod inspect;
 mod mend;
 
 use super::{Backlog, Progress, Work, Worker};
-use crate::metadata::{SCAN_ENTRIES_MAX, keys};
+use crate::metadata::keys;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use mend::Mended;
 use protocol::{ChunkId, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
@@ -39,6 +39,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Repair {
     /// Chunks that cannot be mended now, and why; only an accelerator, bounded by [`LOOKED_AT_MAX`].
     blocked: BTreeMap<ChunkId, (Instant, String)>,
+    /// Chunks without a good copy on any node; bounded likewise.
+    lost: BTreeSet<ChunkId>,
     /// The state of the nodes for which that holds.
     nodes_changes: u64,
     /// Whether the last step had work.
@@ -68,6 +70,7 @@ impl Worker for Repair {
         .buffer_unordered(AT_ONCE);
         let (mut items, mut bytes) = (0, 0);
         while let Some((chunk, outcome)) = outcomes.next().await {
+            self.note_lost(chunk, matches!(outcome, Ok(Mended::Lost)));
             match outcome {
                 Ok(Mended::Done { copied_bytes }) => {
                     items += 1;
@@ -94,9 +97,9 @@ impl Worker for Repair {
     }
 
     async fn backlog(&self, work: &Work) -> Result<Backlog> {
-        let range = keys::repairs();
-        let waiting = work.scan(&range, SCAN_ENTRIES_MAX).await?.len() as u64;
-        Ok(Backlog { items: Some(waiting), bytes: None })
+        let queue = work.objects.repair_queue().await?;
+        let (items, bytes) = (Some(queue.chunks() as u64), Some(queue.bytes));
+        Ok(Backlog { items, bytes, lost: self.lost.len() as u64 })
     }
 }
 
@@ -122,6 +125,14 @@ impl Repair {
         }
         let now = Instant::now();
         self.blocked.retain(|_, (until, _)| *until > now);
+    }
+
+    fn note_lost(&mut self, chunk: ChunkId, is_lost: bool) {
+        if !is_lost {
+            self.lost.remove(&chunk);
+        } else if self.lost.len() < LOOKED_AT_MAX {
+            self.lost.insert(chunk);
+        }
     }
 
     fn block(&mut self, chunk: ChunkId, why: String) {
