@@ -45,7 +45,7 @@ pub struct Config {
     #[arg(long, env = "NODE_ID", value_name = "NAME")]
     pub server_id: Option<String>,
 
-    /// Origin, such as https://app.example, whose pages may use the native doors from a browser; * = any. May be repeated
+    /// Origin, scheme and host, whose pages may use the native doors from a browser; * = any. May be repeated
     #[arg(long, env = "HOLDFAST_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
 
@@ -53,7 +53,7 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_S3_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9000")]
     pub s3_listen: SocketAddr,
 
-    /// Domain below which a host name is a bucket's: with s3.example, http://photos.s3.example/cat.jpg is cat.jpg in photos
+    /// Domain below which a host name is a bucket's: with s3.example, the host photos.s3.example is the bucket photos
     #[arg(long, env = "HOLDFAST_S3_DOMAIN", value_name = "DOMAIN")]
     pub s3_domain: Option<String>,
 

@@ -112,7 +112,14 @@ impl Objects {
                 let completed = self.completed(&request.name, request.upload).await?;
                 return completed.ok_or_else(|| no_such_upload(request.upload));
             };
-            let sum = self.sum_parts(request, &seen.record).await?;
+            let sum = match self.sum_parts(request, &seen.record).await {
+                Ok(sum) => sum,
+                // Parts go when an upload is closed, which may have happened since its record was read.
+                Err(error) => match self.see_upload(&request.name, request.upload).await? {
+                    Some(now) if now.entry.revision == seen.entry.revision => return Err(error),
+                    _ => continue,
+                },
+            };
             match self.publish_parts(request, &seen, sum).await {
                 Err(error) if error.kind == ErrorKind::Conflict && Refused::of(&error).is_none() => {}
                 Err(error) => {
