@@ -40,7 +40,8 @@ fn command(root: &Path, name: &str, more: &[&str]) -> Command {
 
 fn start(root: &Path) -> Node {
     let child = command(root, "n1", &[]).spawn().unwrap();
-    let mut node = Node { child, url: String::new(), client: Client::builder().no_proxy().build().unwrap() };
+    let client = Client::builder().no_proxy().tls_backend_preconfigured(process::tls::client(None).unwrap());
+    let mut node = Node { child, url: String::new(), client: client.build().unwrap() };
     let lines = BufReader::new(node.child.stdout.take().unwrap()).lines();
     let serving = lines
         .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())

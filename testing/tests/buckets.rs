@@ -10,13 +10,14 @@ use coordinator::metadata::records::{
 use coordinator::metadata::{Batch, Entry, Metadata, keys};
 use coordinator::object::{
     Attributes, BucketName, Condition, ContentTag, DeleteMode, DeleteRequest, Deleted, Found, MissingBucket, NewBucket,
-    ObjectName, Objects, PutDone, PutTarget, Refused, RemoveRequest, VersionName, VersionSelector, Wanted, whole_body,
+    NewUpload, ObjectName, Objects, PutDone, PutTarget, Refused, RemoveRequest, VersionName, VersionSelector, Wanted,
+    whole_body,
 };
 use futures_util::future::join_all;
 use protocol::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use testing::sim::cluster::{Cluster, Plants};
 use testing::sim::runtime::simulate;
 
@@ -255,6 +256,86 @@ impl Metadata for LosesOneAnswer {
         }
         Err(Error::unknown("the answer was lost (injected)"))
     }
+}
+
+/// An engine that does not answer the first commit that opens an upload or makes a bucket, and does it in the end.
+struct DoesOneLate {
+    inner: Arc<dyn Metadata>,
+    late: Mutex<Option<Batch>>,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Metadata for DoesOneLate {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.inner.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        let opens = |key: &Bytes| keys::parse_upload(key).is_ok() || keys::parse_bucket(key).is_ok();
+        if batch.puts.iter().any(|(key, _)| opens(key)) && !self.done.swap(true, Ordering::Relaxed) {
+            *self.late.lock().unwrap() = Some(batch);
+            return Err(Error::unknown("the commit was sent and not answered (injected)"));
+        }
+        self.inner.commit(batch).await
+    }
+}
+
+impl DoesOneLate {
+    fn over(objects: &Objects) -> (Arc<DoesOneLate>, Objects) {
+        let inner = objects.metadata.clone();
+        let metadata = Arc::new(DoesOneLate { inner, late: Mutex::default(), done: AtomicBool::new(false) });
+        (metadata.clone(), Objects { metadata, ..objects.clone() })
+    }
+
+    async fn land(&self) {
+        let late = self.late.lock().unwrap().take().unwrap();
+        // It conflicts, or it happens: now or never.
+        drop(self.inner.commit(late).await);
+    }
+}
+
+/// Found by the storm: a commit that opened an upload was sent twice, and the first came after the upload was closed.
+#[test]
+fn an_upload_that_was_closed_is_not_opened_again_by_a_commit_that_comes_late() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket::default()).await;
+        let (metadata, late) = DoesOneLate::over(&objects);
+        let new = NewUpload {
+            name: name("a"),
+            content_type: "text/plain".to_owned(),
+            metadata: BTreeMap::new(),
+            attributes: Attributes::default(),
+            checksum: None,
+            missing_bucket: MissingBucket::Refuse,
+        };
+        let upload = late.create_upload(new).await.unwrap();
+        late.abort_upload(&name("a"), upload).await.unwrap();
+        metadata.land().await;
+        let again = objects.upload(&name("a"), upload).await.unwrap_err();
+        assert_eq!(Refused::of(&again), Some(Refused::NoSuchUpload));
+    });
+}
+
+#[test]
+fn a_bucket_that_was_deleted_is_not_made_again_by_a_commit_that_comes_late() {
+    run(|cluster| async move {
+        let objects = cluster.coordinator().await.objects.clone();
+        let (metadata, late) = DoesOneLate::over(&objects);
+        match late.create_bucket(&bucket(), NewBucket::default()).await {
+            Ok(_) => {
+                late.delete_bucket(&bucket()).await.unwrap();
+                metadata.land().await;
+                assert!(objects.bucket(&bucket()).await.unwrap().is_none(), "it was deleted, and is there again");
+            }
+            // Whoever hears that does not know whether it will be.
+            Err(error) => assert_eq!(error.kind, ErrorKind::Unknown),
+        }
+    });
 }
 
 /// What was published and is gone again must not come back: what it was made of is garbage under its id.

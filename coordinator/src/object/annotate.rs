@@ -72,11 +72,20 @@ impl Objects {
         version: Option<VersionName>,
         change: impl Fn(&BucketRecord, &mut VersionRecord) -> Result<()>,
     ) -> Result<VersionRecord> {
+        let mut unsure: Option<(Expect, VersionRecord)> = None;
         for attempt in 0..ANNOTATE_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let seen = self.see_key(name).await?;
             let bucket = seen.bucket.record().ok_or_else(|| no_such_bucket(name.bucket()))?;
             let found = self.find_in(name, &seen, version).await?;
+            if let Some((expect, sent)) = &unsure {
+                match found {
+                    Some((found, _)) if found == *sent => return Ok(found),
+                    // It takes effect once: what others said of the version since is not taken back.
+                    _ if seen.expect != *expect => return Err(outcome_unknown(name)),
+                    _ => {}
+                }
+            }
             let (Some(object), Some((mut found, revision))) = (&seen.object, found) else {
                 return Err(nothing(name, version));
             };
@@ -95,13 +104,17 @@ impl Objects {
             commit.check(version_key.clone(), Expect::Revision(revision)).put(version_key, found.encode());
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(found),
-                // What may have happened is tried again: the same change of the same version comes to the same.
-                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => {}
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) if error.kind == ErrorKind::Unknown => unsure = Some((seen.expect, found)),
                 Err(error) => return Err(error),
             }
         }
         Err(Error::unavailable(format!("'{}' is being written by too many at once; retry", name.key())))
     }
+}
+
+fn outcome_unknown(name: &ObjectName) -> Error {
+    Error::unknown(format!("the change of '{}' was sent but its outcome is unknown; look at it", name.key()))
 }
 
 fn nothing(name: &ObjectName, version: Option<VersionName>) -> Error {

@@ -61,6 +61,8 @@ impl Objects {
             match seen.record {
                 // Whoever else made it in this very millisecond for the same owner wanted the same bucket.
                 Some(found) if unsure && found == record => return Ok(record),
+                // It may still come to be, after others made and deleted one of that name: it is not sent twice.
+                _ if unsure => return Err(outcome_unknown(name)),
                 Some(_) => {
                     return Err(Refused::BucketExists.error(format!("bucket '{}' exists already", name.as_str())));
                 }
@@ -98,9 +100,18 @@ impl Objects {
         name: &BucketName,
         change: impl Fn(&mut BucketRecord) -> Result<()>,
     ) -> Result<BucketRecord> {
+        let mut unsure: Option<(Expect, BucketRecord)> = None;
         for attempt in 0..CHANGE_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let seen = self.see_bucket(name).await?;
+            if let Some((expect, sent)) = &unsure {
+                match seen.record {
+                    Some(found) if found == *sent => return Ok(found),
+                    // It takes effect once: what others made of the bucket since is not undone.
+                    _ if seen.expect != *expect || *expect == Expect::Absent => return Err(outcome_unknown(name)),
+                    _ => {}
+                }
+            }
             let before = seen.record.ok_or_else(|| no_such_bucket(name))?;
             let mut after = before.clone();
             change(&mut after)?;
@@ -111,8 +122,8 @@ impl Objects {
             commit.put(keys::bucket(name.as_str()), after.encode());
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(after),
-                // What may have happened is tried again: the same change of the same record comes to the same.
-                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => {}
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                Err(error) if error.kind == ErrorKind::Unknown => unsure = Some((seen.expect, after)),
                 Err(error) => return Err(error),
             }
         }
@@ -198,6 +209,11 @@ fn require_settings(before: &BucketRecord, after: &BucketRecord) -> Result<()> {
 /// The refusal of what needs the bucket.
 pub(super) fn no_such_bucket(name: &BucketName) -> Error {
     Refused::NoSuchBucket.error(format!("bucket '{}' does not exist", name.as_str()))
+}
+
+/// The answer where a commit was sent and the bucket does not tell whether it happened.
+pub(super) fn outcome_unknown(name: &BucketName) -> Error {
+    Error::unknown(format!("the change of bucket '{}' was sent but its outcome is unknown; look at it", name.as_str()))
 }
 
 pub(super) fn contended(name: &BucketName) -> Error {

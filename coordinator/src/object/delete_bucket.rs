@@ -11,7 +11,7 @@
 //! nobody: the next write makes the bucket live, the next deletion goes on.
 
 use super::Objects;
-use super::bucket::{contended, no_such_bucket};
+use super::bucket::{contended, no_such_bucket, outcome_unknown};
 use super::name::BucketName;
 use super::refused::Refused;
 use crate::metadata::records::{
@@ -41,13 +41,17 @@ impl Objects {
             return Err(Error::denied(message));
         }
         let key = keys::bucket(name.as_str());
-        let mut unsure = false;
+        let mut unsure = None;
         for attempt in 0..DELETE_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let seen = self.see_bucket(name).await?;
             let Some(record) = seen.record() else {
-                return if unsure { Ok(()) } else { Err(no_such_bucket(name)) };
+                return if unsure.is_some() { Ok(()) } else { Err(no_such_bucket(name)) };
             };
+            // It takes effect once: a bucket that was made anew since is another one.
+            if unsure.is_some_and(|sent| sent != seen.expect()) {
+                return Err(outcome_unknown(name));
+            }
             let mut commit = Batch::new();
             commit.check(key.clone(), seen.expect()).reclaim();
             if record.state != BucketState::Deleting {
@@ -63,7 +67,7 @@ impl Objects {
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) if error.kind == ErrorKind::Unknown => unsure = true,
+                Err(error) if error.kind == ErrorKind::Unknown => unsure = Some(seen.expect()),
                 Err(error) => return Err(error),
             }
         }

@@ -17,7 +17,7 @@ use protocol::{
     ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -139,6 +139,11 @@ impl Bug {
         Plants { bug: Some(self), code }
     }
 
+    /// Whether it shows only where a collector is slow, so that the processes that collect are slowed with it.
+    pub fn slows_workers(self) -> bool {
+        self == Bug::ReuseOfTheCondemned
+    }
+
     /// Whether it is a bug of those who heal and collect.
     pub fn is_workers(self) -> bool {
         matches!(
@@ -171,7 +176,16 @@ impl Bug {
         }
         let in_node = |inner| -> Arc<dyn Node> { Arc::new(BuggyNode { bug: self, world: world.clone(), inner }) };
         let links = links.into_iter().map(in_node).collect();
-        (Arc::new(BuggyMetadata { bug: self, world: world.clone(), inner: metadata, before: Mutex::default() }), links)
+        (
+            Arc::new(BuggyMetadata {
+                bug: self,
+                world: world.clone(),
+                inner: metadata,
+                before: Mutex::default(),
+                just_condemned: Mutex::default(),
+            }),
+            links,
+        )
     }
 }
 
@@ -181,6 +195,8 @@ struct BuggyMetadata {
     inner: Arc<dyn Metadata>,
     /// What each key held before its last commit.
     before: Mutex<BTreeMap<Bytes, Option<Entry>>>,
+    /// Chunks that were condemned and not looked at since: the collector looks again, and sees what it did.
+    just_condemned: Mutex<BTreeSet<Bytes>>,
 }
 
 fn within(key: &Bytes, range: &KeyRange) -> bool {
@@ -190,6 +206,10 @@ fn within(key: &Bytes, range: &KeyRange) -> bool {
 impl BuggyMetadata {
     fn before(&self) -> MutexGuard<'_, BTreeMap<Bytes, Option<Entry>>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn just_condemned(&self) -> MutexGuard<'_, BTreeSet<Bytes>> {
+        self.just_condemned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spoilt(&self, mut batch: Batch) -> Batch {
@@ -263,6 +283,16 @@ fn named_too_many(value: &Bytes) -> Option<Bytes> {
     Some(record.encode())
 }
 
+/// The chunks that a batch condemns.
+fn condemned(batch: &Batch) -> impl Iterator<Item = &Bytes> {
+    let is_condemned = |value| ChunkRecord::decode(value).is_ok_and(|record| record.state == ChunkState::Condemned);
+    batch
+        .puts
+        .iter()
+        .filter(move |(key, value)| within(key, &keys::chunks()) && is_condemned(value))
+        .map(|(key, _)| key)
+}
+
 #[async_trait]
 impl Metadata for BuggyMetadata {
     async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
@@ -273,6 +303,7 @@ impl Metadata for BuggyMetadata {
         if let (Bug::ReuseOfTheCondemned, Some(entry)) = (self.bug, &found)
             && let Ok(record) = ChunkRecord::decode(&entry.value)
             && !record.shards.is_empty()
+            && !self.just_condemned().remove(key)
         {
             let live = ChunkRecord { state: ChunkState::Live, ..record };
             return Ok(Some(Entry { value: live.encode(), revision: entry.revision }));
@@ -289,6 +320,13 @@ impl Metadata for BuggyMetadata {
         match self.bug {
             Bug::CommitLost if self.world.draw(|rng| rng.chance(30)) => return Ok(()),
             Bug::StaleReads => self.remember(&batch).await?,
+            Bug::ReuseOfTheCondemned => {
+                self.just_condemned().extend(condemned(&batch).cloned());
+                // The collector is slow between its last look and its commit: a reuse comes in between.
+                if batch.deletes.iter().any(|key| within(key, &keys::chunks())) {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
             Bug::CommitTorn if batch.puts.len() > 1 => {
                 let (mut first, mut rest) = (batch.clone(), Batch::new());
                 rest.puts = first.puts.drain(..batch.puts.len() / 2).collect();

@@ -99,9 +99,9 @@ impl Cluster {
         self.incarnate(self.plants.bug.filter(|bug| !bug.is_workers()))
     }
 
-    /// The same for a process that does the workers' work; bugs of verbs are not planted there.
+    /// The same for a process that does the workers' work; bugs of verbs are not planted there, but for those that need a slow worker to show.
     pub fn quiet_worker(&self) -> Coordinator {
-        self.incarnate(self.plants.bug.filter(|bug| bug.is_workers()))
+        self.incarnate(self.plants.bug.filter(|bug| bug.is_workers() || bug.slows_workers()))
     }
 
     fn incarnate(&self, bug: Option<Bug>) -> Coordinator {

@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::StreamExt;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method};
-use s3s::{Body, S3ErrorCode, S3Result};
+use hyper::{HeaderMap, Method, Response};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -58,10 +58,19 @@ pub fn is_form(head: &Parts) -> bool {
     head.method == Method::POST && head.headers.get(CONTENT_TYPE).is_some_and(form)
 }
 
+/// A form as the library takes it, and the name of its file. Its signature is taken off where nothing can be verified.
+pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3Result<(Body, Option<FileName>)> {
+    let mut form = Form::gather(pieces, headers).await?;
+    let name = form.file_name();
+    if unsigned {
+        rename_signature(&mut form.bytes);
+    }
+    Ok((Body::from(Bytes::from(form.bytes)), name))
+}
+
 /// A form, as much of it as this door has to know.
-pub struct Form {
-    /// All of it.
-    pub bytes: BytesMut,
+struct Form {
+    bytes: BytesMut,
 }
 
 /// The name that a form's file has where it comes from; a key may ask for it.
@@ -70,7 +79,7 @@ pub struct FileName(pub String);
 
 impl Form {
     /// Gathers a form.
-    pub async fn gather(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
+    async fn gather(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
         let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
         let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
@@ -88,13 +97,8 @@ impl Form {
         Ok(Form { bytes })
     }
 
-    /// Takes its signature off.
-    pub fn take_signature_off(&mut self) {
-        rename_signature(&mut self.bytes);
-    }
-
     /// The name of its file.
-    pub fn file_name(&self) -> Option<FileName> {
+    fn file_name(&self) -> Option<FileName> {
         let file = position(&self.bytes, b"name=\"file\"")?;
         let line = self.bytes[file..].split(|byte| *byte == b'\r').next()?;
         let named = position(line, b"filename=\"")? + b"filename=\"".len();
@@ -103,16 +107,23 @@ impl Form {
         // Some browsers send the whole path.
         Some(FileName(name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()))
     }
-
-    /// The body as the library takes it.
-    pub fn into_body(self) -> Body {
-        Body::from(Bytes::from(self.bytes))
-    }
 }
 
 /// A key with the file's name where it asks for it.
 pub fn key_with(key: &str, name: Option<&FileName>) -> String {
     key.replace("${filename}", name.map_or("", |name| name.0.as_str()))
+}
+
+/// Whether the library refused a form because a condition of its policy does not hold. It calls that a wrong document; S3 calls only what
+/// cannot be read so.
+pub fn broke_its_policy(answer: &Response<Body>) -> bool {
+    let told = answer.body().bytes().unwrap_or_default();
+    position(&told, b"<Code>InvalidPolicyDocument</Code><Message>Policy condition").is_some()
+}
+
+/// What S3 says of such a form.
+pub fn policy_broken() -> S3Error {
+    fault(S3ErrorCode::AccessDenied, "Invalid according to Policy: Policy Condition failed")
 }
 
 /// The fields of a form stand before its file.

@@ -151,22 +151,18 @@ impl Front {
             };
         }
         let is_form = form::is_form(&head);
-        let packed_for_library = !trusts_all && how != Signed::No && packing(&head.headers, how)? != Packing::Plain;
+        let signed = !trusts_all && how != Signed::No;
+        let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
         if is_document(&head.method, &query, target, &head.headers) && !is_form && !packed_for_library {
             pieces = promised(pieces, Promise::of(&head.headers)?, trailers.clone());
         }
         let pieces = traced(pieces, trace.clone());
-        let place = if is_form { Some(self.forms.take()?) } else { None };
-        let mut file_name = None;
-        let body = match &place {
-            None => for_library(pieces),
-            Some(_) => {
-                let mut form = form::Form::gather(pieces, &head.headers).await?;
-                file_name = form.file_name();
-                if trusts_all {
-                    form.take_signature_off();
-                }
-                form.into_body()
+        let (place, body, file_name) = match is_form {
+            false => (None, for_library(pieces), None),
+            true => {
+                let place = self.forms.take()?;
+                let (body, file_name) = form::gathered(pieces, &head.headers, trusts_all).await?;
+                (Some(place), body, file_name)
             }
         };
         let mut request = Request::from_parts(head, body);
@@ -182,6 +178,7 @@ impl Front {
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.
             Some(fault) if !answer.status().is_success() => Err(fault.told()),
+            _ if is_form && form::broke_its_policy(&answer) => Err(form::policy_broken()),
             _ => Ok(answer),
         }
     }
