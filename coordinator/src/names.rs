@@ -60,7 +60,7 @@ pub const FILE_DELETIONS_TOTAL: &str = "file_deletions_total";
 pub const AUDIT_LINES_TOTAL: &str = "audit_lines_total";
 /// Lines of the audit log that were not written: more came than the disk took.
 pub const AUDIT_LINES_DROPPED_TOTAL: &str = "audit_lines_dropped_total";
-/// Requests refused by a limit; label `limit`: `address`, `key` or `requests`.
+/// Requests refused by a limit; label `limit`: `address`, `key`, `requests` or `quota`.
 pub const REQUESTS_LIMITED_TOTAL: &str = "requests_limited_total";
 
 const COUNTERS: [(&str, Unit, &str); 19] = [
@@ -132,7 +132,7 @@ pub fn describe_all() {
     ] {
         counter!(name).absolute(0);
     }
-    for limit in ["address", "key", "requests"] {
+    for limit in ["address", "key", "requests", "quota"] {
         counter!(REQUESTS_LIMITED_TOTAL, "limit" => limit).absolute(0);
     }
     for found_by in ["read", "scrub"] {

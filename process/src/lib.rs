@@ -10,7 +10,6 @@ pub mod events;
 pub mod logs;
 pub mod loki;
 pub mod metrics;
-pub mod outbox;
 pub mod readings;
 pub mod settings;
 pub mod shutdown;

@@ -8,13 +8,13 @@
 
 use crate::events::Events;
 use crate::loki;
-use crate::outbox::PostTask;
 use crate::timestamp::rfc3339_ms;
 use crate::traces::{self, TraceConfig};
 use protocol::{Clock, Error, ErrorKind, Result, SystemClock};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write as _;
+use std::pin::Pin;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -32,11 +32,14 @@ pub const DEGRADATION: &str = "degradation";
 const NOISY_CRATES: [&str; 9] =
     ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled"];
 
-/// These say at ERROR what a client did wrong; whoever calls them says it in a line of its own.
-const SILENT_CRATES: [&str; 1] = ["s3s"];
+/// These say at ERROR what a client did wrong, or that a push failed; whoever calls them says it in a line of its own.
+const SILENT_CRATES: [&str; 2] = ["s3s", "tracing_loki"];
 
 /// Names that a line's own columns have; a field of that name gets a trailing underscore.
 const COLUMNS: [&str; 6] = ["timestamp", "level", "service", "server_id", "message", "target"];
+
+/// Sends what was logged and traced to where it is wanted; does not end. The caller runs it until shutdown.
+pub type LogTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -80,7 +83,7 @@ pub struct LogConfig {
 }
 
 /// Starts logging, once per process. Where Loki or a collector of traces is named, the caller runs the task returned until shutdown.
-pub fn start(config: LogConfig) -> Result<Option<PostTask>> {
+pub fn start(config: LogConfig) -> Result<Option<LogTask>> {
     let (loki, push) = match &config.loki {
         Some(url) => loki::layer(url, &config).map(|(layer, task)| (Some(layer), Some(task)))?,
         None => (None, None),
@@ -127,9 +130,9 @@ pub(crate) fn wanted(metadata: &Metadata<'_>, level: Level) -> bool {
 }
 
 /// Writes each event as one line of JSON to stdout.
-pub(crate) struct JsonLines {
-    pub(crate) service: &'static str,
-    pub(crate) server_id: String,
+struct JsonLines {
+    service: &'static str,
+    server_id: String,
 }
 
 /// The fields of one span or event.
@@ -192,8 +195,7 @@ where
 }
 
 impl JsonLines {
-    /// The line of an event, with its end.
-    pub(crate) fn line(&self, now_ms: u64, metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
+    fn line(&self, now_ms: u64, metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
         let message = fields.remove("message").unwrap_or_else(|| Value::from(metadata.name()));
         // Events of the `log` crate carry their origin in fields.
         let target = fields.remove("log.target").unwrap_or_else(|| Value::from(metadata.target()));

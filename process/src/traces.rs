@@ -3,13 +3,20 @@
 //!
 //! What it keeps true:
 //! - Where no `--otlp` is given nothing of this costs more than a load of a flag.
-//! - Whoever works never waits for whoever collects traces ([`crate::outbox`]).
+//! - Whoever works never waits for whoever collects traces ([`outbox`]).
 //! - Of a trace all spans are sent or none: whether is decided by its id, at its root, and told to the other processes.
 
-use crate::logs::Fields;
-use crate::outbox::{Destination, Outbox, PostTask, Receiver};
+mod destination;
+mod otlp;
+mod outbox;
+
+pub use outbox::{DROPPED, QUEUE_BYTES_MAX, SENT};
+
+use crate::logs::{Fields, LogTask};
+use destination::Destination;
+use otlp::{Ended, KIND_INTERNAL, KIND_SERVER};
+use outbox::Outbox;
 use protocol::{Clock, Error, Result, SystemClock};
-use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -22,18 +29,6 @@ use tracing_subscriber::{Layer, Registry};
 
 /// The header, and the field by which a span says which span of another process it belongs to.
 pub const TRACEPARENT: &str = "traceparent";
-/// Spans that the collector has.
-pub const SENT: &str = "trace_spans_sent_total";
-/// Spans that it has not.
-pub const DROPPED: &str = "trace_spans_dropped_total";
-
-const RECEIVER: Receiver = Receiver { name: "the collector of traces", told: SENT, dropped: DROPPED };
-const PATH: &str = "/v1/traces";
-/// About what a span takes beside its attributes.
-const SPAN_BYTES: usize = 256;
-/// OTLP's number for a span that answers a request, and for one inside.
-const KIND_SERVER: u32 = 2;
-const KIND_INTERNAL: u32 = 1;
 
 /// Whether anybody collects.
 static COLLECTED: AtomicBool = AtomicBool::new(false);
@@ -102,19 +97,8 @@ struct Traced {
     fields: Fields,
 }
 
-/// A span that has ended.
-struct Ended {
-    name: &'static str,
-    kind: u32,
-    position: Position,
-    parent: Option<u64>,
-    began_ns: u128,
-    ended_ns: u128,
-    fields: Fields,
-}
-
 struct Tracer {
-    outbox: Arc<Outbox<Ended>>,
+    outbox: Arc<Outbox>,
     percent: u8,
 }
 
@@ -123,15 +107,14 @@ pub(crate) fn layer<S>(
     config: &TraceConfig,
     service: &'static str,
     server_id: &str,
-) -> Result<(Box<dyn Layer<S> + Send + Sync>, PostTask)>
+) -> Result<(Box<dyn Layer<S> + Send + Sync>, LogTask)>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let refused = |why| Error::invalid(format!("--otlp {}: {why}", config.url));
-    let destination = Destination::parse(&config.url, PATH, "application/json").map_err(refused)?;
-    let resource = json!({ "attributes": [attribute("service.name", &json!(service)), attribute("service.instance.id", &json!(server_id))] });
-    let outbox = Outbox::new(RECEIVER);
-    let task = Arc::clone(&outbox).post(destination, move |batch: &[Ended]| encode(&resource, batch));
+    let destination = Destination::parse(&config.url, otlp::PATH, otlp::CONTENT_TYPE).map_err(refused)?;
+    let outbox = Arc::new(Outbox::default());
+    let task = Arc::clone(&outbox).post(destination, otlp::resource(service, server_id));
     COLLECTED.store(true, Ordering::Relaxed);
     let ours = |metadata: &Metadata<'_>| {
         metadata.is_span() && *metadata.level() <= tracing::Level::DEBUG && is_ours(metadata.target())
@@ -191,44 +174,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tracer {
         let began_ns = u128::from(began_ms) * 1_000_000;
         let kind = if span.name() == "request" { KIND_SERVER } else { KIND_INTERNAL };
         let ended_ns = began_ns + began.elapsed().as_nanos();
-        let bytes = SPAN_BYTES + fields.bytes();
-        self.outbox.push(Ended { name: span.name(), kind, position, parent, began_ns, ended_ns, fields }, bytes);
+        self.outbox.push(Ended { name: span.name(), kind, position, parent, began_ns, ended_ns, fields });
     }
-}
-
-fn attribute(name: &str, value: &Value) -> Value {
-    let value = match value {
-        Value::String(text) => json!({ "stringValue": text }),
-        Value::Bool(flag) => json!({ "boolValue": flag }),
-        Value::Number(number) if number.is_f64() => json!({ "doubleValue": number }),
-        // 64-bit numbers are texts in JSON (protobuf's mapping).
-        other => json!({ "intValue": other.to_string() }),
-    };
-    json!({ "key": name, "value": value })
-}
-
-/// `ExportTraceServiceRequest` as JSON.
-fn encode(resource: &Value, batch: &[Ended]) -> Vec<u8> {
-    let spans: Vec<Value> = batch.iter().map(span).collect();
-    let scope = json!({ "scope": { "name": "holdfast", "version": env!("CARGO_PKG_VERSION") }, "spans": spans });
-    json!({ "resourceSpans": [{ "resource": resource, "scopeSpans": [scope] }] }).to_string().into_bytes()
-}
-
-fn span(ended: &Ended) -> Value {
-    let attributes: Vec<Value> = ended.fields.iter().map(|(name, value)| attribute(name, value)).collect();
-    let mut span = json!({
-        "traceId": format!("{:032x}", ended.position.trace),
-        "spanId": format!("{:016x}", ended.position.span),
-        "name": ended.name,
-        "kind": ended.kind,
-        "startTimeUnixNano": ended.began_ns.to_string(),
-        "endTimeUnixNano": ended.ended_ns.to_string(),
-        "attributes": attributes,
-    });
-    if let Some(parent) = ended.parent {
-        span["parentSpanId"] = json!(format!("{parent:016x}"));
-    }
-    span
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod large;
 mod restart;
 pub mod s3;
 mod small;
+mod watching;
 
 use crate::body::Verify;
 use crate::cluster::Cluster;
@@ -41,6 +42,8 @@ pub enum Part {
     S3,
     /// Successive releases of packages.
     Releases,
+    /// Metrics.
+    Watching,
     /// Starts of a node.
     Restarts,
 }
@@ -91,6 +94,7 @@ impl Suite<'_> {
             Part::Memory => self.memory(),
             Part::S3 => self.s3(),
             Part::Releases => self.releases(),
+            Part::Watching => self.watching(),
             Part::Restarts => self.restarts(),
         };
         if let Err(error) = measured {

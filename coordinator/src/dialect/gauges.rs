@@ -2,18 +2,21 @@
 //! memory and by a bounded number of reads of the catalog.
 
 use super::Door;
-use crate::metadata::records::{Record, WorkerRecord};
+use crate::metadata::records::{Quota, Record, UsageRecord, WorkerRecord};
 use crate::metadata::{Serves, keys};
 use crate::names::readings as names;
 use crate::nodes::NodeReport;
 use crate::nodes::client::QUEUE_BYTES_MAX;
-use crate::object::{Objects, RepairQueue};
+use crate::object::{BucketName, Objects, RepairQueue};
 use crate::placement::Circuit;
 use crate::worker::scrub::SCRUB;
 use crate::worker::{State, Workers};
 use process::readings::Readings;
 use protocol::Result;
 use tracing::warn;
+
+/// Buckets with a quota that are looked at; of more, those that come first by name.
+const QUOTAS_READ_MAX: usize = 256;
 
 /// Everything there is to be read. What cannot be read now is left out: an alert on its absence says so.
 pub(super) async fn read(door: &Door) -> Readings {
@@ -29,6 +32,10 @@ pub(super) async fn read(door: &Door) -> Readings {
     match scrub_finished_ms(objects).await {
         Ok(finished_ms) => readings.add(&names::SCRUB_FINISHED, &[], finished_ms as f64 / 1e3),
         Err(error) => warn!(%error, "when the last scrub ended cannot be read"),
+    }
+    match fullest_quota(objects).await {
+        Ok(ratio) => readings.add(&names::QUOTA_FULLEST_RATIO, &[], ratio),
+        Err(error) => warn!(%error, "how full quotas are cannot be read"),
     }
     readings
 }
@@ -134,4 +141,23 @@ fn repair(readings: &mut Readings, queue: &RepairQueue, now_ms: u64) {
 async fn scrub_finished_ms(objects: &Objects) -> Result<u64> {
     let entry = objects.metadata.get(&keys::worker(SCRUB)).await?;
     Ok(entry.map(|entry| WorkerRecord::decode(&entry.value)).transpose()?.map_or(0, |record| record.finished_ms))
+}
+
+/// How full that bucket is which has used most of its quota, by its last count; 0 where none has a quota.
+async fn fullest_quota(objects: &Objects) -> Result<f64> {
+    let range = keys::usages();
+    let mut fullest: f64 = 0.0;
+    for (key, entry) in objects.metadata.scan(&range.from, &range.to, QUOTAS_READ_MAX).await? {
+        let bucket = BucketName::parse(keys::parse_usage(&key)?)?;
+        let quota = objects.bucket(&bucket).await?.and_then(|record| record.quota);
+        let used = UsageRecord::decode(&entry.value)?;
+        fullest = quota.map_or(0.0, |quota| filled(quota, &used)).max(fullest);
+    }
+    Ok(fullest)
+}
+
+/// The larger of both shares; a quota of nothing is full.
+fn filled(Quota { bytes, objects }: Quota, used: &UsageRecord) -> f64 {
+    let share = |used: u64, most: Option<u64>| most.map_or(0.0, |most| used as f64 / most.max(1) as f64);
+    share(used.bytes, bytes).max(share(used.objects, objects))
 }

@@ -222,7 +222,7 @@ pub trait Metadata: Send + Sync + 'static {
     /// Commits the batch if every check holds.
     async fn commit(&self, batch: Batch) -> Result<()>;
 
-    /// Whether it takes commits; from memory, at once.
+    /// Whether it takes commits; from memory, at once. Who wraps an engine says what that one says.
     fn serves(&self) -> Serves {
         Serves::All
     }

@@ -76,6 +76,12 @@ pub const SCRUB_FINISHED: Reading = Reading {
     help: "When the last scrub ended that read every record of every node, in seconds since 1970; 0 if none did.",
 };
 
+/// How full quotas are.
+pub const QUOTA_FULLEST_RATIO: Reading = Reading {
+    name: "quota_fullest_ratio",
+    help: "Share of its quota that the fullest bucket has used, by its last count; 0 where no bucket has a quota.",
+};
+
 /// What a worker is doing: one of its states is 1.
 pub const WORKER_STATE: Reading =
     Reading { name: "worker_state", help: "1 for the state that a worker of this process is in." };

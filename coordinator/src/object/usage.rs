@@ -12,6 +12,7 @@ use super::name::BucketName;
 use super::refused::Refused;
 use crate::metadata::keys;
 use crate::metadata::records::{Quota, Record, UsageRecord};
+use crate::names;
 use protocol::Result;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -102,6 +103,7 @@ impl Usage {
         };
         if let Some(message) = over {
             shared.pressed.insert(bucket.clone());
+            metrics::counter!(names::REQUESTS_LIMITED_TOTAL, "limit" => "quota").increment(1);
             return Err(Refused::OverQuota.error(message));
         }
         add(added, Added { at_ms: now_ms, bytes, objects: 1 });

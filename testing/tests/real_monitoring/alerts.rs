@@ -42,6 +42,8 @@ async fn what_goes_wrong_fires_its_alert() {
     prometheus.fires("DiskFull", FIRES_WITHIN).await;
     prometheus.fires("CertificateExpiring", FIRES_WITHIN).await;
     prometheus.fires("LogsDropped", FIRES_WITHIN).await;
+    nearly_full(&client).await;
+    prometheus.fires("QuotaNearlyFull", FIRES_WITHIN).await;
     assert_eq!(diagnosed(&client).await, ["DiskFull"]);
 
     rot(&cluster, &client).await;
@@ -72,6 +74,14 @@ async fn secured_node(cluster: &Cluster) -> (Secured, Server) {
     node.flag("--tls-cert", certificate.display()).flag("--tls-key", key.display());
     node.start();
     (secured, node)
+}
+
+/// A bucket that has used 95 bytes of a hundred.
+async fn nearly_full(client: &Client) {
+    let put = client.request(reqwest::Method::PUT, "/buckets/small/objects/one").body(vec![7; 95]);
+    client.send(put).await.expect(201);
+    let quota = client.request(reqwest::Method::POST, "/admin/buckets/small").body(r#"{"quota":{"bytes":100}}"#);
+    client.send(quota).await.expect(200);
 }
 
 async fn order(client: &Client, worker: &str, order: &'static str) {

@@ -10,7 +10,7 @@ const ANSWER_BYTES_MAX: u64 = 4 << 10;
 
 /// What became of a post.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     /// The other side has it.
     Taken,
     /// It may be taken later.
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
 
 /// A server, and what each request to it begins with.
 #[derive(Debug)]
-pub(crate) struct Destination {
+pub(super) struct Destination {
     host: String,
     port: u16,
     head: String,
@@ -29,7 +29,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     /// `path` below this base URL; an error says why it cannot be one.
-    pub(crate) fn parse(url: &str, path: &str, content_type: &str) -> Result<Destination, &'static str> {
+    pub(super) fn parse(url: &str, path: &str, content_type: &str) -> Result<Destination, &'static str> {
         let base = Url::parse(url).map_err(|_| "not a URL")?;
         if base.scheme() != "http" {
             return Err("only http:// is supported");
@@ -45,7 +45,7 @@ impl Destination {
     }
 
     /// Sends a body; the caller bounds the time.
-    pub(crate) async fn post(&self, body: &[u8]) -> Outcome {
+    pub(super) async fn post(&self, body: &[u8]) -> Outcome {
         match self.exchange(body).await {
             Ok(answer) => sort(&answer),
             Err(error) => Outcome::Later(error.to_string()),
