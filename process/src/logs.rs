@@ -104,7 +104,9 @@ pub fn start(config: LogConfig) -> Result<Option<LogTask>> {
         .try_init()
         .map_err(|error| Error::caused(ErrorKind::Conflict, format!("logging was started before: {error}"), error))?;
     Ok(match (push, send) {
-        (Some(push), Some(send)) => Some(Box::pin(async { drop(tokio::join!(push, send)) })),
+        (Some(push), Some(send)) => Some(Box::pin(async {
+            tokio::join!(push, send);
+        })),
         (push, send) => push.or(send),
     })
 }

@@ -10,7 +10,7 @@ use crate::metadata::records::{
     ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkRecord, ETag, ObjectRecord, Record, Sha256, StorageClass,
     VersionRecord,
 };
-use crate::metadata::{SCAN_ENTRIES_MAX, keys};
+use crate::metadata::keys;
 use protocol::{NodeId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -24,10 +24,9 @@ mod wire;
 pub use joining::{JOINED_PUT_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_SHARDS_MAX};
 pub use wire::{CONNECT_TIMEOUT, DEADLINE_BASE, RATE_FLOOR_BYTES_PER_SECOND};
 
-use super::request_id;
 use async_trait::async_trait;
 use bytes::Bytes;
-use call::{Call, Verb};
+use call::{Call, Origin, Verb};
 use joining::Joining;
 use process::tls::{self, ClientConfig};
 use protocol::{
@@ -100,10 +99,9 @@ impl Node for HttpNode {
         if bytes <= JOINED_PUT_BYTES_MAX && shards.len() <= REQUEST_SHARDS_MAX {
             return self.joining.put(shards, bytes).await;
         }
-        let request = request_id::current();
         let mut outcomes = Vec::with_capacity(shards.len());
         for part in cut(&shards) {
-            outcomes.extend(self.wire.put(part, request.as_deref()).await?);
+            outcomes.extend(self.wire.put(part, Origin::current()).await?);
         }
         Ok(outcomes)
     }
