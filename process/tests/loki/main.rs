@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 const WAIT: Duration = Duration::from_secs(60);
 /// More than is kept.
-const FLOOD: usize = 3 * LINES_MAX;
+const FLOOD: usize = LINES_MAX + LINES_MAX / 2;
 /// Lines of the pusher's own, which it may drop as well.
 const OWN_LINES_MAX: usize = 20;
 
