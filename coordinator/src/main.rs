@@ -142,9 +142,11 @@ async fn serve(config: Config) -> Result<()> {
             }
         )
     };
+    let mut superseded = None;
     tokio::select! {
         () = shutdown.requested() => info!("stop requested"),
         ended = serving => error!(?ended, "the doors closed by themselves"),
+        why = metadata.superseded() => superseded = Some(why),
         _ = background => {}
     }
     events.close();
@@ -156,7 +158,10 @@ async fn serve(config: Config) -> Result<()> {
     metadata.stop().await?;
     guard.stop();
     info!("coordinator stopped");
-    Ok(())
+    match superseded {
+        Some(why) => bail!("this catalog cannot be served any more: {why}"),
+        None => Ok(()),
+    }
 }
 
 fn catalog(config: &Config, cluster: &ClusterFile, clock: Arc<dyn Clock>) -> Result<Arc<SledMetadata>> {

@@ -11,10 +11,9 @@ use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
 use crate::metadata::{Metadata, SCAN_ENTRIES_MAX};
 use crate::nodes::client::{Connections, HttpNode};
 use anyhow::{Context, Result, bail};
-use protocol::{Clock, ClusterFile, NodeId, SystemClock};
+use protocol::{Clock, ClusterFile, JournalState, NodeId, SystemClock};
 use segments::durable;
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Builder, Handle};
@@ -113,9 +112,12 @@ async fn count_range(
 
 /// An error unless the journals that were read meet every group that was ever acknowledged.
 fn require_enough(survey: &Survey, census: &Census) -> Result<()> {
-    let voters: BTreeSet<NodeId> = census.nodes.iter().map(|record| record.node.clone()).collect();
+    let voters = census.nodes.iter().map(|record| (record.node.clone(), record.disk)).collect();
     let electorate = Electorate { voters, members: survey.answers.len() };
-    let holds = |node: &NodeId| survey.answers.iter().any(|(_, state)| state.node == *node && state.last.sequence > 0);
+    let holds = |node: &NodeId| {
+        let of = |state: &JournalState| state.node == *node && electorate.remembers(state) && state.last.sequence > 0;
+        survey.answers.iter().any(|(_, state)| of(state))
+    };
     let (held, missing): (Vec<&NodeRecord>, Vec<&NodeRecord>) =
         census.nodes.iter().partition(|record| holds(&record.node));
     let needed = electorate.read_quorum();

@@ -308,10 +308,9 @@ fn every_released_layout_reads_for_ever() {
     golden("ref.v1", &RefRecord {});
     golden("intent.v1", &intent());
     golden_before("repair.v1", &repair());
-    golden(
-        "repair.v2",
-        &RepairRecord { away_from: Some("n2".parse().unwrap()), toward: None, check_bytes: true, ..repair() },
-    );
+    let moved = RepairRecord { away_from: Some("n2".parse().unwrap()), toward: None, check_bytes: true, ..repair() };
+    golden_before("repair.v2", &moved);
+    golden("repair.v3", &RepairRecord { lost: true, ..moved });
     golden_before("garbage.v1", &garbage());
     golden_before("garbage.v2", &garbage());
     golden("garbage.v3", &garbage());

@@ -202,6 +202,11 @@ pub trait Node: Send + Sync + 'static {
     /// What it can do right now.
     async fn health(&self) -> Result<NodeHealth>;
 
+    /// It is who it should be, with this disk: from now on calls are for that disk, and fail on any other.
+    fn admitted(&self, disk: DiskId) {
+        let _ = disk;
+    }
+
     /// Its catalog journal; `None` if it keeps none.
     fn journal(&self) -> Option<&dyn JournalNode> {
         None

@@ -19,8 +19,10 @@ pub struct GroupLimits {
     pub jobs_max: usize,
     /// Bytes in one group; a longer job is a group of its own.
     pub bytes_max: u64,
-    /// Jobs that may wait.
+    /// Jobs that may wait,
     pub queue_max: usize,
+    /// and their bytes; a longer job may wait alone.
+    pub queue_bytes_max: u64,
 }
 
 /// A queue with its thread.
@@ -40,6 +42,7 @@ struct Queue<J> {
 #[derive(Debug)]
 struct State<J> {
     waiting: VecDeque<(J, u64)>,
+    waiting_bytes: u64,
     stopping: bool,
 }
 
@@ -51,7 +54,7 @@ impl<J: Send + 'static> GroupCommit<J> {
         mut apply: impl FnMut(Vec<J>) + Send + 'static,
     ) -> Result<GroupCommit<J>> {
         assert!(limits.jobs_max > 0 && limits.queue_max > 0, "a group and a queue hold at least one job");
-        let state = Mutex::new(State { waiting: VecDeque::new(), stopping: false });
+        let state = Mutex::new(State { waiting: VecDeque::new(), waiting_bytes: 0, stopping: false });
         let queue = Arc::new(Queue { limits, state, arrived: Condvar::new() });
         let jobs = Arc::clone(&queue);
         let run = move || {
@@ -72,9 +75,12 @@ impl<J: Send + 'static> GroupCommit<J> {
     /// Hands a job of about `bytes` to the thread. `Err` gives it back: the queue is full or stopped.
     pub fn submit(&self, job: J, bytes: u64) -> std::result::Result<(), J> {
         let mut state = self.queue.lock();
-        if state.stopping || state.waiting.len() >= self.queue.limits.queue_max {
+        let limits = &self.queue.limits;
+        let is_long = !state.waiting.is_empty() && state.waiting_bytes.saturating_add(bytes) > limits.queue_bytes_max;
+        if state.stopping || state.waiting.len() >= limits.queue_max || is_long {
             return Err(job);
         }
+        state.waiting_bytes += bytes;
         state.waiting.push_back((job, bytes));
         drop(state);
         self.queue.arrived.notify_one();
@@ -124,14 +130,16 @@ impl<J> Queue<J> {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let mut group = Vec::new();
-        let mut bytes = 0;
+        let mut taken = 0;
         while let Some((_, next_bytes)) = state.waiting.front() {
-            bytes += next_bytes;
+            let bytes = taken + next_bytes;
             if group.len() == self.limits.jobs_max || (!group.is_empty() && bytes > self.limits.bytes_max) {
                 break;
             }
+            taken = bytes;
             group.extend(state.waiting.pop_front().map(|(job, _)| job));
         }
+        state.waiting_bytes -= taken;
         Some(group)
     }
 }

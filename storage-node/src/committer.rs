@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use tracing::{Instrument, debug_span};
 
 /// Calls that share one fsync, their bytes, and calls that may wait. The bytes that wait are bounded by whoever calls.
-const LIMITS: GroupLimits = GroupLimits { jobs_max: 512, bytes_max: 16 << 20, queue_max: 4096 };
+const LIMITS: GroupLimits =
+    GroupLimits { jobs_max: 512, bytes_max: 16 << 20, queue_max: 4096, queue_bytes_max: 64 << 20 };
 
 /// The queue of one store, with its thread.
 pub struct Committer {

@@ -88,7 +88,6 @@ fn workers(readings: &mut Readings, workers: &Workers) {
     let has_lease = workers.has_lease();
     readings.add(&names::WORKER_LEASE, &[], flag(has_lease));
     readings.add(&names::SAFE_MODE, &[], flag(!workers.safe_mode().is_over()));
-    let mut lost = 0;
     for worker in workers.status() {
         for (state, name) in State::ALL {
             let labels = [("worker", worker.name), ("state", name)];
@@ -98,7 +97,6 @@ fn workers(readings: &mut Readings, workers: &Workers) {
         if !has_lease {
             continue;
         }
-        lost += worker.lost;
         let mut add = |reading, value| readings.add(reading, &[("worker", worker.name)], value);
         add(&names::WORKER_ETA_SECONDS, worker.eta_s.map_or(f64::NAN, |seconds| seconds as f64));
         if let Some(items) = worker.queued {
@@ -108,7 +106,6 @@ fn workers(readings: &mut Readings, workers: &Workers) {
             add(&names::WORKER_QUEUE_SIZE, bytes as f64);
         }
     }
-    readings.add(&names::REPAIR_LOST_CHUNKS, &[], lost as f64);
 }
 
 fn memory(readings: &mut Readings, objects: &Objects) {
@@ -133,6 +130,7 @@ fn repair(readings: &mut Readings, queue: &RepairQueue, now_ms: u64) {
         readings.add(&names::REPAIR_QUEUE_CHUNKS, &[("severity", severity)], chunks as f64);
     }
     let waited_ms = queue.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
+    readings.add(&names::REPAIR_LOST_CHUNKS, &[], queue.lost as f64);
     readings.add(&names::REPLICATION_LAG, &[], queue.short() as f64);
     readings.add(&names::REPAIR_QUEUE_BYTES, &[], queue.bytes as f64);
     readings.add(&names::REPAIR_OLDEST_SECONDS, &[], waited_ms as f64 / 1e3);

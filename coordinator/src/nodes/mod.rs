@@ -240,7 +240,9 @@ impl ReadRank {
 fn build_snapshot(members: &[Arc<Member>], records: &BTreeMap<NodeId, Known>, changes: u64, now: Instant) -> Snapshot {
     let named = || members.iter().filter_map(|member| Some((member.id()?, member)));
     let median_us = median_write_us(members, now);
-    let candidates = named().map(|(id, member)| {
+    // What is drained may be switched off at any time, and is no last resort either.
+    let drained = |id: &NodeId| records.get(id).is_some_and(|known| known.state == NodeState::Drained);
+    let candidates = named().filter(|(id, _)| !drained(id)).map(|(id, member)| {
         let weight_percent = match records.get(id) {
             Some(known) if known.is_leaving() => 0,
             Some(known) => known.weight_percent,

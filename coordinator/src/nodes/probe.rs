@@ -6,7 +6,7 @@
 //! - A round takes at most [`PROBE_TIMEOUT`] per call and [`PROBE_CALLS_MAX`] calls per node, [`PROBES_AT_ONCE`] nodes at once.
 
 use super::breaker::TRIALS;
-use super::vitals::Identity;
+use super::vitals::{Identity, Vitals};
 use super::{Member, Nodes};
 use crate::metadata::records::NodeRecord;
 use crate::placement::{Circuit, Health};
@@ -173,10 +173,11 @@ impl Member {
 
     pub(super) fn note_probe(&self, result: &Result<NodeHealth>) {
         let mut vitals = self.vitals();
-        let (health_before, identity_before) = (vitals.health(), vitals.identity.clone());
+        let (health_before, identity_before, shown_before) = (vitals.health(), vitals.identity.clone(), shown(&vitals));
         let was_seen = vitals.health.is_some() || vitals.probe_failed;
         match result {
             Ok(health) => {
+                self.node().admitted(health.disk);
                 vitals.identity = Identity::Admitted;
                 vitals.last_admitted = Some(Instant::now());
                 vitals.health = Some(health.clone());
@@ -192,8 +193,11 @@ impl Member {
             }
         }
         let (health, identity) = (vitals.health(), vitals.identity.clone());
+        let changed = identity != identity_before || shown(&vitals) != shown_before;
         drop(vitals);
-        self.raise_changes();
+        if changed {
+            self.raise_changes();
+        }
         // A change is told once, not at every probe.
         if identity != identity_before
             && let Identity::Refused(reason) = &identity
@@ -206,6 +210,12 @@ impl Member {
             self.tell_up();
         }
     }
+}
+
+/// What candidates show of a node and a probe can change.
+fn shown(vitals: &Vitals) -> (Health, bool, Option<(u64, String)>) {
+    let room_and_zone = vitals.health.as_ref().map(|health| (health.free_bytes, health.zone.clone()));
+    (vitals.health(), vitals.accepts_writes(), room_and_zone)
 }
 
 fn log_probe(member: &Member, result: &Result<NodeHealth>, took: Duration) {

@@ -17,6 +17,8 @@ const SAMPLED_CHUNKS_MAX: usize = 64;
 /// Chunks waiting for repair. Each count stops at [`SCAN_ENTRIES_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RepairQueue {
+    /// Those without a good shard on any node: what is short can be repaired, these cannot.
+    pub lost: usize,
     /// Those that can lose no further shard: with replication, one copy is left.
     pub last_copy: usize,
     /// Those that are short of shards, and can lose another.
@@ -34,7 +36,7 @@ pub struct RepairQueue {
 impl RepairQueue {
     /// Chunks that are short of shards (contract B9, B10).
     pub fn short(&self) -> usize {
-        self.last_copy + self.degraded
+        self.lost + self.last_copy + self.degraded
     }
 
     /// All of them.
@@ -49,11 +51,19 @@ impl Objects {
         let class = |from: KeyRange, to: KeyRange| KeyRange { from: from.from, to: to.from };
         let (least, drain) = (keys::repairs_from(1), keys::repairs_from(SEVERITY_DRAIN));
         let rebalance = keys::repairs_from(SEVERITY_REBALANCE);
-        let last_copy = self.entries(&class(keys::repairs(), least.clone())).await?;
+        let most_urgent = self.entries(&class(keys::repairs(), least.clone())).await?;
         let degraded = self.entries(&class(least, drain.clone())).await?;
         let drained = self.entries(&class(drain, rebalance.clone())).await?;
         let moved = self.entries(&KeyRange { from: rebalance.from, ..keys::repairs() }).await?;
+        let (mut lost, mut last_copy) = (0, Vec::new());
+        for (key, entry) in most_urgent {
+            match RepairRecord::decode(&entry.value)?.lost {
+                true => lost += 1,
+                false => last_copy.push((key, entry)),
+            }
+        }
         let mut queue = RepairQueue {
+            lost,
             last_copy: last_copy.len(),
             degraded: degraded.len(),
             drain: drained.len(),
@@ -68,7 +78,7 @@ impl Objects {
             sampled_bytes += self.bytes_to_copy(key).await?;
         }
         if sampled > 0 {
-            queue.bytes = sampled_bytes.saturating_mul(queue.chunks() as u64) / sampled;
+            queue.bytes = sampled_bytes.saturating_mul((queue.chunks() - queue.lost) as u64) / sampled;
         }
         Ok(queue)
     }

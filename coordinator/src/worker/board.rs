@@ -76,8 +76,6 @@ pub struct WorkerStatus {
     pub queued: Option<u64>,
     /// Bytes that wait, where that is known.
     pub queued_bytes: Option<u64>,
-    /// Items that nobody can do any more: what they need is gone.
-    pub lost: u64,
     /// Seconds until it is done at the present rate, where that can be told.
     pub eta_s: Option<u64>,
     /// What may be set.
@@ -190,7 +188,6 @@ impl Line {
             items_per_s,
             queued: inner.backlog.items,
             queued_bytes: inner.backlog.bytes,
-            lost: inner.backlog.lost,
             eta_s: left(inner.backlog.bytes, bytes_per_s).or(left(inner.backlog.items, items_per_s)),
             tuning: inner.tuning,
         }
@@ -231,7 +228,7 @@ mod tests {
             advance(Duration::from_secs(1)).await;
             line.stepped(&Progress::Did { items: 2, bytes: 1_000 });
         }
-        line.note_backlog(Backlog { items: Some(20), bytes: Some(50_000), lost: 0 });
+        line.note_backlog(Backlog { items: Some(20), bytes: Some(50_000) });
         let status = line.status();
         assert_eq!((status.steps, status.items, status.bytes, status.bytes_per_s), (10, 20, 10_000, 1_000));
         assert_eq!((status.eta_s, status.state), (Some(50), State::Working));

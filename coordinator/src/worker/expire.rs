@@ -77,7 +77,7 @@ impl Worker for Expire {
     }
 
     async fn backlog(&self, _work: &Work) -> Result<Backlog> {
-        Ok(Backlog { items: Some(self.seen.len() as u64), ..Backlog::default() })
+        Ok(Backlog { items: Some(self.seen.len() as u64), bytes: None })
     }
 }
 

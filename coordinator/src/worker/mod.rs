@@ -76,8 +76,6 @@ pub struct Backlog {
     pub items: Option<u64>,
     /// Bytes.
     pub bytes: Option<u64>,
-    /// Items that nobody can do any more: what they need is gone.
-    pub lost: u64,
 }
 
 /// A kind of work that must happen later.

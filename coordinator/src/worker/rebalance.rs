@@ -10,8 +10,9 @@
 
 use super::census::registered;
 use super::{Pass, Progress, Work, Worker};
+use crate::metadata::keys::KeyRange;
 use crate::metadata::records::{
-    ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE,
+    ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_REBALANCE,
 };
 use crate::metadata::{Batch, Expect, keys};
 pub use crate::nodes::registry::REBALANCE;
@@ -121,15 +122,17 @@ impl Worker for Rebalance {
                 return Ok(Progress::Idle);
             }
         }
-        let queued = work.scan(&keys::repairs(), MOVES_QUEUED_MAX).await?;
-        if let Some((first, _)) = queued.first() {
-            let (severity, _) = keys::parse_repair(first)?;
-            if severity <= SEVERITY_DRAIN {
+        let moves = keys::repairs_from(SEVERITY_REBALANCE);
+        let urgent = KeyRange { to: moves.from.clone(), ..keys::repairs() };
+        // What repair gave up for lost is not waited for.
+        for (_, entry) in work.scan(&urgent, MOVES_QUEUED_MAX).await? {
+            if !RepairRecord::decode(&entry.value)?.lost {
                 return Ok(Progress::Waits("repair comes first".to_owned()));
             }
-            if queued.len() == MOVES_QUEUED_MAX {
-                return Ok(Progress::Waits("the moves that are queued come first".to_owned()));
-            }
+        }
+        let queued = work.scan(&moves, MOVES_QUEUED_MAX).await?;
+        if queued.len() == MOVES_QUEUED_MAX {
+            return Ok(Progress::Waits("the moves that are queued come first".to_owned()));
         }
         let mut plan = match self.plan.take() {
             Some(plan) => plan,

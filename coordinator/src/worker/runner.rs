@@ -75,6 +75,9 @@ pub struct Running {
     pub workers: Workers,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    /// Keeps the lease until it is told that no step is under way any more.
+    keeper: JoinHandle<()>,
+    steps_ended: watch::Sender<bool>,
 }
 
 /// What the tasks of the runner share.
@@ -118,25 +121,30 @@ impl Running {
         };
         let metadata = objects.metadata.clone();
         let keeper = LeaseKeeper::new(metadata, &*objects.clock, LEASE_NAME, &settings.process);
-        let mut tasks = vec![objects.tasks.spawn(keep_lease(keeper, lease_sender, shared.clone()))];
-        let mut lines = Vec::new();
+        let (steps_ended, release) = watch::channel(false);
+        let keeper = objects.tasks.spawn(keep_lease(keeper, lease_sender, shared.clone(), release));
+        let (mut tasks, mut lines) = (Vec::new(), Vec::new());
         for (worker, tuning) in all(settings) {
             let line = Arc::new(Line::new(worker.name(), tuning));
             lines.push(line.clone());
             tasks.push(objects.tasks.spawn(run(worker, line, shared.clone())));
         }
         let workers = Workers { lines: Arc::new(lines), safe_mode: shared.safe_mode, lease, wake: shared.wake };
-        Running { workers, stop, tasks }
+        Running { workers, stop, tasks, keeper, steps_ended }
     }
 
     /// Ends them: no further steps, then the lease is given back.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         self.workers.wake.notify_waiters();
-        for task in self.tasks.into_iter().rev() {
+        for task in self.tasks {
             if let Err(error) = task.await {
                 warn!(%error, "a worker ended in a panic");
             }
+        }
+        self.steps_ended.send_replace(true);
+        if let Err(error) = self.keeper.await {
+            warn!(%error, "the keeper of the workers' lease ended in a panic");
         }
     }
 }
@@ -184,7 +192,12 @@ impl Workers {
     }
 }
 
-async fn keep_lease(mut keeper: LeaseKeeper, lease: watch::Sender<Option<Fence>>, mut shared: Shared) {
+async fn keep_lease(
+    mut keeper: LeaseKeeper,
+    lease: watch::Sender<Option<Fence>>,
+    shared: Shared,
+    mut release: watch::Receiver<bool>,
+) {
     loop {
         match keeper.tend().await {
             Ok(fence) => drop(lease.send_replace(fence)),
@@ -195,7 +208,7 @@ async fn keep_lease(mut keeper: LeaseKeeper, lease: watch::Sender<Option<Fence>>
         }
         tokio::select! {
             () = tokio::time::sleep(BEAT) => {}
-            _ = shared.stop.wait_for(|stop| *stop) => break,
+            _ = release.wait_for(|ended| *ended) => break,
         }
     }
     // Whoever waits for the lease need not wait for its heartbeat to stand still; but it would get it by itself.

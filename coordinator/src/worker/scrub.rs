@@ -103,7 +103,7 @@ impl Worker for Scrub {
     async fn backlog(&self, work: &Work) -> Result<Backlog> {
         let Some((pass, _)) = &self.pass else { return Ok(Backlog::default()) };
         let used: u64 = work.objects.nodes.status().iter().map(|node| node.used_bytes).sum();
-        Ok(Backlog { bytes: Some(used.saturating_sub(pass.counted("bytes"))), ..Backlog::default() })
+        Ok(Backlog { items: None, bytes: Some(used.saturating_sub(pass.counted("bytes"))) })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const LIMITS: GroupLimits = GroupLimits { jobs_max: 3, bytes_max: 100, queue_max: 8 };
+const LIMITS: GroupLimits = GroupLimits { jobs_max: 3, bytes_max: 100, queue_max: 8, queue_bytes_max: 1_000 };
 
 type Groups = Arc<Mutex<Vec<Vec<u32>>>>;
 
@@ -37,6 +37,23 @@ fn what_waits_is_taken_together_in_order_within_the_limits() {
     (0..10).for_each(|_| go.send(()).unwrap());
     commit.stop();
     assert_eq!(*groups.lock().unwrap(), [vec![0], vec![1, 2, 3], vec![4], vec![5], vec![6], vec![7, 8]]);
+}
+
+#[test]
+fn the_bytes_that_wait_are_bounded_and_a_long_job_may_wait_alone() {
+    let (commit, groups, go, has_begun) = held(LIMITS);
+    commit.submit(0, 1).unwrap();
+    has_begun.recv().unwrap();
+    commit.submit(1, 5_000).unwrap();
+    assert_eq!(commit.submit(2, 1), Err(2), "more bytes wait than may");
+    go.send(()).unwrap();
+    has_begun.recv().unwrap();
+    commit.submit(3, 999).unwrap();
+    commit.submit(4, 1).unwrap();
+    assert_eq!(commit.submit(5, 1), Err(5), "what was taken into a group does not wait any more");
+    (0..3).for_each(|_| go.send(()).unwrap());
+    commit.stop();
+    assert_eq!(*groups.lock().unwrap(), [vec![0], vec![1], vec![3], vec![4]]);
 }
 
 #[test]

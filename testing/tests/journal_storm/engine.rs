@@ -5,7 +5,7 @@ use coordinator::metadata::journal::{JOURNAL_PATIENCE, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::metadata::{Batch, Metadata, keys};
-use protocol::{ClusterId, DiskId, ErrorKind, SystemClock};
+use protocol::{ClusterId, ErrorKind, SystemClock};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn admit(engine: &SledMetadata, keepers: &Keepers) {
             node: keeper.name.clone(),
             url: format!("sim://{}", keeper.name),
             zone: String::new(),
-            disk: DiskId(Uuid::from_u128(1)),
+            disk: keeper.disk(),
             weight: 100,
             known_since_ms: 1,
             state: NodeState::Active,

@@ -1,6 +1,7 @@
 //! A node of the simulation: the real journal on a simulated disk, behind calls that are late, lost, or done and unanswered.
 
 use async_trait::async_trait;
+use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{JournalMember, JournalMembers};
 use protocol::{
     ByteRange, ClusterId, DiskId, Error, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalNode,
@@ -69,6 +70,8 @@ struct State {
     life: u64,
     disk: SimDisk,
     disk_id: u128,
+    /// The disk that the catalog knows of it.
+    admitted: u128,
     journal: Option<Arc<Journal<SimDisk>>>,
 }
 
@@ -82,11 +85,23 @@ impl Keeper {
             life: 0,
             disk,
             disk_id: number as u128,
+            admitted: number as u128,
             journal: None,
         };
         let name: NodeId = format!("n{number}").parse().unwrap();
         state.open(&name);
         Arc::new(Keeper { name, state: Mutex::new(state) })
+    }
+
+    /// The disk that the catalog knows of it.
+    pub fn disk(&self) -> DiskId {
+        DiskId(Uuid::from_u128(self.state.lock().unwrap().admitted))
+    }
+
+    /// The catalog learns of its disk.
+    fn admit(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.admitted = state.disk_id;
     }
 
     pub fn set_weather(&self, weather: Weather) {
@@ -242,6 +257,18 @@ impl Node for Keeper {
 
 /// All nodes.
 pub struct Keepers(pub Vec<Arc<Keeper>>);
+
+impl Keepers {
+    /// Those that count, as the catalog knows them.
+    pub fn voters(&self) -> Voters {
+        self.0.iter().map(|keeper| (keeper.name.clone(), keeper.disk())).collect()
+    }
+
+    /// What a commit that a quorum holds may bring: disks that were replaced are those of their nodes now.
+    pub fn admit_all(&self) {
+        self.0.iter().for_each(|keeper| keeper.admit());
+    }
+}
 
 impl JournalMembers for Keepers {
     fn members(&self) -> Vec<JournalMember> {

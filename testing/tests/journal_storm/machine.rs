@@ -4,10 +4,10 @@
 use crate::keeper::{Bug, Keepers, planted};
 use async_trait::async_trait;
 use coordinator::metadata::journal::claim::{ClaimFile, Claimed, Unclaimed, attempt};
+use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{Journal, JournalMembers, JournalSource, LogEnd, Phase};
-use protocol::{Error, JournalEntry, JournalMark, NodeId, Result};
+use protocol::{Error, JournalEntry, JournalMark, Result};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,10 +49,10 @@ impl JournalSource for Directory {
 }
 
 impl Directory {
-    pub fn end(&self, voters: &BTreeSet<NodeId>) -> LogEnd {
+    pub fn end(&self, voters: Voters) -> LogEnd {
         let log = self.log.lock().unwrap();
         let (last, whole_from) = log.last().map_or((JournalMark::default(), 1), |last| (last.mark, last.whole_from));
-        LogEnd { last, whole_from, voters: voters.clone() }
+        LogEnd { last, whole_from, voters }
     }
 }
 
@@ -106,7 +106,6 @@ pub struct Process {
     pub directory: Directory,
     journal: Arc<Journal>,
     keepers: Arc<Keepers>,
-    voters: BTreeSet<NodeId>,
     clock: Arc<SimClock>,
     epoch: u64,
     state: Vec<u64>,
@@ -123,25 +122,14 @@ impl Process {
         clock: Arc<SimClock>,
         barrier: u64,
     ) -> std::result::Result<Process, String> {
-        let voters: BTreeSet<NodeId> = keepers.0.iter().map(|keeper| keeper.name.clone()).collect();
         let journal = Journal::new(
             Arc::clone(&keepers) as Arc<dyn JournalMembers>,
             Arc::new(directory.clone()),
             Handle::current(),
         );
         let (epoch, state) = (0, Vec::new());
-        let mut process = Process {
-            directory,
-            journal,
-            keepers,
-            voters,
-            clock,
-            epoch,
-            state,
-            late: None,
-            snapshot: None,
-            alive: true,
-        };
+        let mut process =
+            Process { directory, journal, keepers, clock, epoch, state, late: None, snapshot: None, alive: true };
         process.claim().await?;
         process.commit(barrier, Death::Never).await;
         Ok(process)
@@ -150,7 +138,7 @@ impl Process {
     async fn claim(&mut self) -> std::result::Result<(), String> {
         let mut file = ClaimFile::read(&self.directory.path).unwrap();
         for _ in 0..ATTEMPTS {
-            let end = self.directory.end(&self.voters);
+            let end = self.directory.end(self.keepers.voters());
             match attempt(&self.keepers.members(), &end, &mut file, &*self.clock).await {
                 Ok(Claimed { claim, adopted }) => {
                     let mut log = self.directory.log.lock().unwrap();
@@ -159,7 +147,7 @@ impl Process {
                     self.state = state_of(&log, whole_from)?;
                     drop(log);
                     (self.epoch, self.late, self.snapshot) = (claim.epoch, None, None);
-                    self.journal.begin(claim, &self.directory.end(&self.voters));
+                    self.journal.begin(claim, &self.directory.end(self.keepers.voters()));
                     return Ok(());
                 }
                 Err(Unclaimed::Refused(why)) => return Err(why),
@@ -201,6 +189,7 @@ impl Process {
             self.journal.give_up_waiting(sequence);
             return Answer::Unknown;
         }
+        self.keepers.admit_all();
         self.state.push(id);
         self.cut_down(sequence);
         if death == Death::BeforeAnswer { self.die() } else { Answer::Acknowledged }

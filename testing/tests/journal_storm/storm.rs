@@ -4,8 +4,9 @@ use crate::keeper::{Bug, Keeper, Keepers, Weather, plant};
 use crate::machine::{Answer, Death, Directory, Process, state_of};
 use coordinator::metadata::journal::JournalMembers;
 use coordinator::metadata::journal::claim::ClaimFile;
+use coordinator::metadata::journal::quorum::Electorate;
 use coordinator::metadata::journal::restore::{read_back, survey};
-use protocol::JournalEntry;
+use protocol::{JournalEntry, JournalState};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -334,8 +335,10 @@ impl Storm {
             // Too few answered: it is tried again by whoever lost it.
             Err(_) => return,
         };
-        let holding = survey.answers.iter().filter(|(_, state)| state.last.sequence > 0).count();
-        if holding < self.keepers.0.len() - 1 {
+        let electorate = Electorate { voters: self.keepers.voters(), members: members.len() };
+        let holds = |state: &JournalState| state.last.sequence > 0 && electorate.remembers(state);
+        let holding = survey.answers.iter().filter(|(_, state)| holds(state)).count();
+        if holding < electorate.read_quorum() {
             return;
         }
         let mut entries = Vec::new();

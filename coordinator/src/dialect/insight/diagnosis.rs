@@ -53,11 +53,11 @@ pub(super) struct Finding {
 /// Everything that is wrong, the worst first.
 pub(super) fn findings(scene: &Scene) -> Vec<Finding> {
     let mut findings = Vec::new();
-    lost(scene, &mut findings);
-    catalog(scene, &mut findings);
-    writes(scene, &mut findings);
     match &scene.queue {
-        Ok(queue) => short(scene, queue, &mut findings),
+        Ok(queue) => {
+            lost(queue.lost, &mut findings);
+            short(scene, queue, &mut findings);
+        }
         Err(why) => findings.push(Finding {
             urgency: Urgency::Now,
             alert: "ErrorRate",
@@ -67,6 +67,8 @@ pub(super) fn findings(scene: &Scene) -> Vec<Finding> {
             to_do: "Look at the coordinator's log and at its disk.".to_owned(),
         }),
     }
+    catalog(scene, &mut findings);
+    writes(scene, &mut findings);
     scene.nodes.iter().for_each(|node| of_node(node, &mut findings));
     held_back(scene, &mut findings);
     workers(scene, &mut findings);
@@ -86,8 +88,7 @@ fn chunks(count: usize) -> String {
     if count == 1 { "1 chunk".to_owned() } else { format!("{count} chunks") }
 }
 
-fn lost(scene: &Scene, findings: &mut Vec<Finding>) {
-    let lost = worker(scene, "repair").map_or(0, |repair| repair.lost) as usize;
+fn lost(lost: usize, findings: &mut Vec<Finding>) {
     if lost > 0 {
         findings.push(Finding {
             urgency: Urgency::Now,
@@ -112,8 +113,8 @@ fn catalog(scene: &Scene, findings: &mut Vec<Finding>) {
         ),
         Serves::Superseded(why) => (
             format!("Another coordinator has taken this catalog over: {why}."),
-            "Nothing: what this one reads grows old, and it refuses every write.",
-            "Stop this coordinator, and send clients to the other one.",
+            "This coordinator refuses every write and ends by itself: what it reads grows old.",
+            "Send clients to the other one.",
         ),
     };
     let (being_done, to_do) = (being_done.to_owned(), to_do.to_owned());

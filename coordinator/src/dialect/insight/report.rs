@@ -2,6 +2,7 @@
 
 use super::super::html::escape;
 use crate::metadata::records::{FindingRecord, VerifyCounts};
+use crate::worker::verify::FINDINGS_MAX;
 use crate::worker::verify::job::{FindingsPage, VerifyJob};
 use process::timestamp::rfc3339_ms;
 use serde_json::{Value, json};
@@ -38,7 +39,10 @@ pub(super) fn page_of(job: &VerifyJob, found: &FindingsPage) -> String {
     let verdict = match (record.finished_ms, record.findings) {
         (0, _) => "<b>under way</b>: what follows is what was found so far".to_owned(),
         (_, 0) => "<span class=\"good\">Every copy is there and is what was stored.</span>".to_owned(),
-        (_, findings) => format!("<span class=\"bad\">{findings} findings</span>"),
+        (_, findings @ ..=FINDINGS_MAX) => format!("<span class=\"bad\">{findings} findings</span>"),
+        (_, findings) => {
+            format!("<span class=\"bad\">{findings} findings, of which the first {FINDINGS_MAX} are listed</span>")
+        }
     };
     let mut text = format!("<p>{verdict}</p><p>asked for {}", rfc3339_ms(record.requested_ms));
     if record.finished_ms > 0 {

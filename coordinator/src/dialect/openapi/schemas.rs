@@ -49,7 +49,7 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Finding: urgency now/soon/note, alert text, what text, since time|null, being_done text, to_do text, runbook text",
     // Workers.
     "Tuning: paused flag, bytes_per_s int, tranquility int",
-    "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, lost int, eta_s int|null, tuning Tuning",
+    "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning",
     "SafeMode: on flag, waits_for [text]",
     "Workers: has_lease flag, safe_mode SafeMode, workers [Worker]",
     "WorkerOrder: paused? flag|null, bytes_per_s? int|null, tranquility? int|null, run? flag, allow_removal? flag",

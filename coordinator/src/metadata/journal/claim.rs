@@ -16,6 +16,7 @@
 //! - Nothing acknowledged is overwritten: it is met in 2 or 5, and is either in this directory or taken over; otherwise this
 //!   directory is refused.
 
+use super::answers::{ask, claim_at, sort};
 use super::lane::node;
 use super::quorum::Electorate;
 use super::{JournalMember, LogEnd};
@@ -109,15 +110,6 @@ pub async fn attempt(
     Ok(Claimed { claim, adopted })
 }
 
-async fn ask(member: &JournalMember) -> Result<JournalState> {
-    node(member)?.journal_state().await
-}
-
-/// Makes a node obey a claim.
-pub(super) async fn claim_at(member: &JournalMember, claim: JournalClaim) -> Result<JournalState> {
-    node(member)?.journal_claim(claim).await
-}
-
 type Answers<'a> = Vec<(&'a JournalMember, JournalState)>;
 
 /// The answers, if they meet every write quorum; each node counts once.
@@ -126,18 +118,9 @@ fn enough<'a>(
     answers: Vec<(&'a JournalMember, Result<JournalState>)>,
     what: &str,
 ) -> std::result::Result<Answers<'a>, Unclaimed> {
-    let (mut good, mut failures): (Answers<'_>, Vec<String>) = (Vec::new(), Vec::new());
-    for (member, answer) in answers {
-        match answer {
-            Ok(state) if good.iter().any(|(_, other)| other.node == state.node) => {
-                failures.push(format!("{} is {} once more", member.url, state.node));
-            }
-            Ok(state) => good.push((member, state)),
-            Err(error) => failures.push(error.message),
-        }
-    }
+    let (good, failures) = sort(answers);
     let (found, needed) =
-        (good.iter().filter(|(_, state)| electorate.counts(&state.node)).count(), electorate.read_quorum());
+        (good.iter().filter(|(_, state)| electorate.remembers(state)).count(), electorate.read_quorum());
     if found < needed {
         let (total, failures) = (electorate.total(), failures.join("; "));
         return Err(Unclaimed::Later(format!("{found} of {total} nodes {what}, {needed} must: {failures}")));

@@ -16,6 +16,7 @@
 //! - A node that hangs or is away holds up nobody but its own lane. Memory is bounded: [`RING_BYTES_MAX`], and a page for each lane.
 //! - The members are asked for anew with every group, because nodes join and leave.
 
+mod answers;
 pub mod claim;
 mod core;
 mod lane;
@@ -26,8 +27,8 @@ mod ring;
 use self::core::Core;
 use async_trait::async_trait;
 use lane::{Lane, LaneState};
-use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, NodeId, Result};
-use std::collections::BTreeSet;
+use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, Result};
+use quorum::Voters;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub struct LogEnd {
     /// From this sequence on its records give the whole state; 0 and 1: from the first.
     pub whole_from: u64,
     /// The nodes that the catalog knows.
-    pub voters: BTreeSet<NodeId>,
+    pub voters: Voters,
 }
 
 /// Whether groups can be journalled.
@@ -157,7 +158,7 @@ impl Journal {
     }
 
     /// The nodes that count from the next group on.
-    pub fn set_voters(&self, voters: BTreeSet<NodeId>) {
+    pub fn set_voters(&self, voters: Voters) {
         self.core().electorate.voters = voters;
     }
 
@@ -279,6 +280,17 @@ impl Journal {
             if !matches!(phase, Phase::Unclaimed(_)) || moved.changed().await.is_err() {
                 return phase;
             }
+        }
+    }
+
+    /// Waits until the epoch is refused for good; why.
+    pub async fn refused(&self) -> String {
+        let mut moved = self.moved.subscribe();
+        loop {
+            if let Phase::Refused(why) = self.phase() {
+                return why;
+            }
+            moved.changed().await.expect("the sender is this journal's own");
         }
     }
 

@@ -10,27 +10,36 @@
 
 use super::JOURNAL_QUORUM;
 use crate::metadata::records::{NodeRecord, NodeState};
-use protocol::NodeId;
-use std::collections::BTreeSet;
+use protocol::{DiskId, JournalState, NodeId};
+use std::collections::BTreeMap;
 
 /// Whether the journal of a node counts: one that was drained may be switched off, and one that is lost gives no answer.
 pub fn is_voter(record: &NodeRecord) -> bool {
     matches!(record.state, NodeState::Active | NodeState::Draining)
 }
 
+/// The nodes that count, each with the disk that the catalog knows of it.
+pub type Voters = BTreeMap<NodeId, DiskId>;
+
 /// Who counts.
 #[derive(Clone, Debug, Default)]
 pub struct Electorate {
-    /// The nodes that the catalog knows. While there are none, which is at the birth of a cluster, any member counts.
-    pub voters: BTreeSet<NodeId>,
+    /// The nodes that the catalog knows, and the disks they had. While there are none, which is at the birth of a cluster, any member counts.
+    pub voters: Voters,
     /// How many members there are.
     pub members: usize,
 }
 
 impl Electorate {
-    /// Whether this node counts.
+    /// Whether what this node holds counts.
     pub fn counts(&self, node: &NodeId) -> bool {
-        self.voters.is_empty() || self.voters.contains(node)
+        self.voters.is_empty() || self.voters.contains_key(node)
+    }
+
+    /// Whether what this node says it does *not* hold, and whom it does not obey, counts: only on the disk that held what was acknowledged.
+    /// A disk that was replaced knows nothing of what the one before it held, until the catalog says that this one is the node's.
+    pub fn remembers(&self, answer: &JournalState) -> bool {
+        self.voters.is_empty() || self.voters.get(&answer.node) == Some(&answer.disk)
     }
 
     /// How many count.
@@ -58,16 +67,37 @@ pub fn held_by(mut through: Vec<u64>, needed: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{JournalClaim, JournalMark};
+    use uuid::Uuid;
 
     #[test]
     fn every_write_quorum_meets_every_read_quorum_and_two_claims_never_both_write() {
         for total in 1..9 {
-            let electorate = Electorate { voters: BTreeSet::new(), members: total };
+            let electorate = Electorate { voters: Voters::new(), members: total };
             let (write, read) = (electorate.write_quorum(), electorate.read_quorum());
             assert!(write <= total && read <= total, "{total}");
             assert!(write + read > total, "{total}: they meet");
             assert!(total - read < write, "{total}: what does not obey the claim is no quorum");
         }
+    }
+
+    #[test]
+    fn a_disk_in_the_place_of_another_does_not_remember_what_that_one_held() {
+        let (node, disk): (NodeId, _) = ("n1".parse().unwrap(), |number| DiskId(Uuid::from_u128(number)));
+        let state = |disk| JournalState {
+            node: node.clone(),
+            disk,
+            claim: JournalClaim::default(),
+            first: 1,
+            last: JournalMark::default(),
+            whole_from: 1,
+            has_room: true,
+            bytes: 0,
+        };
+        let electorate = Electorate { voters: Voters::from([(node.clone(), disk(1))]), members: 1 };
+        assert!(electorate.counts(&node) && electorate.remembers(&state(disk(1))));
+        assert!(!electorate.remembers(&state(disk(2))), "it was not there when groups were acknowledged");
+        assert!(Electorate::default().remembers(&state(disk(2))), "at the birth of a cluster anyone counts");
     }
 
     #[test]

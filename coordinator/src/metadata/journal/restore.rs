@@ -10,7 +10,7 @@
 //! What it keeps true: what is given to the caller is one line of groups without gaps, or an error that says what is missing.
 
 use super::JournalMember;
-use super::claim::claim_at;
+use super::answers::{ask, claim_at, sort};
 use super::lane::node;
 use futures_util::future::join_all;
 use protocol::{
@@ -60,27 +60,6 @@ pub async fn survey(members: &[JournalMember], clock: &dyn Clock) -> Result<Surv
     let mut answers: Vec<_> = answers.into_iter().map(|(member, state)| (member.clone(), state)).collect();
     answers.sort_by_key(|(_, answer)| std::cmp::Reverse(answer.last));
     Ok(Survey { claim, answers, silent })
-}
-
-async fn ask(member: &JournalMember) -> Result<JournalState> {
-    node(member)?.journal_state().await
-}
-
-type Sorted<'a> = (Vec<(&'a JournalMember, JournalState)>, Vec<String>);
-
-/// Each node once, and why the others are missing.
-fn sort(answers: Vec<(&JournalMember, Result<JournalState>)>) -> Sorted<'_> {
-    let (mut good, mut silent): Sorted<'_> = (Vec::new(), Vec::new());
-    for (member, answer) in answers {
-        match answer {
-            Ok(state) if good.iter().any(|(_, other)| other.node == state.node) => {
-                silent.push(format!("{} is {} once more", member.url, state.node));
-            }
-            Ok(state) => good.push((member, state)),
-            Err(error) => silent.push(error.message),
-        }
-    }
-    (good, silent)
 }
 
 /// Steps 2 and 3: gives the groups to `take`, in order.

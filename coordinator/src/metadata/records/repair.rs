@@ -1,6 +1,6 @@
 //! `repair/<severity>/<chunk>`: a chunk that is short of shards, or has bad ones (law 8: the work is a record, not a memory).
 
-pub use v2::RepairRecord;
+pub use v3::RepairRecord;
 
 /// From this severity on a chunk is whole: it is only to be moved off a node that is being drained,
 pub const SEVERITY_DRAIN: u8 = 64;
@@ -60,6 +60,45 @@ pub mod v2 {
         pub check_bytes: bool,
     }
 
+    impl Migrate for RepairRecord {
+        const NAME: &'static str = "repair record";
+        const TYPE: u8 = 8;
+        const VERSION: u8 = 2;
+        type Previous = v1::RepairRecord;
+
+        fn migrate(previous: v1::RepairRecord) -> RepairRecord {
+            let v1::RepairRecord { chunk, since_ms, reason } = previous;
+            RepairRecord { chunk, since_ms, reason, away_from: None, toward: None, check_bytes: false }
+        }
+    }
+}
+
+/// The third layout: also what is lost.
+pub mod v3 {
+    use super::v2;
+    use crate::metadata::codec::Migrate;
+    use protocol::{ChunkId, NodeId};
+    use serde::{Deserialize, Serialize};
+
+    /// Work for repair.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct RepairRecord {
+        /// Which chunk.
+        pub chunk: ChunkId,
+        /// Since when, in milliseconds since 1970.
+        pub since_ms: u64,
+        /// Why, for people.
+        pub reason: String,
+        /// The node whose shard is to be replaced by one elsewhere, although nothing is wrong with it.
+        pub away_from: Option<NodeId>,
+        /// Where it should go, if that was thought of.
+        pub toward: Option<NodeId>,
+        /// Whether the bytes of every shard are to be read and checked: some were found wrong.
+        pub check_bytes: bool,
+        /// Whether repair found no good copy when it looked last: it goes on looking, but nothing waits for it.
+        pub lost: bool,
+    }
+
     impl RepairRecord {
         /// A chunk that is short of shards.
         pub fn new(chunk: ChunkId, since_ms: u64, reason: &str) -> RepairRecord {
@@ -70,6 +109,7 @@ pub mod v2 {
                 away_from: None,
                 toward: None,
                 check_bytes: false,
+                lost: false,
             }
         }
     }
@@ -77,12 +117,12 @@ pub mod v2 {
     impl Migrate for RepairRecord {
         const NAME: &'static str = "repair record";
         const TYPE: u8 = 8;
-        const VERSION: u8 = 2;
-        type Previous = v1::RepairRecord;
+        const VERSION: u8 = 3;
+        type Previous = v2::RepairRecord;
 
-        fn migrate(previous: v1::RepairRecord) -> RepairRecord {
-            let v1::RepairRecord { chunk, since_ms, reason } = previous;
-            RepairRecord { chunk, since_ms, reason, away_from: None, toward: None, check_bytes: false }
+        fn migrate(previous: v2::RepairRecord) -> RepairRecord {
+            let v2::RepairRecord { chunk, since_ms, reason, away_from, toward, check_bytes } = previous;
+            RepairRecord { chunk, since_ms, reason, away_from, toward, check_bytes, lost: false }
         }
     }
 }

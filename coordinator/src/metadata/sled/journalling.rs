@@ -3,14 +3,13 @@
 use super::state::State;
 use super::table::Mark;
 use crate::metadata::commit_log::GroupHead;
-use crate::metadata::journal::quorum::is_voter;
+use crate::metadata::journal::quorum::{Voters, is_voter};
 use crate::metadata::journal::{JOURNAL_PATIENCE, Journal, LogEnd};
 use crate::metadata::records::{ClusterRecord, NodeRecord, Record as MetadataRecord};
 use crate::metadata::{Batch, keys, names};
 use bytes::Bytes;
-use protocol::{ClusterId, Error, JournalClaim, JournalEntry, JournalMark, NodeId, Result};
+use protocol::{ClusterId, Error, JournalClaim, JournalEntry, JournalMark, Result};
 use segments::{Purpose, Record};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,7 +23,7 @@ pub(super) struct Journalling {
     journal: Option<Arc<Journal>>,
     epoch: u64,
     /// The nodes that count, once they were looked up.
-    voters: Option<BTreeSet<NodeId>>,
+    voters: Option<Voters>,
     /// The group that is in the log and has no quorum yet. None is sent behind it.
     pub late: Option<Late>,
     wait_seconds: metrics::Histogram,
@@ -142,7 +141,7 @@ impl Journalling {
     }
 
     /// The nodes that the catalog knows.
-    pub fn voters(&mut self, state: &State) -> BTreeSet<NodeId> {
+    pub fn voters(&mut self, state: &State) -> Voters {
         self.voters.get_or_insert_with(|| look_up(state)).clone()
     }
 
@@ -163,12 +162,12 @@ impl Journalling {
 }
 
 /// A node whose record cannot be read does not count; nor does a group then that it alone acknowledged.
-fn look_up(state: &State) -> BTreeSet<NodeId> {
+fn look_up(state: &State) -> Voters {
     let nodes = keys::nodes();
     let found = state.scan(&nodes.from, &nodes.to, VOTERS_MAX, usize::MAX).unwrap_or_else(|error| {
         tracing::error!(%error, "the nodes of the catalog cannot be read");
         Vec::new()
     });
     let records = found.iter().filter_map(|(_, entry)| NodeRecord::decode(&entry.value).ok());
-    records.filter(is_voter).map(|record| record.node).collect()
+    records.filter(is_voter).map(|record| (record.node, record.disk)).collect()
 }

@@ -57,8 +57,10 @@ use writer::{Commit, Job, Writer};
 const GROUP_BATCHES_MAX: usize = 1024;
 /// Bytes in one group, where a segment is long enough.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
-/// Commits that may wait.
+/// Commits that may wait,
 const QUEUE_COMMITS_MAX: usize = 8192;
+/// and their bytes: some times what a group holds.
+const QUEUE_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of entries in one piece of a snapshot: about half a millisecond of reading per group.
 const SNAPSHOT_PIECE_BYTES: u64 = 128 << 10;
 
@@ -116,7 +118,12 @@ impl SledSettings {
 
     fn group_limits(&self) -> GroupLimits {
         let bytes_max = GROUP_BYTES_MAX.min(self.segment_bytes / 4);
-        GroupLimits { jobs_max: GROUP_BATCHES_MAX, bytes_max, queue_max: QUEUE_COMMITS_MAX }
+        GroupLimits {
+            jobs_max: GROUP_BATCHES_MAX,
+            bytes_max,
+            queue_max: QUEUE_COMMITS_MAX,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+        }
     }
 }
 
@@ -184,6 +191,14 @@ impl SledMetadata {
         match self.journal.get() {
             Some(journal) => journal.settled().await,
             None => Phase::Unclaimed("no journal is kept".to_owned()),
+        }
+    }
+
+    /// Waits until another coordinator has taken over, which is for good: what is here grows old, and must not be served (law 7). Why.
+    pub async fn superseded(&self) -> String {
+        match self.journal.get() {
+            Some(journal) => journal.refused().await,
+            None => std::future::pending().await,
         }
     }
 

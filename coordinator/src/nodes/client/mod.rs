@@ -30,7 +30,7 @@ use call::{Call, Origin, Verb};
 use joining::Joining;
 use process::tls::{self, ClientConfig};
 use protocol::{
-    ByteRange, ClusterFile, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
+    ByteRange, ClusterFile, DiskId, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
     ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
@@ -167,9 +167,11 @@ impl Node for HttpNode {
     async fn health(&self) -> Result<NodeHealth> {
         let mut call = Call::new(Verb::Get, routes::HEALTH.to_owned());
         call.open_to_all = true;
-        let health: NodeHealth = self.json(call).await?;
-        self.wire.note_disk(health.disk);
-        Ok(health)
+        self.json(call).await
+    }
+
+    fn admitted(&self, disk: DiskId) {
+        self.wire.note_disk(disk);
     }
 
     fn journal(&self) -> Option<&dyn JournalNode> {

@@ -10,8 +10,8 @@
 //!   none   │ any        │ a fence is put where the record would be, then they go, unless they are young
 //! ```
 
-use super::drains;
 use super::window::{Found, Window};
+use super::{drains, lacks};
 use crate::code::Code;
 use crate::metadata::records::{
     ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_DRAIN, ShardPlace,
@@ -151,7 +151,9 @@ impl<'a> Judge<'a> {
             silent.contains(&place.node) || found.listed.iter().any(same)
         };
         let gone = |place: &ShardPlace| self.lost.contains(&place.node) || !self.known.contains(&place.node);
-        let good = record.shards.iter().filter(|place| !gone(place) && there(place)).count();
+        let (good, missing): (Vec<&ShardPlace>, Vec<&ShardPlace>) =
+            record.shards.iter().partition(|place| !gone(place) && there(place));
+        let good = good.len();
         let leaving: Vec<NodeId> = record
             .shards
             .iter()
@@ -162,6 +164,13 @@ impl<'a> Judge<'a> {
             self.count(&drains(node), 1);
         }
         if good < record.code.shards() {
+            if !found.is_steady {
+                // Stored, moved or mended while the nodes were asked; its writer saw to what it is short of (law 8).
+                return Ok(());
+            }
+            for place in missing {
+                self.count(&lacks(&place.node), 1);
+            }
             self.count("missing", (record.code.shards() - good) as u64);
             let severity = (good as u8).saturating_sub(record.code.data);
             self.repairs.push(Repair { chunk, severity, reason: "a census found shards missing" });
@@ -200,8 +209,8 @@ impl<'a> Judge<'a> {
         let named = |node: &NodeId, id: ShardId| {
             record.shards.iter().any(|place| place.node == *node && place.index == id.index)
         };
-        let extra: Vec<&(NodeId, ShardHead)> =
-            found.listed.iter().filter(|(node, head)| !named(node, head.id)).collect();
+        let extra = found.listed.iter().filter(|(node, head)| !named(node, head.id));
+        let extra = self.not_in_trash(extra).await?;
         let Some(highest) = extra.iter().map(|(_, head)| head.id.index).max() else { return Ok(()) };
         for severity in repair_severities(record) {
             if self.work.objects.metadata.get(&keys::repair(severity, chunk)).await?.is_some() {
@@ -224,6 +233,9 @@ impl<'a> Judge<'a> {
 
     /// Only a crash of something that this program does not know of could leave such a chunk; the collector decides.
     async fn unreferenced(&mut self, chunk: ChunkId) -> Result<()> {
+        if self.work.objects.metadata.get(&keys::collect(chunk)).await?.is_some() {
+            return Ok(());
+        }
         self.guard.remove(1)?;
         self.count("unreferenced", 1);
         let mut commit = Batch::new();
@@ -240,11 +252,27 @@ impl<'a> Judge<'a> {
     }
 
     async fn fenced(&mut self, chunk: ChunkId, found: &Found) -> Result<()> {
-        if found.listed.is_empty() {
+        let listed = self.not_in_trash(found.listed.iter()).await?;
+        if listed.is_empty() {
             return Ok(());
         }
-        self.guard.remove(found.listed.len() as u64)?;
-        self.throw_away(chunk, found, Batch::new()).await
+        self.guard.remove(listed.len() as u64)?;
+        self.throw_away(chunk, &listed, Batch::new()).await
+    }
+
+    /// Those of the shards that are not thrown away already: what goes is no find, and does not count for the guard.
+    async fn not_in_trash<'f>(
+        &self,
+        listed: impl Iterator<Item = &'f (NodeId, ShardHead)>,
+    ) -> Result<Vec<&'f (NodeId, ShardHead)>> {
+        let mut left = Vec::new();
+        for shard in listed {
+            let (node, head) = shard;
+            if self.work.objects.metadata.get(&keys::trash(node, head.id)).await?.is_none() {
+                left.push(shard);
+            }
+        }
+        Ok(left)
     }
 
     async fn orphans(&mut self, chunk: ChunkId, found: &Found) -> Result<()> {
@@ -264,16 +292,17 @@ impl<'a> Judge<'a> {
         };
         let mut commit = Batch::new();
         commit.check(keys::chunk(chunk), Expect::Absent).put(keys::chunk(chunk), fence.encode());
-        self.throw_away(chunk, found, commit).await
+        let listed: Vec<_> = found.listed.iter().collect();
+        self.throw_away(chunk, &listed, commit).await
     }
 
-    async fn throw_away(&mut self, chunk: ChunkId, found: &Found, mut commit: Batch) -> Result<()> {
+    async fn throw_away(&mut self, chunk: ChunkId, listed: &[&(NodeId, ShardHead)], mut commit: Batch) -> Result<()> {
         let now_ms = self.now_ms();
-        for (node, head) in &found.listed {
+        for (node, head) in listed {
             put_trash(&mut commit, node, ShardId { chunk, index: head.id.index }, now_ms);
         }
         if self.work.commit(commit).await? {
-            self.count("orphans", found.listed.len() as u64);
+            self.count("orphans", listed.len() as u64);
         }
         Ok(())
     }

@@ -28,6 +28,11 @@ fn drains(node: &NodeId) -> String {
     format!("left on {node}")
 }
 
+/// A count of a pass: shards that should be on a node and are not.
+fn lacks(node: &NodeId) -> String {
+    format!("missing on {node}")
+}
+
 /// A count of a pass: it began when this replaced disk was not looked at yet.
 fn proves(node: &NodeRecord) -> String {
     format!("proves {} {}", node.node, node.disk)
@@ -108,7 +113,10 @@ impl Census {
             if node.state == NodeState::Draining && left == Some(0) && pass.counted("unanswered") == 0 {
                 set_drained(work, &node.node).await?;
             }
-            let proved = ["missing", "unanswered"].iter().all(|what| pass.counted(what) == 0);
+            if node.state == NodeState::Drained && left.is_some_and(|left| left > 0) {
+                back_to_draining(work, &node.node).await?;
+            }
+            let proved = pass.counted(&lacks(&node.node)) == 0 && pass.counted("unanswered") == 0;
             if node.unproved && proved && pass.counted(&proves(&node)) > 0 {
                 change_node(work, &node.node, |record| record.unproved &= record.disk != node.disk).await?;
             }
@@ -164,11 +172,10 @@ impl Worker for Census {
         let pass = Pass::read(work, CENSUS).await?;
         if !pass.is_under_way() {
             let wanted = work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await?.len() as u64;
-            return Ok(Backlog { items: Some(wanted), ..Backlog::default() });
+            return Ok(Backlog { items: Some(wanted), bytes: None });
         }
         let shards: u64 = work.objects.nodes.status().iter().map(|node| node.shards).sum();
-        let left = shards.saturating_sub(pass.counted("shards")).max(1);
-        Ok(Backlog { items: Some(left), ..Backlog::default() })
+        Ok(Backlog { items: Some(shards.saturating_sub(pass.counted("shards")).max(1)), bytes: None })
     }
 }
 
@@ -187,6 +194,16 @@ async fn set_drained(work: &Work, node: &NodeId) -> Result<()> {
     let drained = |record: &mut NodeRecord| (record.state, record.state_since_ms) = (NodeState::Drained, now_ms);
     if change_node(work, node, drained).await? {
         warn!(target: "degradation", node = %node, "node is drained: nothing is left on it");
+    }
+    Ok(())
+}
+
+/// What slept while its node was drained was named there after all.
+async fn back_to_draining(work: &Work, node: &NodeId) -> Result<()> {
+    let now_ms = work.objects.clock.now_ms();
+    let draining = |record: &mut NodeRecord| (record.state, record.state_since_ms) = (NodeState::Draining, now_ms);
+    if change_node(work, node, draining).await? {
+        warn!(target: "degradation", node = %node, "node is not drained: shards on it are needed");
     }
     Ok(())
 }

@@ -3,9 +3,10 @@
 //! What it keeps true: the window ends before the first id of which any source may have more to tell, so within it everything was
 //! listed; both sides are bounded by a page.
 
-use crate::metadata::keys;
 use crate::metadata::records::{ChunkRecord, NodeRecord, NodeState, Record};
+use crate::metadata::{Entry, keys};
 use crate::worker::Work;
+use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ const SHARDS_MAX: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) record: Option<(ChunkRecord, u64)>,
+    /// Whether the record was the same before the nodes were asked: only then do their lists tell what is missing.
+    pub(super) is_steady: bool,
     pub(super) listed: Vec<(NodeId, ShardHead)>,
 }
 
@@ -33,7 +36,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Reads the window that begins at `position`, a chunk id or nothing. Nodes are asked first, then the records.
+    /// Reads the window that begins at `position`, a chunk id or nothing. The records are read before the nodes are asked,
+    /// and again after that.
     pub(super) async fn read(work: &Work, position: &[u8], nodes: &[NodeRecord]) -> Result<Window> {
         let start = match position {
             [] => ChunkId(Uuid::nil()),
@@ -42,6 +46,8 @@ impl Window {
             }
         };
         let mut window = Window { chunks: BTreeMap::new(), silent: BTreeSet::new(), next: None };
+        let before: BTreeMap<Bytes, u64> =
+            window.records(work, start).await?.into_iter().map(|(key, entry)| (key, entry.revision)).collect();
         let asked = nodes.iter().filter(|node| node.state != NodeState::Lost);
         let listings =
             join_all(asked.map(|node| async { (node.state, node.node.clone(), list(work, &node.node, start).await) }))
@@ -61,19 +67,25 @@ impl Window {
                 window.chunks.entry(shard.id.chunk).or_default().listed.push((node.clone(), shard));
             }
         }
-        let range = keys::chunks();
-        let records = work.objects.metadata.scan(&keys::chunk(start), &range.to, RECORDS_MAX).await?;
-        if let (RECORDS_MAX, Some((last, _))) = (records.len(), records.last()) {
-            window.end_before(keys::parse_chunk(last)?);
-        }
-        for (key, entry) in records {
+        for (key, entry) in window.records(work, start).await? {
             let record = ChunkRecord::decode(&entry.value)?;
-            window.chunks.entry(keys::parse_chunk(&key)?).or_default().record = Some((record, entry.revision));
+            let found = window.chunks.entry(keys::parse_chunk(&key)?).or_default();
+            found.record = Some((record, entry.revision));
+            found.is_steady = before.get(&key) == Some(&entry.revision);
         }
         if let Some(end) = window.next {
             drop(window.chunks.split_off(&end));
         }
         Ok(window)
+    }
+
+    /// A page of chunk records; the window ends before the last of a full one.
+    async fn records(&mut self, work: &Work, start: ChunkId) -> Result<Vec<(Bytes, Entry)>> {
+        let records = work.objects.metadata.scan(&keys::chunk(start), &keys::chunks().to, RECORDS_MAX).await?;
+        if let (RECORDS_MAX, Some((last, _))) = (records.len(), records.last()) {
+            self.end_before(keys::parse_chunk(last)?);
+        }
+        Ok(records)
     }
 
     /// How many chunks are in it.

@@ -64,6 +64,6 @@ impl Worker for Collect {
         for range in [keys::garbages(), keys::collects(), keys::all_trash()] {
             items += work.scan(&range, SCAN_ENTRIES_MAX).await?.len() as u64;
         }
-        Ok(Backlog { items: Some(items), ..Backlog::default() })
+        Ok(Backlog { items: Some(items), bytes: None })
     }
 }

@@ -5,7 +5,7 @@
 //! no record any more; so deleting it late, twice, or after years is right.
 
 use crate::metadata::records::{NodeRecord, NodeState, Record, TrashRecord};
-use crate::metadata::{Batch, SCAN_ENTRIES_MAX, keys};
+use crate::metadata::{Batch, Expect, SCAN_ENTRIES_MAX, keys};
 use crate::worker::{Progress, Work};
 use protocol::{NodeId, PutOutcome, Result, ShardId};
 use std::collections::BTreeMap;
@@ -53,6 +53,7 @@ impl Trash {
                 deleted => items += deleted,
             }
         }
+        items += forget_the_gone(work).await?;
         Ok(match (items, waits_for.is_empty()) {
             (0, true) => Progress::Idle,
             (0, false) => {
@@ -61,6 +62,28 @@ impl Trash {
             (items, _) => Progress::Did { items, bytes: 0 },
         })
     }
+}
+
+/// Of a node that is not registered any more nothing is left to be deleted: how many shards of such a node were forgotten.
+async fn forget_the_gone(work: &Work) -> Result<u64> {
+    let (every, mut forgotten) = (keys::all_trash(), 0);
+    let mut from = every.from;
+    while let Some((key, _)) = work.objects.metadata.scan(&from, &every.to, 1).await?.into_iter().next() {
+        let (node, _) = keys::parse_trash(&key)?;
+        let range = keys::trash_of(&node);
+        if work.objects.metadata.get(&keys::node(&node)).await?.is_none() {
+            let mut commit = Batch::new();
+            commit.check(keys::node(&node), Expect::Absent).reclaim();
+            let entries = work.scan(&range, SHARDS_MAX).await?;
+            forgotten += entries.len() as u64;
+            for (key, _) in entries {
+                commit.delete(key);
+            }
+            work.commit(commit).await?;
+        }
+        from = range.to;
+    }
+    Ok(forgotten)
 }
 
 async fn shards_of(work: &Work, node: &NodeId) -> Result<Vec<ShardId>> {

@@ -14,13 +14,14 @@ mod inspect;
 mod mend;
 
 use super::{Backlog, Progress, Work, Worker};
-use crate::metadata::keys;
+use crate::metadata::records::{Record, RepairRecord};
+use crate::metadata::{Batch, Expect, keys};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use mend::Mended;
 use protocol::{ChunkId, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, error, info};
@@ -39,10 +40,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Repair {
     /// Chunks that cannot be mended now, and why; only an accelerator, bounded by [`LOOKED_AT_MAX`].
     blocked: BTreeMap<ChunkId, (Instant, String)>,
-    /// Chunks without a good copy on any node; bounded likewise.
-    lost: BTreeSet<ChunkId>,
     /// The state of the nodes for which that holds.
     nodes_changes: u64,
+    /// Where the next step goes on in the queue: behind chunks that cannot be mended now, so that they keep nobody from their turn. From
+    /// the most urgent one as long as nothing is blocked, and whenever the end was reached.
+    cursor: Option<Bytes>,
     /// Whether the last step had work.
     busy_since: Option<Instant>,
     mended: u64,
@@ -58,19 +60,19 @@ impl Worker for Repair {
         self.unblock(work);
         let due = self.due(work).await?;
         if due.is_empty() {
-            return Ok(self.at_rest());
+            return Ok(if self.cursor.is_none() { self.at_rest() } else { Progress::Did { items: 0, bytes: 0 } });
         }
         if self.busy_since.is_none() {
             info!(target: "degradation", "repair begins");
             self.busy_since = Some(Instant::now());
         }
         let mut outcomes = stream::iter(
-            due.into_iter().map(|(queued, chunk)| async move { (chunk, mend::mend(work, queued, chunk).await) }),
+            due.into_iter()
+                .map(|(queued, chunk)| async move { (queued.clone(), chunk, mend::mend(work, queued, chunk).await) }),
         )
         .buffer_unordered(AT_ONCE);
         let (mut items, mut bytes) = (0, 0);
-        while let Some((chunk, outcome)) = outcomes.next().await {
-            self.note_lost(chunk, matches!(outcome, Ok(Mended::Lost)));
+        while let Some((queued, chunk, outcome)) = outcomes.next().await {
             match outcome {
                 Ok(Mended::Done { copied_bytes }) => {
                     items += 1;
@@ -79,7 +81,7 @@ impl Worker for Repair {
                 Ok(Mended::GotAhead) => {}
                 Ok(Mended::Blocked(why)) => self.block(chunk, why),
                 Ok(Mended::Lost) => {
-                    error!(target: "degradation", %chunk, "no good copy of a chunk is left on any node");
+                    note_lost(work, &queued, chunk).await?;
                     self.block(chunk, "no good copy is left".to_owned());
                 }
                 Err(failure) if failure.kind == protocol::ErrorKind::Denied => return Err(failure),
@@ -91,15 +93,14 @@ impl Worker for Repair {
         }
         self.mended += items;
         match items {
-            0 => Ok(self.at_rest()),
+            0 if self.cursor.is_none() => Ok(self.at_rest()),
             items => Ok(Progress::Did { items, bytes }),
         }
     }
 
     async fn backlog(&self, work: &Work) -> Result<Backlog> {
         let queue = work.objects.repair_queue().await?;
-        let (items, bytes) = (Some(queue.chunks() as u64), Some(queue.bytes));
-        Ok(Backlog { items, bytes, lost: self.lost.len() as u64 })
+        Ok(Backlog { items: Some(queue.chunks() as u64), bytes: Some(queue.bytes) })
     }
 }
 
@@ -127,39 +128,56 @@ impl Repair {
         self.blocked.retain(|_, (until, _)| *until > now);
     }
 
-    fn note_lost(&mut self, chunk: ChunkId, is_lost: bool) {
-        if !is_lost {
-            self.lost.remove(&chunk);
-        } else if self.lost.len() < LOOKED_AT_MAX {
-            self.lost.insert(chunk);
-        }
-    }
-
     fn block(&mut self, chunk: ChunkId, why: String) {
         if self.blocked.len() < LOOKED_AT_MAX {
             self.blocked.insert(chunk, (Instant::now() + RETRY_AFTER, why));
         }
     }
 
-    /// The most urgent chunks that are not known to be blocked, each with the record that says so.
-    async fn due(&self, work: &Work) -> Result<Vec<(Bytes, ChunkId)>> {
+    /// The most urgent chunks from the cursor on that are not known to be blocked, each with the record that says so.
+    async fn due(&mut self, work: &Work) -> Result<Vec<(Bytes, ChunkId)>> {
         let range = keys::repairs();
-        let (mut from, mut looked_at) = (range.from, 0);
+        let mut from = self.cursor.take().unwrap_or(range.from);
+        let mut looked_at = 0;
         let mut due: Vec<(Bytes, ChunkId)> = Vec::new();
-        while looked_at < LOOKED_AT_MAX {
+        while looked_at < LOOKED_AT_MAX && due.len() < CHUNKS_PER_STEP {
             let entries = work.objects.metadata.scan(&from, &range.to, CHUNKS_PER_STEP * 4).await?;
-            let Some((last, _)) = entries.last() else { break };
-            (from, looked_at) = (keys::after(last), looked_at + entries.len());
+            if entries.is_empty() {
+                return Ok(due);
+            }
             for (key, _) in &entries {
+                (from, looked_at) = (keys::after(key), looked_at + 1);
                 let (_, chunk) = keys::parse_repair(key)?;
                 if !self.blocked.contains_key(&chunk) && due.iter().all(|(_, other)| *other != chunk) {
                     due.push((key.clone(), chunk));
                 }
                 if due.len() == CHUNKS_PER_STEP {
-                    return Ok(due);
+                    break;
                 }
             }
         }
+        if !self.blocked.is_empty() {
+            self.cursor = Some(from);
+        }
         Ok(due)
     }
+}
+
+/// Writes down that no good copy of a chunk is known, once, so that nobody waits for its repair; as urgent as can be, so that no put
+/// leans on it, however urgent it seemed to whoever queued it.
+async fn note_lost(work: &Work, queued: &Bytes, chunk: ChunkId) -> Result<()> {
+    let Some(entry) = work.objects.metadata.get(queued).await? else { return Ok(()) };
+    let repair = RepairRecord::decode(&entry.value)?;
+    if repair.lost {
+        return Ok(());
+    }
+    error!(target: "degradation", %chunk, "no good copy of a chunk is left on any node");
+    let mut commit = Batch::new();
+    commit.check(queued.clone(), Expect::Revision(entry.revision));
+    let most_urgent = keys::repair(0, chunk);
+    if *queued != most_urgent {
+        commit.delete(queued.clone());
+    }
+    commit.put(most_urgent, RepairRecord { lost: true, ..repair }.encode());
+    work.commit(commit).await.map(drop)
 }

@@ -36,6 +36,8 @@ const VERSIONS_PER_STEP: usize = 64;
 const STEP_BYTES: u64 = 8 << 20;
 /// Findings of one step, once reached: with their repairs they stay below etcd's 128 operations.
 const FINDINGS_PER_STEP: usize = 24;
+/// Findings of one verification that are kept, the first ones: what is found after them is counted, like them.
+pub const FINDINGS_MAX: u64 = 10_000;
 /// The position is saved at least this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Chunks remembered as good; 16 bytes each.
@@ -157,6 +159,9 @@ impl Job {
         if version.state == VersionState::Marker || !is_visible(work, key).await? {
             return Ok(true);
         }
+        if self.has_done_its_share(goal) {
+            return Ok(false);
+        }
         if self.record.offset == 0 {
             self.count_version(key)?;
         }
@@ -171,13 +176,17 @@ impl Job {
                 Err(error) => return Err(error),
             };
             for (offset, entry) in run.with_starts() {
-                if self.record.counts.bytes >= goal || self.findings.len() >= FINDINGS_PER_STEP {
+                if self.has_done_its_share(goal) {
                     return Ok(false);
                 }
                 self.chunk(work, key, offset, entry).await?;
                 self.record.offset = entry.end;
             }
         }
+    }
+
+    fn has_done_its_share(&self, goal: u64) -> bool {
+        self.record.counts.bytes >= goal || self.findings.len() >= FINDINGS_PER_STEP
     }
 
     /// A page that went with its version is no damage.
@@ -247,11 +256,15 @@ impl Job {
         let key = keys::verify(self.id);
         let mut commit = Batch::new();
         for finding in std::mem::take(&mut self.findings) {
-            warn!(
-                target: "degradation", kind = ?finding.kind, chunk = finding.chunk.map(display),
-                node = finding.node.as_ref().map(display), detail = finding.detail, "verification found damage"
-            );
-            commit.put(keys::finding(self.id, self.record.findings), finding.encode());
+            if finding.kind != FindingKind::Unreachable {
+                warn!(
+                    target: "degradation", kind = ?finding.kind, chunk = finding.chunk.map(display),
+                    node = finding.node.as_ref().map(display), detail = finding.detail, "verification found damage"
+                );
+            }
+            if self.record.findings < FINDINGS_MAX {
+                commit.put(keys::finding(self.id, self.record.findings), finding.encode());
+            }
             self.record.findings += 1;
         }
         for (key, repair) in std::mem::take(&mut self.repairs) {

@@ -39,7 +39,6 @@ fn repair(state: State, reason: Option<&str>) -> WorkerStatus {
         items_per_s: 0.0,
         queued: None,
         queued_bytes: None,
-        lost: 0,
         eta_s: Some(20),
         tuning: Tuning { paused: false, bytes_per_s: 0, tranquility: 0 },
     }
@@ -78,14 +77,14 @@ fn a_node_that_is_down_is_named_with_its_last_answer_and_what_follows() {
         told(&scene),
         [
             (Urgency::Now, "NodeDown", Some(1_000)),
-            (Urgency::Soon, "WritesRefused", None),
             (Urgency::Soon, "RepairStalled", Some(2_000)),
+            (Urgency::Soon, "WritesRefused", None),
         ]
     );
     let findings = findings(&scene);
     assert!(findings[0].what.contains("n3") && findings[0].what.contains("connection refused"), "{findings:#?}");
     assert!(
-        findings[2].being_done.contains("about 10000 bytes to go, 500 a second, done in about 20 s"),
+        findings[1].being_done.contains("about 10000 bytes to go, 500 a second, done in about 20 s"),
         "{findings:#?}"
     );
 }
@@ -97,12 +96,12 @@ fn what_endangers_data_and_writes_comes_first() {
     scene.nodes[0].status = Some(NodeStatus::Full);
     scene.nodes[1].status = Some(NodeStatus::ReadOnly);
     scene.waits_for = vec!["n4".to_owned()];
-    scene.queue = Ok(RepairQueue { last_copy: 1, ..RepairQueue::default() });
-    scene.workers = vec![WorkerStatus { lost: 2, ..repair(State::Failing, Some("no room")) }];
+    scene.queue = Ok(RepairQueue { lost: 2, last_copy: 1, ..RepairQueue::default() });
+    scene.workers = vec![repair(State::Failing, Some("no room"))];
     let expected = [
         (Urgency::Now, "DataLost"),
-        (Urgency::Now, "WritesRefused"),
         (Urgency::Now, "DataAtRisk"),
+        (Urgency::Now, "WritesRefused"),
         (Urgency::Now, "DiskFull"),
         (Urgency::Now, "DiskFailing"),
         (Urgency::Soon, "RepairHeldBack"),
@@ -110,7 +109,7 @@ fn what_endangers_data_and_writes_comes_first() {
     ];
     let found: Vec<_> = told(&scene).into_iter().map(|(urgency, alert, _)| (urgency, alert)).collect();
     assert_eq!(found, expected);
-    let at_risk = findings(&scene)[2].clone();
+    let at_risk = findings(&scene)[1].clone();
     assert_eq!(at_risk.what, "1 chunk can lose no further copy.");
     assert_eq!(at_risk.being_done, "Repair fails and tries again: no room.");
 }

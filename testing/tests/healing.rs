@@ -1,0 +1,158 @@
+//! What healers do where storms rarely lead: queues full of what cannot be mended, what is lost for good, writes that never pause.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use coordinator::metadata::keys;
+use coordinator::metadata::records::{NodeRecord, Record, RepairRecord};
+use coordinator::object::Condition;
+use coordinator::worker::Progress;
+use protocol::{ChunkId, ShardId};
+use std::sync::Arc;
+use std::time::Duration;
+use testing::sim::body::TestBody;
+use testing::sim::check::Ended;
+use testing::sim::client::{Client, Sending};
+use testing::sim::cluster::{Cluster, Plants};
+use testing::sim::node::SimNode;
+use testing::sim::runtime::simulate;
+use testing::sim::workers::{Crew, Habits};
+use tokio::time::sleep;
+
+/// Breakers, probes and stragglers have come to rest by then.
+const REST: Duration = Duration::from_secs(45);
+/// As the runner rests when a worker waits.
+const PAUSE: Duration = Duration::from_millis(500);
+
+struct Stage {
+    cluster: Arc<Cluster>,
+    client: Client,
+}
+
+impl Stage {
+    async fn set(nodes: usize) -> Stage {
+        let cluster = Cluster::new(11, nodes, Plants::default());
+        let coordinator = Arc::new(cluster.watching_coordinator(0));
+        sleep(Duration::from_millis(40)).await;
+        Stage { client: Client::new(cluster.oracle().clone(), coordinator), cluster }
+    }
+
+    fn node(&self, place: usize) -> &SimNode {
+        &self.cluster.nodes()[place]
+    }
+
+    async fn put(&self, key: &str, tag: u64) {
+        let ended = self.client.put(key, &TestBody::new(tag, 300), Condition::None, Sending::Whole).await;
+        assert!(matches!(ended, Ended::Answered(Ok(_))), "{key}: {ended:?}");
+    }
+
+    fn chunks(&self) -> Vec<ChunkId> {
+        let found = self.cluster.oracle().view().scan(&keys::chunks());
+        found.iter().map(|(key, _)| keys::parse_chunk(key).unwrap()).collect()
+    }
+
+    fn repairs(&self) -> Vec<(u8, RepairRecord)> {
+        let found = self.cluster.oracle().view().scan(&keys::repairs());
+        let read = |(key, entry): &(bytes::Bytes, coordinator::metadata::Entry)| {
+            (keys::parse_repair(key).unwrap().0, RepairRecord::decode(&entry.value).unwrap())
+        };
+        found.iter().map(read).collect()
+    }
+}
+
+/// I17: a chunk that cannot be mended now holds nobody up, however many there are of them, and although a node that is away is probed all
+/// the time.
+#[test]
+fn chunks_that_cannot_be_mended_do_not_starve_those_that_can() {
+    let (mended, panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        // The older ones are on 1, 2 and 4, the younger ones on 2, 3 and 4.
+        stage.node(2).set_full(true);
+        for tag in 0..600 {
+            stage.put(&format!("older{tag}"), tag).await;
+        }
+        stage.node(2).set_full(false);
+        stage.node(0).set_full(true);
+        sleep(REST).await;
+        for tag in 600..640 {
+            stage.put(&format!("younger{tag}"), tag).await;
+        }
+        // 4 is gone, and 3 full: of the older ones no third copy can be made, of the younger ones on 1.
+        stage.node(3).crash();
+        stage.node(2).set_full(true);
+        stage.node(0).set_full(false);
+        sleep(REST).await;
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        for worker in ["membership", "census"] {
+            crew.finish(worker).await;
+        }
+        let queued = stage.repairs().len();
+        assert!(queued > 500, "only {queued} are queued, and nothing is tested");
+        for _ in 0..60 {
+            drop(crew.step("repair").await);
+            sleep(PAUSE).await;
+        }
+        let younger = &stage.chunks()[600..];
+        let left = stage.repairs();
+        younger.iter().filter(|chunk| left.iter().all(|(_, repair)| repair.chunk != **chunk)).count()
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!(mended, 40, "all that can be mended are");
+}
+
+/// What is lost for good stays on record, and keeps no other work from being done.
+#[test]
+fn a_chunk_that_is_lost_does_not_stop_rebalance() {
+    let ((before, after), _) = simulate(async {
+        let stage = Stage::set(4).await;
+        stage.put("lost", 1).await;
+        let chunk = stage.chunks()[0];
+        let flipped = |node: &Arc<SimNode>| (0..3).any(|index| node.flip(ShardId { chunk, index }));
+        assert_eq!(stage.cluster.nodes().iter().filter(|node| flipped(node)).count(), 3);
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        stage.cluster.want("scrub").await;
+        crew.finish("scrub").await;
+        stage.cluster.want("rebalance").await;
+        let before = crew.step("rebalance").await.unwrap();
+        crew.finish("repair").await;
+        let repairs = stage.repairs();
+        assert!(matches!(&repairs[..], [(0, repair)] if repair.lost && repair.chunk == chunk), "{repairs:?}");
+        (before, crew.step("rebalance").await.unwrap())
+    });
+    let waits = |progress: &Progress| matches!(progress, Progress::Waits(why) if why.contains("repair comes first"));
+    assert!(waits(&before), "as long as it may be mended: {before:?}");
+    assert!(!waits(&after), "{after:?}");
+}
+
+/// A census beside writes finds nothing missing that is not, and so a replaced disk is proved while clients go on.
+#[test]
+fn a_census_is_not_misled_by_writes_that_go_on() {
+    let (false_alarms, panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        for tag in 0..40 {
+            stage.put(&format!("first{tag}"), tag).await;
+        }
+        stage.node(0).wipe();
+        stage.node(0).start();
+        sleep(REST).await;
+        let worker = stage.cluster.worker_process(0, &Habits { rest_ms_max: 20, ..Habits::EAGER });
+        let mut false_alarms = 0;
+        for tag in 1_000..4_000 {
+            stage.put(&format!("more{tag}"), tag).await;
+            false_alarms += stage.repairs().iter().filter(|(severity, _)| *severity == 0).count();
+            sleep(Duration::from_millis(15)).await;
+        }
+        let nodes = stage.cluster.oracle().view().scan(&keys::nodes());
+        let unproved = |record: &NodeRecord| record.unproved;
+        assert!(
+            !nodes.iter().any(|(_, entry)| unproved(&NodeRecord::decode(&entry.value).unwrap())),
+            "the new disk is proved although writes never paused"
+        );
+        worker.crash();
+        false_alarms
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!(false_alarms, 0, "nothing was in danger");
+}
