@@ -30,6 +30,9 @@ use tracing_subscriber::{Layer, Registry};
 /// The header, and the field by which a span says which span of another process it belongs to.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// The name of spans that answer a request of another process.
+const REQUEST: &str = "request";
+
 /// Whether anybody collects.
 static COLLECTED: AtomicBool = AtomicBool::new(false);
 
@@ -130,16 +133,18 @@ fn is_ours(target: &str) -> bool {
 }
 
 impl Tracer {
-    /// A new span's place: within a span of this process, or of another one, or at the root of a trace of its own.
-    fn place(&self, parent: Option<Position>) -> (Position, Option<u64>) {
+    /// A new span's place: within a span of this process, or of another one, or at the root of a trace of its own, which only a request
+    /// begins.
+    fn place(&self, name: &str, parent: Option<Position>) -> Option<(Position, Option<u64>)> {
         let chance = SystemClock.random();
         let span = (chance >> 64) as u64 | 1;
         match parent {
-            Some(parent) => (Position { span, ..parent }, Some(parent.span)),
+            Some(parent) => Some((Position { span, ..parent }, Some(parent.span))),
+            None if name != REQUEST => None,
             None => {
                 let trace = SystemClock.random() | 1;
                 let sampled = (trace >> 64) as u64 % 100 < u64::from(self.percent);
-                (Position { trace, span, sampled }, None)
+                Some((Position { trace, span, sampled }, None))
             }
         }
     }
@@ -152,7 +157,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tracer {
         attributes.record(&mut fields);
         let told = fields.take(TRACEPARENT).and_then(|value| Position::parse(value.as_str()?));
         let above = || span.parent()?.scope().find_map(|span| Some(span.extensions().get::<Traced>()?.position));
-        let (position, parent) = self.place(told.or_else(above));
+        let Some((position, parent)) = self.place(span.name(), told.or_else(above)) else { return };
         let traced = Traced { position, parent, began_ms: SystemClock.now_ms(), began: Instant::now(), fields };
         span.extensions_mut().insert(traced);
     }
@@ -172,7 +177,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Tracer {
         }
         let Traced { position, parent, began_ms, began, fields } = traced;
         let began_ns = u128::from(began_ms) * 1_000_000;
-        let kind = if span.name() == "request" { KIND_SERVER } else { KIND_INTERNAL };
+        let kind = if span.name() == REQUEST { KIND_SERVER } else { KIND_INTERNAL };
         let ended_ns = began_ns + began.elapsed().as_nanos();
         self.outbox.push(Ended { name: span.name(), kind, position, parent, began_ns, ended_ns, fields });
     }

@@ -53,7 +53,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A span as the coordinator makes them.
 fn span(number: usize) {
-    drop(tracing::debug_span!(target: "coordinator", "work", number));
+    drop(tracing::debug_span!(target: "coordinator", "request", number));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,10 +62,11 @@ async fn spans_are_sent_held_back_dropped_and_counted() {
     let collector = FakeServer::start(Mode::Take).await;
     tokio::spawn(start(config(&collector.url)).unwrap().expect("a task, as a collector is named"));
     span(1);
-    drop(tracing::debug_span!(target: "hyper", "not ours"));
+    drop(tracing::debug_span!(target: "hyper", "request"));
+    drop(tracing::debug_span!(target: "coordinator", "work that no request asked for"));
     until("a span arrives", || counted(&metrics, SENT) == 1).await;
     let first = &spans(&collector)[0];
-    assert_eq!((&first["name"], first["attributes"][0]["key"].as_str()), (&Value::from("work"), Some("number")));
+    assert_eq!((&first["name"], first["attributes"][0]["key"].as_str()), (&Value::from("request"), Some("number")));
     assert_eq!(first["attributes"][0]["value"]["intValue"], "1");
 
     collector.set(Mode::Hang);

@@ -103,7 +103,8 @@ fn metrics_in(expression: &str) -> BTreeSet<String> {
             '}' | ']' => depth -= 1,
             _ if depth > 0 || !first.is_ascii_alphabetic() || OPERATORS.contains(&token) => {}
             _ if CLAUSES.contains(&token) => rest = after.split_once(')').expect("a bracket is closed").1,
-            _ if after.trim_start().starts_with('(') => {}
+            // A function, or an aggregation that says first by what.
+            _ if after.trim_start().starts_with('(') || after.starts_with(" by") => {}
             _ => drop(names.insert(token.to_owned())),
         }
     }

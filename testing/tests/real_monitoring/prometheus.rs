@@ -77,8 +77,9 @@ impl Prometheus {
 
     /// What an expression gives now: the values, NaN included. `Err` if it is none.
     pub async fn query(&self, expression: &str) -> Result<Vec<f64>, String> {
-        let reply = self.client.get(&format!("/api/v1/query?query={}", encode(expression.as_bytes()))).await;
-        let answer = reply.json();
+        let path = format!("/api/v1/query?query={}", encode(expression.as_bytes()));
+        let asked = self.client.try_send(self.client.request(reqwest::Method::GET, &path)).await;
+        let answer = asked.map_err(|why| format!("{expression}: {why:?}"))?.json();
         let data = &answer["data"];
         match data["resultType"].as_str() {
             Some("vector") => {
