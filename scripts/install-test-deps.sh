@@ -46,8 +46,9 @@ install_python() { # environment, list
 # Taken out of its package, not installed: an installed Prometheus is a service that starts by itself and takes port 9090.
 take_prometheus() { # directory
   [[ -x $1/prometheus && -x $1/promtool ]] && return
-  command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
     fail "prometheus and promtool missing in $1, and there is no apt-get; https://prometheus.io/download has them"
+  fi
   local work
   work=$(mktemp -d)
   echo "install-test-deps: taking prometheus out of its package into $1" >&2

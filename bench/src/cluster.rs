@@ -51,6 +51,11 @@ impl Cluster {
         })
     }
 
+    /// Where its processes listen, the coordinator first.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        std::iter::once(self.driver.endpoint()).chain(&self.nodes)
+    }
+
     /// Bytes of records on all nodes, once they no longer change.
     pub fn settled_used_bytes(&self) -> io::Result<u64> {
         let begun = Instant::now();

@@ -153,6 +153,15 @@ pub struct Config {
     #[command(flatten)]
     pub storage: Storage,
 
+    /// Base URL of a collector of OpenTelemetry traces (OTLP over HTTP), such as http://127.0.0.1:4318
+    #[arg(long, env = "HOLDFAST_OTLP", value_name = "URL")]
+    pub otlp: Option<String>,
+
+    /// Of a hundred traces that begin here, so many are sent
+    #[arg(long, env = "HOLDFAST_OTLP_PERCENT", value_name = "PERCENT", default_value_t = 100,
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub otlp_percent: u8,
+
     /// Who may come in, and how much.
     #[command(flatten)]
     pub access: Access,

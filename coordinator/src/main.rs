@@ -11,9 +11,9 @@ use coordinator::dialect::{self, Door, DoorSettings};
 use coordinator::identity::seal::Sealer;
 use coordinator::identity::{FreshKey, Identity, announcement};
 use coordinator::limits::Limits;
-use coordinator::metadata::Metadata;
 use coordinator::metadata::journal::Phase;
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
+use coordinator::metadata::{self, Metadata};
 use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
@@ -27,6 +27,7 @@ use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use process::tls::Certificate;
+use process::traces::TraceConfig;
 use protocol::{Clock, ClusterFile, Error, ErrorKind, Node, SystemClock};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io::Write;
@@ -93,11 +94,14 @@ async fn serve(config: Config) -> Result<()> {
         server_id: server_id.clone(),
         level: config.loglevel,
         loki: config.loki.clone(),
+        traces: config.otlp.clone().map(|url| TraceConfig { url, percent: config.otlp_percent }),
         events: Some(events.clone()),
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
     names::describe_all();
+    metadata::names::describe_all();
+    segments::names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let certificate = certificate(&config)?;
     let listeners = bind(&config)?;

@@ -1,8 +1,12 @@
 //! Every metric of the coordinator, spelled once (contract A16 and B9). Labels never hold a bucket, a key or a version.
 //!
+//! What is read from state when it is asked for stands in [`readings`].
+//!
 //! Two pairs carry the same measurement under two names, because dashboards of two systems ask for it: they are recorded together.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+pub mod readings;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// Requests answered; labels `method`, `endpoint` (the route, not the path), `status_code`, `server_id`.
 pub const HTTP_REQUESTS_TOTAL: &str = "http_requests_total";
@@ -23,16 +27,18 @@ pub const STORAGE_OPERATION_DURATION_SECONDS: &str = "storage_operation_duration
 pub const STORAGE_ERRORS_TOTAL: &str = "storage_errors_total";
 /// The same count, without labels (contract B9).
 pub const STORAGE_ERRORS: &str = "storage_errors";
-/// Bytes used on a storage node, by its last probe; label `node`.
-pub const STORAGE_USED_BYTES: &str = "storage_used_bytes";
-/// Bytes a storage node would still take, by its last probe; label `node`.
-pub const STORAGE_FREE_BYTES: &str = "storage_free_bytes";
-/// 1 while a storage node is healthy, else 0; label `node`.
-pub const NODE_AVAILABILITY: &str = "node_availability";
-/// Share of storage nodes that are healthy: 0 to 100.
-pub const CLUSTER_HEALTH_SCORE: &str = "cluster_health_score";
-/// Objects waiting for repair (contract B9, B10).
-pub const REPLICATION_LAG: &str = "replication_lag";
+/// Damaged or missing copies that were met and queued for repair; label `found_by`: `read` or `scrub`.
+pub const DAMAGED_COPIES_TOTAL: &str = "damaged_copies_total";
+/// Reads for which another replica was asked because the first was late.
+pub const HEDGED_READS_TOTAL: &str = "hedged_reads_total";
+/// Chunks asked of the cache; label `outcome`: `hit` or `miss`.
+pub const CACHE_REQUESTS_TOTAL: &str = "cache_requests_total";
+/// Plain bytes of chunks that came in; label `outcome`: `stored`, or `reused` where the same bytes were there.
+pub const CHUNK_BYTES_TOTAL: &str = "chunk_bytes_total";
+/// What the stored ones of them take, compressed where that pays, before replication.
+pub const CHUNK_STORED_BYTES_TOTAL: &str = "chunk_stored_bytes_total";
+/// Bytes that wait to be sent to a node; label `url`. Its bound is shown as [`readings::NODE_QUEUE_MAX`].
+pub const NODE_QUEUE_WAITING: &str = "node_queue_waiting";
 
 /// Chunks, records or shards that a worker has done; label `worker`.
 pub const WORKER_ITEMS_TOTAL: &str = "worker_items_total";
@@ -54,10 +60,23 @@ pub const FILE_DELETIONS_TOTAL: &str = "file_deletions_total";
 pub const AUDIT_LINES_TOTAL: &str = "audit_lines_total";
 /// Lines of the audit log that were not written: more came than the disk took.
 pub const AUDIT_LINES_DROPPED_TOTAL: &str = "audit_lines_dropped_total";
-/// Requests refused by a limit; label `limit`: `address`, `key` or `requests`.
+/// Requests refused by a limit; label `limit`: `address`, `key`, `requests` or `quota`.
 pub const REQUESTS_LIMITED_TOTAL: &str = "requests_limited_total";
 
-const COUNTERS: [(&str, Unit, &str); 14] = [
+const COUNTERS: [(&str, Unit, &str); 19] = [
+    (DAMAGED_COPIES_TOTAL, Unit::Count, "Damaged or missing copies that were met and queued for repair."),
+    (HEDGED_READS_TOTAL, Unit::Count, "Reads for which another replica was asked because the first was late."),
+    (CACHE_REQUESTS_TOTAL, Unit::Count, "Chunks asked of the cache, by outcome."),
+    (
+        CHUNK_BYTES_TOTAL,
+        Unit::Bytes,
+        "Plain bytes of chunks that came in: stored, or reused where the same were there.",
+    ),
+    (
+        CHUNK_STORED_BYTES_TOTAL,
+        Unit::Bytes,
+        "Bytes that stored chunks take, compressed where that pays, before replication.",
+    ),
     (WORKER_ITEMS_TOTAL, Unit::Count, "Chunks, records or shards that a worker has done."),
     (WORKER_BYTES_TOTAL, Unit::Bytes, "Bytes that a worker has read, copied or freed."),
     (WORKER_ERRORS_TOTAL, Unit::Count, "Steps of a worker that failed."),
@@ -74,13 +93,9 @@ const COUNTERS: [(&str, Unit, &str); 14] = [
     (FILE_DELETIONS_TOTAL, Unit::Count, "Deletes committed."),
 ];
 
-const GAUGES: [(&str, Unit, &str); 6] = [
+const GAUGES: [(&str, Unit, &str); 2] = [
     (ACTIVE_CONNECTIONS, Unit::Count, "Requests under way."),
-    (STORAGE_USED_BYTES, Unit::Bytes, "Bytes used on a storage node, by its last probe."),
-    (STORAGE_FREE_BYTES, Unit::Bytes, "Bytes a storage node would still take, by its last probe."),
-    (NODE_AVAILABILITY, Unit::Count, "1 while a storage node is healthy, else 0."),
-    (CLUSTER_HEALTH_SCORE, Unit::Percent, "Share of storage nodes that are healthy, 0 to 100."),
-    (REPLICATION_LAG, Unit::Count, "Objects waiting for repair."),
+    (NODE_QUEUE_WAITING, Unit::Bytes, "Bytes that wait to be sent to a node."),
 ];
 
 const HISTOGRAMS: [(&str, Unit, &str); 4] = [
@@ -94,7 +109,8 @@ const HISTOGRAMS: [(&str, Unit, &str); 4] = [
     (STORAGE_OPERATION_DURATION_SECONDS, Unit::Seconds, "Seconds of a call to a storage node."),
 ];
 
-/// Registers the help texts, and zeroes for what has no labels: a scrape shows it before it first happens.
+/// Registers the help texts, and zeroes for what has few labels: a scrape shows it before it first happens, and the first time is seen
+/// as a rise.
 pub fn describe_all() {
     for (name, unit, help) in COUNTERS {
         describe_counter!(name, unit, help);
@@ -105,13 +121,32 @@ pub fn describe_all() {
     for (name, unit, help) in HISTOGRAMS {
         describe_histogram!(name, unit, help);
     }
-    for name in [STORAGE_ERRORS, FILE_UPLOADS_TOTAL, FILE_DOWNLOADS_TOTAL, FILE_DELETIONS_TOTAL] {
-        metrics::counter!(name).absolute(0);
+    for name in [
+        STORAGE_ERRORS,
+        FILE_UPLOADS_TOTAL,
+        FILE_DOWNLOADS_TOTAL,
+        FILE_DELETIONS_TOTAL,
+        HEDGED_READS_TOTAL,
+        CHUNK_STORED_BYTES_TOTAL,
+        AUDIT_LINES_DROPPED_TOTAL,
+    ] {
+        counter!(name).absolute(0);
     }
-    metrics::gauge!(ACTIVE_CONNECTIONS).increment(0.0);
-    metrics::gauge!(REPLICATION_LAG).increment(0.0);
+    for limit in ["address", "key", "requests", "quota"] {
+        counter!(REQUESTS_LIMITED_TOTAL, "limit" => limit).absolute(0);
+    }
+    for found_by in ["read", "scrub"] {
+        counter!(DAMAGED_COPIES_TOTAL, "found_by" => found_by).absolute(0);
+    }
+    for outcome in ["hit", "miss"] {
+        counter!(CACHE_REQUESTS_TOTAL, "outcome" => outcome).absolute(0);
+    }
+    for outcome in ["stored", "reused"] {
+        counter!(CHUNK_BYTES_TOTAL, "outcome" => outcome).absolute(0);
+    }
+    gauge!(ACTIVE_CONNECTIONS).increment(0.0);
     // A histogram is shown from its first sample on; asking for it is enough to make it known.
-    drop(metrics::histogram!(HTTP_REQUEST_DURATION));
+    drop(histogram!(HTTP_REQUEST_DURATION));
 }
 
 #[cfg(test)]
@@ -124,14 +159,9 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         metrics::with_local_recorder(&recorder, describe_all);
         let text = recorder.handle().render();
-        for line in [
-            "# TYPE storage_errors counter",
-            "storage_errors 0",
-            "# TYPE replication_lag gauge",
-            "replication_lag 0",
-            "file_uploads_total 0",
-            "active_connections 0",
-        ] {
+        for line in
+            ["# TYPE storage_errors counter", "storage_errors 0", "file_uploads_total 0", "active_connections 0"]
+        {
             assert!(text.lines().any(|found| found == line), "no {line:?} in {text}");
         }
         assert!(text.contains("# TYPE http_request_duration "), "{text}");

@@ -100,6 +100,11 @@ impl Events {
         Some(Watcher { shared: Arc::clone(&self.shared), news, next_id, _permit: permit })
     }
 
+    /// The last `count` events that are kept, the newest first.
+    pub fn last(&self, count: usize) -> Vec<Event> {
+        self.shared.kept().events.iter().rev().take(count).cloned().collect()
+    }
+
     /// Ends every watch, now and later: the process is about to stop.
     pub fn close(&self) {
         self.shared.news.send_modify(|news| news.closed = true);
@@ -229,6 +234,8 @@ mod tests {
         say(&events, "one");
         say(&events, "two");
         assert_eq!(message(watcher.next().await), "one");
+        let ids: Vec<u64> = events.last(2).iter().map(|event| event.id).collect();
+        assert_eq!(ids, [1_002, 1_001]);
         drop(watcher);
         let mut again = events.watch(Some(1_001)).unwrap();
         assert_eq!(message(again.next().await), "two");

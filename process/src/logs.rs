@@ -7,12 +7,14 @@
 //! - Spans of our own crates at INFO and above are kept whatever the level, so that an error can name its request.
 
 use crate::events::Events;
-use crate::loki::{Loki, LokiTask};
+use crate::loki;
 use crate::timestamp::rfc3339_ms;
+use crate::traces::{self, TraceConfig};
 use protocol::{Clock, Error, ErrorKind, Result, SystemClock};
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::Write as _;
+use std::pin::Pin;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -27,14 +29,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const DEGRADATION: &str = "degradation";
 
 /// Crates whose chatter below WARN is of no use to an operator.
-const NOISY_CRATES: [&str; 10] =
-    ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled", "tracing_loki"];
+const NOISY_CRATES: [&str; 9] =
+    ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled"];
 
-/// These say at ERROR what a client did wrong; whoever calls them says it in a line of its own.
-const SILENT_CRATES: [&str; 1] = ["s3s"];
+/// These say at ERROR what a client did wrong, or that a push failed; whoever calls them says it in a line of its own.
+const SILENT_CRATES: [&str; 2] = ["s3s", "tracing_loki"];
 
 /// Names that a line's own columns have; a field of that name gets a trailing underscore.
 const COLUMNS: [&str; 6] = ["timestamp", "level", "service", "server_id", "message", "target"];
+
+/// Sends what was logged and traced to where it is wanted; does not end. The caller runs it until shutdown.
+pub type LogTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -71,25 +76,39 @@ pub struct LogConfig {
     pub level: Level,
     /// Base URL of a Loki to push to as well.
     pub loki: Option<String>,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceConfig>,
     /// Where degradation is kept for those who watch it, if anyone can.
     pub events: Option<Events>,
 }
 
-/// Starts logging, once per process. Where Loki is named, the caller runs the task returned until shutdown.
-pub fn start(config: LogConfig) -> Result<Option<LokiTask>> {
-    let (loki, task) = match &config.loki {
-        Some(url) => Loki::new(url, &config)?.split(),
+/// Starts logging, once per process. Where Loki or a collector of traces is named, the caller runs the task returned until shutdown.
+pub fn start(config: LogConfig) -> Result<Option<LogTask>> {
+    let (loki, push) = match &config.loki {
+        Some(url) => loki::layer(url, &config).map(|(layer, task)| (Some(layer), Some(task)))?,
+        None => (None, None),
+    };
+    let (traces, send) = match &config.traces {
+        Some(traces) => {
+            traces::layer(traces, config.service, &config.server_id).map(|(layer, task)| (Some(layer), Some(task)))?
+        }
         None => (None, None),
     };
     let lines = JsonLines { service: config.service, server_id: config.server_id };
     let subscriber = tracing_subscriber::registry()
         .with(loki)
+        .with(traces)
         .with(config.events.map(Events::layer))
         .with(lines.with_filter(filter(config.level)));
     subscriber
         .try_init()
         .map_err(|error| Error::caused(ErrorKind::Conflict, format!("logging was started before: {error}"), error))?;
-    Ok(task)
+    Ok(match (push, send) {
+        (Some(push), Some(send)) => Some(Box::pin(async {
+            tokio::join!(push, send);
+        })),
+        (push, send) => push.or(send),
+    })
 }
 
 /// Passes what is wanted at `level`; evaluated once per call site, so that a line not wanted costs nothing.
@@ -121,6 +140,23 @@ struct JsonLines {
 /// The fields of one span or event.
 #[derive(Default)]
 pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Takes a field out.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
+    }
+
+    /// About what they take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.as_str().map_or(size_of::<u64>(), str::len)).sum()
+    }
+}
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

@@ -3,8 +3,9 @@
 //! What it keeps true: histograms have buckets, never quantiles, so that several processes can be added up; and their samples do
 //! not pile up between scrapes, as long as someone runs [`Metrics::upkeep`].
 
+use crate::readings::Readings;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use protocol::{Error, ErrorKind, Result};
+use protocol::{Clock, Error, ErrorKind, Result, SystemClock};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -26,6 +27,9 @@ const BYTES_BUCKETS: [f64; 12] = {
     }
     buckets
 };
+
+/// Upper bounds of every histogram whose name ends in `_records` or `_batches`: how many share one fsync.
+const COUNT_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 /// Samples are moved from the recording side into the buckets this often.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -53,9 +57,10 @@ impl Metrics {
         Ok(Metrics { handle })
     }
 
-    /// All metrics in Prometheus's text format.
-    pub fn render(&self) -> String {
+    /// All metrics in Prometheus's text format, with what was read from the process's state.
+    pub fn render(&self, readings: &Readings) -> String {
         let mut text = self.handle.render();
+        readings.render(&mut text);
         render_process(&mut text);
         text
     }
@@ -74,6 +79,8 @@ fn builder() -> PrometheusBuilder {
         (Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS[..]),
         (Matcher::Suffix("_duration".into()), &SECONDS_BUCKETS[..]),
         (Matcher::Suffix("_bytes".into()), &BYTES_BUCKETS[..]),
+        (Matcher::Suffix("_records".into()), &COUNT_BUCKETS[..]),
+        (Matcher::Suffix("_batches".into()), &COUNT_BUCKETS[..]),
     ];
     buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (names, bounds)| {
         builder.set_buckets_for_metric(names, bounds).expect("bucket lists are not empty")
@@ -92,6 +99,7 @@ fn render_process(text: &mut String) {
     let cpu_seconds = cpu_ticks(&stat).map(|ticks| ticks / ticks_per_second);
     let started =
         boot_seconds(&boot).zip(stat_field(&stat, STAT_STARTTIME)).map(|(boot, ticks)| boot + ticks / ticks_per_second);
+    let now = Some(SystemClock.now_ms() as f64 / 1e3);
     let kib = |name| status_number(&status, name).map(|kib| kib * 1024.0);
     let rows = [
         ("process_cpu_seconds_total", "counter", "User and system CPU time spent, in seconds.", cpu_seconds),
@@ -100,6 +108,7 @@ fn render_process(text: &mut String) {
         ("process_virtual_memory_bytes", "gauge", "Virtual memory.", kib("VmSize:")),
         ("process_open_fds", "gauge", "Open file descriptors.", open_fds),
         ("process_max_fds", "gauge", "Most file descriptors that may be open.", max_fds(&limits)),
+        ("process_clock_seconds", "gauge", "This process's clock, in seconds since 1970-01-01 UTC.", now),
         ("process_start_time_seconds", "gauge", "Start of the process, in seconds since 1970-01-01 UTC.", started),
         ("process_threads", "gauge", "Threads.", status_number(&status, "Threads:")),
     ];
@@ -144,17 +153,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn histograms_of_seconds_durations_and_bytes_have_buckets() {
+    fn every_kind_of_histogram_has_buckets() {
         let recorder = builder().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             metrics::histogram!("a_seconds", "path" => "/x").record(0.003);
             metrics::histogram!("http_request_duration").record(0.003);
             metrics::histogram!("a_bytes").record(5000.0);
+            metrics::histogram!("group_batches").record(3.0);
+            metrics::histogram!("group_records").record(3.0);
         });
         let text = recorder.handle().render();
         assert!(text.contains("a_seconds_bucket{path=\"/x\",le=\"0.005\"} 1"), "{text}");
         assert!(text.contains("http_request_duration_bucket{le=\"0.0025\"} 0"), "{text}");
         assert!(text.contains("a_bytes_bucket{le=\"16384\"} 1"), "{text}");
+        assert!(text.contains("group_batches_bucket{le=\"4\"} 1"), "{text}");
+        assert!(text.contains("group_records_bucket{le=\"2\"} 0"), "{text}");
         assert!(!text.contains("quantile"), "{text}");
     }
 
@@ -163,8 +176,8 @@ mod tests {
         let first = Metrics::install().unwrap();
         let second = Metrics::install().unwrap();
         metrics::counter!("installed_once_total").increment(1);
-        assert!(first.render().contains("installed_once_total 1"));
-        assert!(second.render().contains("installed_once_total 1"));
+        assert!(first.render(&Readings::default()).contains("installed_once_total 1"));
+        assert!(second.render(&Readings::default()).contains("installed_once_total 1"));
     }
 
     #[test]

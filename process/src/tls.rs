@@ -6,6 +6,7 @@
 //! - Connections under way keep theirs. New ones get what the files held at most [`LOOK_EVERY`] ago.
 //! - A call to `https` trusts the authorities that the operator named, and nobody else.
 
+use metrics::{Unit, describe_gauge, gauge};
 use protocol::{Error, ErrorKind, Result};
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
@@ -19,11 +20,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tracing::{info, warn};
+use x509_parser::parse_x509_certificate;
 
 pub use rustls::{ClientConfig, ServerConfig};
 
 /// How often the files of a certificate are looked at.
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The gauge that tells when the certificate ends.
+const EXPIRY: &str = "tls_certificate_expiry_timestamp_seconds";
 /// The longest certificate or key file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -50,6 +54,8 @@ impl Certificate {
     /// The certificate chain and the private key in these files (PEM). The error names the file that is not as it should be.
     pub fn load(certificate: &Path, key: &Path) -> Result<Certificate> {
         let certified = Pem::read(certificate, key)?.certified(certificate, key)?;
+        describe_gauge!(EXPIRY, Unit::Seconds, "When the certificate shown to clients ends, in seconds since 1970.");
+        show_expiry(&certified);
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
         Ok(Certificate { shown: Arc::new(Shown { certificate, key, current: RwLock::new(Arc::new(certified)) }) })
     }
@@ -76,6 +82,7 @@ impl Certificate {
             let certified = Pem::read(certificate, key).and_then(|pem| pem.certified(certificate, key));
             match certified {
                 Ok(certified) => {
+                    show_expiry(&certified);
                     *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
                     info!(target: "degradation", certificate = %shown, "the certificate was replaced");
                 }
@@ -127,6 +134,17 @@ pub fn client(authorities: Option<&Path>) -> Result<ClientConfig> {
     let versions: ConfigBuilder<ClientConfig, _> = versions.expect("ring speaks TLS 1.2 and 1.3");
     let trusting: ConfigBuilder<ClientConfig, WantsClientCert> = versions.with_root_certificates(roots);
     Ok(trusting.with_no_client_auth())
+}
+
+/// Tells when the first certificate of the chain ends that does.
+fn show_expiry(certified: &CertifiedKey) {
+    let ends = |der: &CertificateDer<'_>| {
+        let (_, certificate) = parse_x509_certificate(der).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    };
+    if let Some(first_s) = certified.cert.iter().filter_map(ends).min() {
+        gauge!(EXPIRY).set(first_s as f64);
+    }
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>> {

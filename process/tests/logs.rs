@@ -48,7 +48,8 @@ fn the_child_logs() {
         Ok("debug") => Level::Debug,
         _ => return,
     };
-    let config = LogConfig { service: "coordinator", server_id: "c1".into(), level, loki: None, events: None };
+    let config =
+        LogConfig { service: "coordinator", server_id: "c1".into(), level, loki: None, traces: None, events: None };
     assert!(start(config).unwrap().is_none());
     let request = tracing::info_span!("request", request_id = "r-1", node = "outer", bucket = tracing::field::Empty);
     request.record("bucket", "files");

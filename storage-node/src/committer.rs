@@ -6,6 +6,7 @@ use segments::{Disk, GroupCommit, GroupLimits};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
+use tracing::{Instrument, debug_span};
 
 /// Calls that share one fsync, their bytes, and calls that may wait. The bytes that wait are bounded by whoever calls.
 const LIMITS: GroupLimits =
@@ -44,13 +45,21 @@ impl Committer {
         let (reply, outcomes) = oneshot::channel();
         let submitted = self.queue.submit(Job { changes, reply }, bytes);
         let outcomes = match submitted {
-            Ok(()) => outcomes.await.map_err(|_| Error::unavailable("the node is shutting down")),
+            Ok(()) => outcomes
+                .instrument(debug_span!("commit", operation))
+                .await
+                .map_err(|_| Error::unavailable("the node is shutting down")),
             Err(_) => Err(Error::unavailable("too many writes are waiting")),
         };
         let failed = outcomes.as_ref().ok().and_then(|outcomes| outcomes.iter().find_map(|outcome| outcome.err()));
         let error = failed.map(Error::from);
         note_operation(operation, started, outcomes.as_ref().err().or(error.as_ref()));
         outcomes
+    }
+
+    /// Calls that wait, and the most that may.
+    pub fn waiting_and_most(&self) -> (usize, usize) {
+        (self.queue.waiting(), LIMITS.queue_max)
     }
 
     /// Accepts nothing more, and returns when all that waited is done.

@@ -107,6 +107,10 @@ pub struct Config {
     /// Base URL of a Loki to push logs to as well
     #[arg(long, env = "HOLDFAST_LOKI", value_name = "URL")]
     pub loki: Option<String>,
+
+    /// Base URL of a collector of OpenTelemetry traces (OTLP over HTTP); those that the coordinator has begun are sent there
+    #[arg(long, env = "HOLDFAST_OTLP", value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 impl Config {

@@ -17,6 +17,7 @@ mod watch;
 
 use crate::committer::Committer;
 use crate::journal::Journal;
+use crate::names;
 use crate::peer::Peers;
 use crate::store::{LIST_LIMIT_MAX, Store};
 use actix_web::dev::Server;
@@ -27,6 +28,7 @@ use body::Body;
 use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
+use process::readings::Readings;
 use process::tls::ServerConfig;
 use protocol::{
     ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId, VerifyCursor, decode_ids,
@@ -139,7 +141,10 @@ async fn answer(request: HttpRequest, payload: Payload, service: Data<Service>) 
     let route = Route::of(request.path());
     let request_id = watch::request_id(&request);
     let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
-        Some(id) => tracing::info_span!("request", request_id = id),
+        Some(id) => {
+            let endpoint = route.endpoint();
+            tracing::info_span!("request", request_id = id, endpoint, traceparent = watch::traceparent(&request))
+        }
         None => tracing::Span::none(),
     };
     let answered = async {
@@ -289,8 +294,13 @@ async fn copy_from(
 
 fn metrics(service: &Service) -> HttpResponse {
     service.store.publish_gauges();
-    metrics::gauge!(crate::names::IN_FLIGHT_BYTES).set(service.gate.held_bytes() as f64);
-    HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(service.metrics.render())
+    let (waiting, waiting_max) = service.committer.waiting_and_most();
+    let mut readings = Readings::default();
+    readings.add(&names::IN_FLIGHT_BYTES, &[], service.gate.held_bytes() as f64);
+    readings.add(&names::IN_FLIGHT_BYTES_MAX, &[], service.gate.bytes_max() as f64);
+    readings.add(&names::QUEUE_CALLS, &[], waiting as f64);
+    readings.add(&names::QUEUE_CALLS_MAX, &[], waiting_max as f64);
+    HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(service.metrics.render(&readings))
 }
 
 fn parse_id(text: &str) -> Result<ShardId, Failure> {

@@ -7,6 +7,7 @@ use process::logs::{self, LogConfig};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use process::tls::{self, Certificate};
+use process::traces::TraceConfig;
 use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
 use segments::{RealDisk, Stamp};
 use std::net::{SocketAddr, TcpListener};
@@ -45,11 +46,14 @@ async fn run(config: Config) -> Result<()> {
         server_id: config.node_id.to_string(),
         level: config.loglevel,
         loki: config.loki.clone(),
+        // Traces begin at the coordinator, which decides whether they are sent; one that begins here is nobody's.
+        traces: config.otlp.clone().map(|url| TraceConfig { url, percent: 0 }),
         events: None,
     })?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
-    metrics::counter!(names::ERRORS).absolute(0); // A scrape shows it before the first error.
+    names::describe_all();
+    segments::names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let owner = Owner { cluster: cluster.cluster, node: config.node_id.clone() };
     let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;

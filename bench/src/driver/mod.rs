@@ -29,7 +29,8 @@ pub enum Driver {
 }
 
 impl Driver {
-    fn endpoint(&self) -> &Endpoint {
+    /// Where it is.
+    pub fn endpoint(&self) -> &Endpoint {
         match self {
             Driver::Native(endpoint) => endpoint,
             Driver::S3(bucket) => &bucket.endpoint,

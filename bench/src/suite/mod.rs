@@ -10,6 +10,7 @@ pub mod listing;
 mod restart;
 pub mod s3;
 mod small;
+mod watching;
 
 use crate::body::Verify;
 use crate::cluster::Cluster;
@@ -42,6 +43,8 @@ pub enum Part {
     S3,
     /// Successive releases of packages.
     Releases,
+    /// Metrics.
+    Watching,
     /// Starts of a node.
     Restarts,
 }
@@ -92,6 +95,7 @@ impl Suite<'_> {
             Part::Memory => self.memory(),
             Part::S3 => self.s3(),
             Part::Releases => self.releases(),
+            Part::Watching => self.watching(),
             Part::Restarts => self.restarts(),
         };
         if let Err(error) = measured {

@@ -12,6 +12,7 @@ mod cors;
 mod described;
 mod files;
 mod gateway;
+mod gauges;
 pub mod guard;
 mod html;
 mod insight;

@@ -1,9 +1,10 @@
 //! What operators and balancers ask: health, nodes, metrics. Answered from local state, so that it stays right during a fault.
 
-use super::Door;
-use super::reply::only;
-use crate::names;
+use super::reply::{Refusal, only};
+use super::{Door, gauges};
+use crate::metadata::Serves;
 use crate::nodes::NodeReport;
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use process::timestamp::rfc3339_ms;
 use serde_json::{Map, Value, json};
@@ -17,6 +18,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::head().to(health))
                 .default_service(only("GET, HEAD")),
         )
+        .service(web::resource("/health/live").route(web::get().to(live)).default_service(only("GET")))
+        .service(web::resource("/health/ready").route(web::get().to(ready)).default_service(only("GET")))
         .service(
             web::resource("/system/health")
                 .route(web::get().to(system_health))
@@ -39,10 +42,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
-/// `GET /health`: this process lives; one body for every door (contract, *Collisions*).
+/// `GET /health`: one body for every door (contract, *Collisions*). It answers 200 as long as the process lives, and says `degraded`
+/// while a node is missed or writes are refused.
 async fn health(door: web::Data<Door>) -> HttpResponse {
+    let is_whole = missed(&door).is_empty() && gauges::accepts_writes(&door.objects);
     HttpResponse::Ok().json(json!({
-        "status": "healthy",
+        "status": if is_whole { "healthy" } else { "degraded" },
         "service": "api_gateway",
         "hostname": door.settings.hostname,
         "serverID": door.settings.server_id,
@@ -51,23 +56,51 @@ async fn health(door: web::Data<Door>) -> HttpResponse {
     }))
 }
 
-/// `GET /system/health`: `healthy` while every node answers, else `degraded`, with counts and what that means.
-async fn system_health(door: web::Data<Door>) -> HttpResponse {
-    // Nodes that were emptied and switched off are missed by nobody.
+/// `GET /health/live`: this process answers; whoever restarts it when it does not need look no further.
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+/// `GET /health/ready`: whether clients should be sent here. A coordinator that can read what others wrote is; one that was taken over
+/// from, or that no node answers, is not (503).
+async fn ready(door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
+    let refusal = |why| Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    if let Serves::Superseded(why) = door.objects.metadata.serves() {
+        return refusal(format!("not ready: {why}"));
+    }
+    if door.objects.nodes.answering().is_empty() {
+        return refusal("not ready: no storage node answers".to_owned());
+    }
+    let accepts_writes = gauges::accepts_writes(&door.objects);
+    Ok(HttpResponse::Ok().json(json!({ "status": "ready", "acceptsWrites": accepts_writes })))
+}
+
+/// Nodes that should answer. Those that were emptied and switched off are missed by nobody.
+pub(super) fn expected(door: &Door) -> Vec<NodeReport> {
     let switched_off = door.objects.nodes.switched_off();
     let mut nodes = door.objects.nodes.status();
     nodes.retain(|node| node.id.as_ref().is_none_or(|id| !switched_off.contains(id)));
+    nodes
+}
+
+/// Those of them that do not.
+fn missed(door: &Door) -> Vec<NodeReport> {
+    expected(door).into_iter().filter(|node| !node.healthy).collect()
+}
+
+/// `GET /system/health`: `healthy` while every node answers, else `degraded`, with counts and what that means.
+async fn system_health(door: web::Data<Door>) -> HttpResponse {
+    let nodes = expected(&door);
     let healthy = nodes.iter().filter(|node| node.healthy).count();
     let degraded = healthy < nodes.len() || nodes.is_empty();
     let code = door.objects.profiles.replication;
-    let writable = 2 * healthy > nodes.len() && healthy >= code.write_quorum();
     HttpResponse::Ok().json(json!({
         "status": if degraded { "degraded" } else { "healthy" },
         "totalNodes": nodes.len(),
         "healthyNodes": healthy,
         "unhealthyNodes": nodes.len() - healthy,
         "openCircuits": nodes.iter().filter(|node| node.circuit_state == crate::placement::Circuit::Open).count(),
-        "acceptsWrites": writable,
+        "acceptsWrites": gauges::accepts_writes(&door.objects),
         "code": code.to_string(),
         "bytesUsed": nodes.iter().map(|node| node.used_bytes).sum::<u64>(),
         "bytesFree": nodes.iter().map(|node| node.free_bytes).sum::<u64>(),
@@ -105,20 +138,8 @@ async fn storage_usage(door: web::Data<Door>) -> HttpResponse {
     }))
 }
 
-/// `GET /metrics`: Prometheus text. Gauges of the nodes are brought up to date first.
+/// `GET /metrics`: Prometheus text.
 async fn metrics_text(door: web::Data<Door>) -> HttpResponse {
-    let nodes = door.objects.nodes.status();
-    let mut healthy = 0u32;
-    for node in &nodes {
-        let name = node.id.as_ref().map_or_else(|| node.url.clone(), ToString::to_string);
-        healthy += u32::from(node.healthy);
-        metrics::gauge!(names::NODE_AVAILABILITY, "node" => name.clone()).set(f64::from(u8::from(node.healthy)));
-        metrics::gauge!(names::STORAGE_USED_BYTES, "node" => name).set(node.used_bytes as f64);
-    }
-    let score = if nodes.is_empty() { 0.0 } else { f64::from(healthy) * 100.0 / nodes.len() as f64 };
-    metrics::gauge!(names::CLUSTER_HEALTH_SCORE).set(score);
-    if let Ok(waiting) = door.objects.repairs_waiting().await {
-        metrics::gauge!(names::REPLICATION_LAG).set(waiting as f64);
-    }
-    HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(door.metrics.render())
+    let readings = gauges::read(&door).await;
+    HttpResponse::Ok().content_type(process::metrics::CONTENT_TYPE).body(door.metrics.render(&readings))
 }

@@ -9,6 +9,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use metrics::{counter, gauge, histogram};
+use process::traces::{self, TRACEPARENT};
 use protocol::routes::HEADER_REQUEST;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -31,7 +32,8 @@ pub async fn watch(
     let id: Arc<str> = request_id(&request, door.as_ref().map(|door| door.get_ref())).into();
     let method = request.method().clone();
     let endpoint = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
-    let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint);
+    let place = request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?));
+    let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint, traceparent = place);
     let connections = gauge!(names::ACTIVE_CONNECTIONS);
     connections.increment(1.0);
     let outcome = nodes::REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await;

@@ -185,6 +185,17 @@ pub(crate) fn conflict(key: &[u8], expect: Expect, current: Option<u64>) -> Erro
     Error::conflict(format!("{} was expected {expected}, but {found}", keys::display(key)))
 }
 
+/// What an engine does right now, as far as it knows without asking anyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Reads and commits.
+    All,
+    /// Reads; commits are refused for this reason, and may be taken later.
+    ReadsOnly(String),
+    /// Another coordinator has taken over: what is read grows old, and commits are refused for good. What to do.
+    Superseded(String),
+}
+
 /// An ordered key space. Contract of every engine:
 ///
 /// - **All or nothing.** `commit` applies every put and delete of the batch, or none. `Conflict` if a check does not hold (the
@@ -210,4 +221,9 @@ pub trait Metadata: Send + Sync + 'static {
 
     /// Commits the batch if every check holds.
     async fn commit(&self, batch: Batch) -> Result<()>;
+
+    /// Whether it takes commits; from memory, at once. Who wraps an engine says what that one says.
+    fn serves(&self) -> Serves {
+        Serves::All
+    }
 }

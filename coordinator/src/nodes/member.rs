@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, debug_span};
 
 /// A call that its caller gave up after this long counts as failed: a node that hangs is noticed even where every caller turns to
 /// another node in time.
@@ -199,7 +200,8 @@ impl Member {
         judge: impl FnOnce(&T) -> Outcome,
     ) -> Result<T> {
         let watch = self.begin(operation);
-        let result = call.await;
+        let span = debug_span!("node call", node = self.label(), operation = operation.as_str());
+        let result = call.instrument(span).await;
         match &result {
             Ok(value) => watch.end(judge(value), None),
             Err(error) => watch.end(Outcome::of(error), Some(error)),

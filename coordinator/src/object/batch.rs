@@ -20,6 +20,7 @@ use crate::metadata::records::{
     ChunkEntry, ChunkRecord, ChunkState, DigestRecord, Record, RefRecord, RepairRecord, VersionId,
 };
 use crate::metadata::{Batch, Expect, keys};
+use crate::names;
 use bytes::Bytes;
 use protocol::{ChunkId, Error, Result};
 use std::collections::BTreeMap;
@@ -77,6 +78,8 @@ impl Objects {
             }
         }
         self.store_missing(&mut batch, missing).await?;
+        let plain_bytes = chunks.iter().map(|chunk| chunk.data.len() as u64).sum();
+        batch.count(plain_bytes);
         batch.entries.extend(chunks.iter().map(|chunk| ChunkEntry {
             chunk: batch.placed[&chunk.sha256].chunk(),
             end: chunk.end,
@@ -187,6 +190,15 @@ impl StoredBatch {
             plain: BTreeMap::new(),
             stragglers: Vec::new(),
         }
+    }
+
+    /// Counts what dedup and compression save.
+    fn count(&self, plain_bytes: u64) {
+        let fresh_bytes = self.placed.values().map(Placed::fresh_plain_bytes).sum();
+        let counted = |outcome| metrics::counter!(names::CHUNK_BYTES_TOTAL, "outcome" => outcome);
+        counted("stored").increment(fresh_bytes);
+        counted("reused").increment(plain_bytes.saturating_sub(fresh_bytes));
+        metrics::counter!(names::CHUNK_STORED_BYTES_TOTAL).increment(self.fresh_stored_bytes());
     }
 
     /// The manifest's lines for these chunks.
@@ -312,6 +324,13 @@ impl Placed {
         match self {
             Placed::Reused { receipt, .. } => *receipt,
             Placed::Fresh { record, .. } => Receipt::of(record.code, record.shards.len() as u32),
+        }
+    }
+
+    fn fresh_plain_bytes(&self) -> u64 {
+        match self {
+            Placed::Reused { .. } => 0,
+            Placed::Fresh { record, .. } => u64::from(record.length),
         }
     }
 

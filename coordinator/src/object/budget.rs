@@ -59,6 +59,12 @@ impl Budget {
 }
 
 impl Budget {
+    /// Bytes handed out now, and the most there are.
+    pub fn held_and_most(&self) -> (usize, usize) {
+        let most = self.bytes / UNIT_BYTES * UNIT_BYTES;
+        (most - self.units.available_permits() * UNIT_BYTES, most)
+    }
+
     /// An allowance of `bytes` now, or none.
     pub fn try_admit(&self, bytes: usize) -> Option<Allowance> {
         let permit = self.units.clone().try_acquire_many_owned(units(bytes)).ok()?;
@@ -95,6 +101,8 @@ mod tests {
         assert_eq!(refused.kind, ErrorKind::Unavailable);
         assert!(held.iter().map(Allowance::bytes).sum::<usize>() <= 32 << 20);
         assert!(held.len() >= 4);
+        let sum = held.iter().map(Allowance::bytes).sum();
+        assert_eq!(budget.held_and_most(), (sum, 32 << 20));
         held.pop();
         assert!(budget.admit(1 << 20, 4 << 20).await.is_ok());
     }

@@ -1,7 +1,9 @@
 //! A bounded cache of small chunks that were read or written lately. Chunks are immutable and ids never reused (law 2), so an
 //! entry cannot be stale; what is in it was verified before it came here.
 
+use crate::names;
 use bytes::Bytes;
+use metrics::Counter;
 use protocol::ChunkId;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -27,18 +29,33 @@ impl Weighter<ChunkId, Bytes> for ByBytes {
 #[derive(Clone)]
 pub struct ChunkCache {
     entries: Arc<Cache<ChunkId, Bytes, ByBytes>>,
+    hits: Counter,
+    misses: Counter,
 }
 
 impl ChunkCache {
     /// A cache of at most `bytes`; 0 keeps nothing.
     pub fn new(bytes: u64) -> ChunkCache {
         let expected = (bytes / ENTRY_BYTES_EXPECTED).max(1) as usize;
-        ChunkCache { entries: Arc::new(Cache::with_weighter(expected, bytes, ByBytes)) }
+        let asked = |outcome| metrics::counter!(names::CACHE_REQUESTS_TOTAL, "outcome" => outcome);
+        let entries = Arc::new(Cache::with_weighter(expected, bytes, ByBytes));
+        ChunkCache { entries, hits: asked("hit"), misses: asked("miss") }
     }
 
     /// The plain bytes of the chunk, if they are here.
     pub fn get(&self, chunk: ChunkId) -> Option<Bytes> {
-        self.entries.get(&chunk)
+        let found = self.entries.get(&chunk);
+        if found.is_some() {
+            self.hits.increment(1)
+        } else {
+            self.misses.increment(1)
+        }
+        found
+    }
+
+    /// Bytes of its entries, and the most they may have.
+    pub fn size_and_most(&self) -> (u64, u64) {
+        (self.entries.weight(), self.entries.capacity())
     }
 
     /// Keeps the verified plain bytes of a small chunk: a copy of them, since they may be a slice of a far larger buffer, which

@@ -119,7 +119,7 @@ impl Objects {
     pub async fn explain(&self, version: &VersionRecord, offset: u64, limit: usize) -> Result<ExplainPage> {
         let scene = self.scene();
         let limit = limit.clamp(1, EXPLAIN_LIMIT_MAX);
-        let mut page = ExplainPage { writes: self.write_outlook(&scene), chunks: Vec::new(), next: None };
+        let mut page = ExplainPage { writes: self.write_outlook(), chunks: Vec::new(), next: None };
         let mut offset = offset;
         while let Some(run) = self.chunks_from(version, offset).await? {
             for (start, entry) in run.with_starts() {
@@ -139,15 +139,15 @@ impl Objects {
         Scene { candidates: self.nodes.candidates(), reports: reports.collect(), answering: self.nodes.answering() }
     }
 
-    fn write_outlook(&self, scene: &Scene) -> WriteOutlook {
-        let accepts = |node: &&Candidate| node.accepts_writes && scene.answering.contains(&node.id);
-        let accepting = scene.candidates.iter().filter(accepts).count();
-        WriteOutlook::of(
-            self.nodes.members().len(),
-            scene.answering.len(),
-            accepting,
-            self.profiles.replication.write_quorum(),
-        )
+    /// Whether writes are accepted, and how many more nodes may fail before they are not; from what is known of the nodes.
+    pub fn write_outlook(&self) -> WriteOutlook {
+        let answering = self.nodes.answering();
+        let candidates = self.nodes.candidates();
+        let accepts = |node: &&Candidate| node.accepts_writes && answering.contains(&node.id);
+        let accepting = candidates.iter().filter(accepts).count();
+        // Nodes that were emptied and switched off are no part of any majority.
+        let nodes = self.nodes.members().len() - self.nodes.switched_off().len();
+        WriteOutlook::of(nodes, answering.len(), accepting, self.profiles.replication.write_quorum())
     }
 
     async fn explained(

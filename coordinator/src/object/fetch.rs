@@ -11,6 +11,7 @@ use super::Objects;
 use super::gather::Gathered;
 use crate::metadata::records::{ChunkRecord, Record, RepairRecord, ShardPlace};
 use crate::metadata::{Batch, keys};
+use crate::names;
 use crate::nodes::Nodes;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -77,7 +78,10 @@ impl Objects {
             match next_answer(&mut asked, hedge_after).await {
                 None => {
                     self.nodes.read_times.note_late();
-                    asked.extend(waiting.pop_front().map(|place| self.ask(chunk, place)));
+                    if let Some(place) = waiting.pop_front() {
+                        metrics::counter!(names::HEDGED_READS_TOTAL).increment(1);
+                        asked.push(self.ask(chunk, place));
+                    }
                 }
                 Some(Attempt { place, outcome: Ok(data) }) => {
                     read.add(place.index, data);
@@ -132,6 +136,7 @@ impl Objects {
         if rotten == 0 {
             return;
         }
+        metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "read").increment(rotten as u64);
         let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
         let mut commit = Batch::new();
         let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing shard");

@@ -10,7 +10,7 @@ use crate::metadata::records::{
     ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkRecord, ETag, ObjectRecord, Record, Sha256, StorageClass,
     VersionRecord,
 };
-use crate::metadata::{SCAN_ENTRIES_MAX, keys};
+use crate::metadata::keys;
 use protocol::{NodeId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -128,12 +128,6 @@ impl Objects {
     /// Whether there is such a bucket.
     pub async fn bucket_was_used(&self, bucket: &BucketName) -> Result<bool> {
         Ok(self.bucket(bucket).await?.is_some())
-    }
-
-    /// How many chunks are short of shards; counting stops at one scan's bound.
-    pub async fn repairs_waiting(&self) -> Result<usize> {
-        let range = keys::shortages();
-        Ok(self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await?.len())
     }
 
     async fn listed(&self, bucket: &BucketName, key: String, record: ObjectRecord) -> Result<ListedObject> {

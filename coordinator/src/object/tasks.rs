@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// Starts tasks, on the coordinator's own runtime whichever thread asks, or where they are asked for.
 #[derive(Clone, Debug)]
@@ -22,13 +23,13 @@ impl Tasks {
 
     /// Starts `work`; it ends with its own deadlines, also when nobody waits for it any more.
     pub fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tracker.spawn_on(work, &self.runtime)
+        self.tracker.spawn_on(work.in_current_span(), &self.runtime)
     }
 
     /// The same on this thread, if it is a home: what serves one request and is worth no hop to another thread.
     pub fn spawn_here<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         match home::here() {
-            Some(_) => self.tracker.spawn_local(work),
+            Some(_) => self.tracker.spawn_local(work.in_current_span()),
             None => self.spawn(work),
         }
     }

@@ -12,6 +12,7 @@ use super::name::BucketName;
 use super::refused::Refused;
 use crate::metadata::keys;
 use crate::metadata::records::{Quota, Record, UsageRecord};
+use crate::names;
 use protocol::Result;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,6 +111,7 @@ impl Shared {
             _ => return Ok(()),
         };
         self.pressed.insert(bucket.clone());
+        metrics::counter!(names::REQUESTS_LIMITED_TOTAL, "limit" => "quota").increment(1);
         Err(Refused::OverQuota.error(over))
     }
 }

@@ -29,6 +29,19 @@ pub enum State {
     Failing,
 }
 
+impl State {
+    /// Every state, with its name in metrics.
+    pub const ALL: [(State, &str); 7] = [
+        (State::NoLease, "no_lease"),
+        (State::SafeMode, "safe_mode"),
+        (State::Paused, "paused"),
+        (State::Idle, "idle"),
+        (State::Working, "working"),
+        (State::Waiting, "waiting"),
+        (State::Failing, "failing"),
+    ];
+}
+
 /// What an operator may set, until the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tuning {

@@ -7,7 +7,7 @@
 //! - Any number of processes that believe to hold it do no harm; the lease only saves work.
 
 use crate::metadata::records::{LeaseRecord, Record};
-use crate::metadata::{Batch, Entry, Expect, Metadata, keys};
+use crate::metadata::{Batch, Entry, Expect, Metadata, Serves, keys};
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{Clock, Error, ErrorKind, Result};
@@ -59,6 +59,10 @@ impl Metadata for Fence {
 
     async fn commit(&self, batch: Batch) -> Result<()> {
         Fence::commit(self, batch).await
+    }
+
+    fn serves(&self) -> Serves {
+        self.metadata.serves()
     }
 }
 

@@ -218,6 +218,9 @@ async fn keep_lease(
 }
 
 async fn run(mut worker: Box<dyn Worker>, line: Arc<Line>, mut shared: Shared) {
+    for total in [names::WORKER_ITEMS_TOTAL, names::WORKER_BYTES_TOTAL, names::WORKER_ERRORS_TOTAL] {
+        metrics::counter!(total, "worker" => worker.name()).increment(0);
+    }
     let mut failures = 0u32;
     let mut counted: Option<Instant> = None;
     while !*shared.stop.borrow() {

@@ -7,6 +7,7 @@
 use super::{Backlog, Pass, Progress, Work, Worker};
 use crate::metadata::records::{ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord};
 use crate::metadata::{Batch, SCAN_ENTRIES_MAX, keys};
+use crate::names;
 use async_trait::async_trait;
 use protocol::{Error, NodeId, Result, ShardId, VerifyCursor};
 use std::time::Duration;
@@ -82,6 +83,8 @@ impl Worker for Scrub {
         if !report.corrupt.is_empty() || report.damaged_stretches > 0 {
             let (corrupt, damaged) = (report.corrupt.len(), report.damaged_stretches);
             warn!(target: "degradation", node = %position.node, corrupt, damaged, "scrub found damage");
+            let copies = corrupt as u64 + damaged;
+            metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "scrub").increment(copies);
         }
         pass.count("records", report.records);
         pass.count("bytes", report.bytes);

@@ -7,6 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, SharedString};
+use process::traces::{self, TRACEPARENT};
 use protocol::{Error, routes, secrets_match};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -127,6 +128,11 @@ pub(super) fn request_id(request: &HttpRequest) -> Option<HeaderValue> {
     let id = request.headers().get(HEADER_REQUEST)?;
     let plain = |byte: &u8| byte.is_ascii_graphic();
     (id.len() <= REQUEST_ID_BYTES_MAX && id.as_bytes().iter().all(plain)).then(|| id.clone())
+}
+
+/// The span of the caller that the request belongs to, where traces are collected.
+pub(super) fn traceparent(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?))
 }
 
 /// Labels are few and never a client's words.

@@ -15,6 +15,7 @@ pub(super) struct Space {
     limits: SpaceLimits,
     measured_at: Option<Instant>,
     capacity_bytes: u64,
+    reserve_bytes: u64,
     free_bytes: u64,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct SpaceLimits {
 
 impl Space {
     pub(super) fn new(limits: SpaceLimits) -> Space {
-        Space { limits, measured_at: None, capacity_bytes: 0, free_bytes: 0 }
+        Space { limits, measured_at: None, capacity_bytes: 0, reserve_bytes: 0, free_bytes: 0 }
     }
 
     /// Whether this many bytes of new records may be appended; if so they are counted.
@@ -57,6 +58,7 @@ impl Space {
         self.capacity_bytes = if limit == 0 { there_is } else { limit.min(there_is) };
         let reserve =
             if reserve_bytes == 0 { (2 * segment_bytes).max(self.capacity_bytes / 100) } else { reserve_bytes };
+        self.reserve_bytes = reserve;
         // The log's spare segment is a part of the reserve that the filesystem counts as used already.
         let spare = if log.has_reserve() { segment_bytes.min(reserve) } else { 0 };
         let under_limit = if limit == 0 { u64::MAX } else { limit.saturating_sub(used).saturating_sub(reserve) };
@@ -80,6 +82,11 @@ impl Space {
 
     pub(super) fn capacity_bytes(&self) -> u64 {
         self.capacity_bytes
+    }
+
+    /// What is kept back, in bytes.
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
     }
 
     pub(super) fn free_bytes(&self) -> u64 {

@@ -16,6 +16,7 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vitals {
     capacity_bytes: u64,
+    reserve_bytes: u64,
     free_bytes: u64,
     used_bytes: u64,
     segments: u64,
@@ -81,6 +82,8 @@ impl<D: Disk> Store<D> {
         set(names::USED_BYTES, health.used_bytes as f64);
         set(names::FREE_BYTES, health.free_bytes as f64);
         set(names::CAPACITY_BYTES, health.capacity_bytes as f64);
+        set(names::RESERVE_BYTES, self.vitals().reserve_bytes as f64);
+        set(names::LIVE_BYTES, census.live_bytes as f64);
         set(names::SHARDS, census.shards as f64);
         set(names::TOMBSTONES, census.tombstones as f64);
         set(names::SEGMENTS, health.segments as f64);
@@ -94,6 +97,7 @@ impl<D: Disk> Store<D> {
     pub(super) fn note_vitals(&self, writer: &Writer<D>, recount: Recount) {
         let mut vitals = self.vitals();
         vitals.capacity_bytes = writer.space.capacity_bytes();
+        vitals.reserve_bytes = writer.space.reserve_bytes();
         vitals.free_bytes = writer.space.free_bytes();
         vitals.fsync_us = writer.fsync_us;
         let (full, read_only) = (writer.space.is_full(), writer.is_read_only());

@@ -36,9 +36,19 @@ impl Authority {
 
     /// A fresh certificate for 127.0.0.1 and localhost.
     pub fn certify(&self) -> Certified {
+        self.certify_with(|_| {})
+    }
+
+    /// The same, which ended on the first day of 2020.
+    pub fn certify_ended(&self) -> Certified {
+        self.certify_with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))
+    }
+
+    fn certify_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Certified {
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let key = KeyPair::generate().expect("a key can be made");
-        let params = CertificateParams::new(names).expect("names that can be certified");
+        let mut params = CertificateParams::new(names).expect("names that can be certified");
+        change(&mut params);
         let signed = params.signed_by(&key, &self.issuer).expect("an authority certifies");
         Certified { certificate: signed.pem(), key: key.serialize_pem(), der: signed.der().to_vec() }
     }

@@ -40,7 +40,7 @@ pub use limits::Limit;
 pub use load::{Load, LoadPlan};
 pub use loop_disk::LoopDisk;
 pub use ports::Ports;
-pub use programs::{bin_dir, program, python_tool};
+pub use programs::{bin_dir, program, python_tool, test_tool};
 pub use proxy::{Proxy, Toxic, Valve};
 pub use raw::{RawConnection, RawReply};
 pub use read_back::{ReadBack, read_back};

@@ -34,9 +34,21 @@ pub fn program(name: &str) -> PathBuf {
 
 /// A Python tool that `scripts/install-test-deps.sh` put below the target directory, if it did.
 pub fn python_tool(name: &str) -> Option<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
+    let target = target_dir();
     let tool = target.join("test-python/bin").join(name);
     (tool.is_file() && target.join("test-python/installed.txt").is_file()).then_some(tool)
+}
+
+/// A program that `scripts/install-test-deps.sh` put below the target directory, or that is in `PATH`.
+pub fn test_tool(name: &str) -> Option<PathBuf> {
+    let taken = target_dir().join("test-tools/bin").join(name);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|dir| dir.join(name));
+    std::iter::once(taken).chain(installed).find(|tool| tool.is_file())
+}
+
+fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// The workspace.

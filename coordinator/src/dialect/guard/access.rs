@@ -43,6 +43,8 @@ const ADMIN_POST: &[(&str, Need)] = &[("POST", Need::Admin)];
 /// Every route there is.
 pub const RULES: &[Rule] = &[
     ("/health", OPEN),
+    ("/health/live", &[("GET", Need::Nothing)]),
+    ("/health/ready", &[("GET", Need::Nothing)]),
     ("/metrics", OPEN),
     ("/openapi.json", &[("GET", Need::Nothing)]),
     ("/system/health", HEALTH),
@@ -89,6 +91,7 @@ pub const RULES: &[Rule] = &[
     ("/objects", &[("GET", Need::Each(Action::List))]),
     ("/receipt", &[("GET", Need::On(Action::Read, insight::subject))]),
     ("/admin/explain", ADMIN_GET),
+    ("/admin/diagnose", ADMIN_GET),
     ("/admin/events", ADMIN_GET),
     ("/admin/verify", &[("GET", Need::Admin), ("POST", Need::Admin)]),
     ("/admin/verify/{id}", ADMIN_GET),

@@ -1,6 +1,8 @@
 //! The doors for those who want to know: what became of a version (`/receipt`), why it lies where it does (`/admin/explain`),
-//! what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`).
+//! what is wrong now (`/admin/diagnose`), what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`).
 
+mod diagnose;
+mod diagnosis;
 mod events;
 mod explain;
 mod receipt;
@@ -20,6 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/receipt").route(web::get().to(receipt::receipt)).default_service(only("GET")))
         .service(web::resource("/admin/explain").route(web::get().to(explain::explain)).default_service(only("GET")))
+        .service(web::resource("/admin/diagnose").route(web::get().to(diagnose::diagnose)).default_service(only("GET")))
         .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")))
         .service(
             web::resource("/admin/verify")

@@ -10,9 +10,23 @@ pub(super) const HEALTH: &[Route] = &[
         "/health",
         "health",
         &[
-            Operation { summary: "This process lives", gives: &[(200, Gives::Json("Health"))], ..GET },
+            Operation {
+                summary: "This process lives, and how it fares",
+                gives: &[(200, Gives::Json("Health"))],
+                ..GET
+            },
             Operation { summary: "This process lives", ..HEAD },
         ],
+    ),
+    (
+        "/health/live",
+        "health",
+        &[Operation { summary: "This process answers", gives: &[(200, Gives::Json("Live"))], ..GET }],
+    ),
+    (
+        "/health/ready",
+        "health",
+        &[Operation { summary: "Whether clients should be sent here", gives: &[(200, Gives::Json("Ready"))], ..GET }],
     ),
     (
         "/metrics",
@@ -75,6 +89,15 @@ pub(super) const INSIGHT: &[Route] = &[
             query: "filename bucket key version limit after_number",
             gives: &[(200, Gives::JsonOrPage("Explanation"))],
             refuses: &[404],
+            ..GET
+        }],
+    ),
+    (
+        "/admin/diagnose",
+        "insight",
+        &[Operation {
+            summary: "What is wrong, since when, what is being done, and what to do",
+            gives: &[(200, Gives::JsonOrPage("Diagnosis"))],
             ..GET
         }],
     ),

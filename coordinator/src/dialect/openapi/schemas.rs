@@ -30,7 +30,9 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Quota: bytes? int|null, objects? int|null",
     "BucketUsage: bytes int, objects int, counted time",
     // Health.
-    "Health: status healthy/unhealthy, service text, hostname text, serverID text, role text, version text",
+    "Health: status healthy/degraded, service text, hostname text, serverID text, role text, version text",
+    "Live: status text",
+    "Ready: status text, acceptsWrites flag",
     "SystemHealth: status healthy/degraded, totalNodes int, healthyNodes int, unhealthyNodes int, openCircuits int, acceptsWrites flag, code text, bytesUsed int, bytesFree int",
     "NodeReport: id text|null, url text, healthy flag, circuitState CLOSED/HALF_OPEN/OPEN, health healthy/suspect/down, status text|null, error text|null, used_bytes int, free_bytes int, capacity_bytes int, shards int, live_bytes int, last_seen_ms int|null, last_seen time|null, read_latency_us int, write_latency_us int, in_flight int, zone text, version text",
     "NodeReports: nodes [NodeReport]",
@@ -43,6 +45,8 @@ pub(super) const SCHEMAS: &[&str] = &[
     "VerifyBegun: id uuid, state text, report text",
     "Verification: id uuid, state queued/running/done, clean flag, bucket text|null, prefix text, bytes_per_s int, requested time, finished time|null, counts {int}, finding_count int, findings? [any], next? int|null",
     "Verifications: verifications [Verification]",
+    "Diagnosis: status healthy/degraded/critical, summary text, checked time, findings [Finding], recent_events [any]",
+    "Finding: urgency now/soon/note, alert text, what text, since time|null, being_done text, to_do text, runbook text",
     // Workers.
     "Tuning: paused flag, bytes_per_s int, tranquility int",
     "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning",

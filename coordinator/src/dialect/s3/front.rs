@@ -24,6 +24,7 @@ use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response};
+use process::traces::{self, TRACEPARENT};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
 use std::net::IpAddr;
@@ -65,7 +66,9 @@ impl Front {
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr, local: IpAddr) -> Response<Outgoing> {
         let began = Instant::now();
         let id: Arc<str> = format!("{:016X}", self.door.objects.clock.random() as u64).into();
-        let span = info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3");
+        let place = request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?));
+        let span =
+            info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3", traceparent = place);
         let (head, body) = request.into_parts();
         let seen = told::Seen { method: head.method.clone(), peer, began };
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();

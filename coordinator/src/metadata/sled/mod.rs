@@ -34,7 +34,7 @@ pub use restored::RestoredDirectory;
 use crate::metadata::commit_log::batch_bytes;
 use crate::metadata::journal::claim::ClaimFile;
 use crate::metadata::journal::{Journal, JournalMembers, Phase};
-use crate::metadata::{Batch, Entry, Metadata, names, validate_key, validate_scan};
+use crate::metadata::{Batch, Entry, Metadata, Serves, names, validate_key, validate_scan};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mover::Mover;
@@ -50,6 +50,7 @@ use std::time::Instant;
 use takeover::Takeover;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 use writer::{Commit, Job, Writer};
 
 /// Batches in one group.
@@ -131,6 +132,7 @@ pub struct SledMetadata {
     state: Arc<State>,
     mover: Arc<Mover>,
     writer: Arc<GroupCommit<Job>>,
+    waiting: metrics::Gauge,
     dir: PathBuf,
     clock: Arc<dyn Clock>,
     source: Arc<LogSource>,
@@ -161,8 +163,10 @@ impl SledMetadata {
         let source = Arc::new(LogSource::new(log.reader()));
         let mut writer = Writer::new(log, Arc::clone(&state), Arc::clone(&mover), settings, mark, Arc::clone(&source));
         let writer = Arc::new(GroupCommit::start("metadata-writer", limits, move |jobs| writer.take(jobs))?);
+        metrics::gauge!(names::QUEUE_COMMITS_MAX).set(QUEUE_COMMITS_MAX as f64);
+        let waiting = metrics::gauge!(names::QUEUE_COMMITS);
         let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
-        Ok(SledMetadata { state, mover, writer, dir, clock, source, journal, stopped })
+        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, stopped })
     }
 
     /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
@@ -230,7 +234,9 @@ impl SledMetadata {
     async fn submit(&self, batch: Batch) -> Result<()> {
         let bytes = batch_bytes(&batch) as u64;
         let (answer, answered) = oneshot::channel();
+        self.waiting.increment(1.0); // The writer takes it off when it takes the commit.
         if self.writer.submit(Job::Commit(Commit { batch, answer }), bytes).is_err() {
+            self.waiting.decrement(1.0);
             return Err(Error::unavailable("metadata: too many commits wait, or it is closed"));
         }
         answered.await.unwrap_or_else(|_| Err(Error::unknown("metadata: the writer ended without an answer")))
@@ -255,9 +261,18 @@ impl Metadata for SledMetadata {
             return Ok(());
         }
         let started = Instant::now();
-        let outcome = self.submit(batch).await;
+        let span = tracing::debug_span!("commit", operations = batch.operations());
+        let outcome = self.submit(batch).instrument(span).await;
         let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
         metrics::histogram!(names::COMMIT_SECONDS, "outcome" => label).record(started.elapsed().as_secs_f64());
         outcome
+    }
+
+    fn serves(&self) -> Serves {
+        match self.journal.get().map(|journal| journal.phase()) {
+            None | Some(Phase::Claimed(_)) => Serves::All,
+            Some(Phase::Unclaimed(why)) => Serves::ReadsOnly(why),
+            Some(Phase::Refused(why)) => Serves::Superseded(why),
+        }
     }
 }

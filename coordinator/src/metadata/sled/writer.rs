@@ -83,6 +83,7 @@ pub(super) struct Writer {
     /// No snapshot is begun below this length of the log, in bytes.
     snapshot_at_bytes: u64,
     group_batches: metrics::Histogram,
+    waiting: metrics::Gauge,
     log_bytes: metrics::Gauge,
 }
 
@@ -110,6 +111,7 @@ impl Writer {
             removable_before: 0,
             snapshot_at_bytes,
             group_batches,
+            waiting: metrics::gauge!(names::QUEUE_COMMITS),
             log_bytes,
         }
     }
@@ -124,6 +126,7 @@ impl Writer {
             }
         }
         if !group.is_empty() {
+            self.waiting.decrement(group.len() as f64);
             self.commit(group);
         }
         orders.into_iter().for_each(|order| self.obey(order));

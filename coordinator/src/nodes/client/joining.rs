@@ -13,8 +13,12 @@
 //! - A put whose caller has gone, or waited past its deadline, is not sent any more.
 //! - Nothing is left waiting without a lane: a lane ends only under the lock under which it saw the queue empty.
 
+use super::call::Origin;
 use super::wire::{Wire, deadline};
+use crate::names;
 use crate::nodes::{Refused, request_id};
+use metrics::Gauge;
+use process::traces;
 use protocol::{Error, PutOutcome, Result, Shard};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -44,6 +48,8 @@ pub(super) struct Joining {
     tasks: TaskTracker,
     runtime: Handle,
     queue: Mutex<Queue>,
+    /// Bytes that wait; every node of a process adds to its own.
+    waiting: Gauge,
 }
 
 #[derive(Default)]
@@ -58,23 +64,27 @@ struct Job {
     shards: Vec<Shard>,
     bytes: usize,
     request: Option<Arc<str>>,
+    traceparent: Option<String>,
     answer: oneshot::Sender<Result<Vec<PutOutcome>>>,
 }
 
 impl Joining {
     pub(super) fn new(wire: Arc<Wire>, tasks: TaskTracker, runtime: Handle) -> Joining {
-        Joining { wire, tasks, runtime, queue: Mutex::default() }
+        let waiting = metrics::gauge!(names::NODE_QUEUE_WAITING, "url" => wire.url().to_owned());
+        waiting.increment(0.0); // Shown before anything waits.
+        Joining { wire, tasks, runtime, queue: Mutex::default(), waiting }
     }
 
     /// Stores shards, together with others that wait. `Unavailable` if too much waits already.
     pub(super) async fn put(self: &Arc<Joining>, shards: Vec<Shard>, bytes: usize) -> Result<Vec<PutOutcome>> {
         if let Some(lane) = self.free_lane() {
-            let outcome = self.wire.put(&shards, request_id::current().as_deref()).await;
+            let outcome = self.wire.put(&shards, Origin::current()).await;
             drop(lane);
             return outcome;
         }
         let (answer, answered) = oneshot::channel();
-        let job = Job { shards, bytes, request: request_id::current(), answer };
+        let traceparent = traces::current();
+        let job = Job { shards, bytes, request: request_id::current(), traceparent, answer };
         let ahead_bytes = self.enqueue(job)?;
         let allowed = deadline((ahead_bytes + bytes) as u64);
         let waited = {
@@ -109,6 +119,7 @@ impl Joining {
         }
         let ahead_bytes = queue.bytes;
         queue.push(job);
+        self.waiting.set(queue.bytes as f64);
         if queue.lanes < LANES_MAX {
             queue.lanes += 1;
             drop(queue);
@@ -119,13 +130,15 @@ impl Joining {
     }
 
     async fn send(&self, mut jobs: Vec<Job>) {
-        let requests = join_requests(&jobs);
+        // A request has one place: that of the first put it serves. The others' traces show how long they waited.
+        let traceparent = jobs.iter().find_map(|job| job.traceparent.clone());
+        let origin = Origin { requests: join_requests(&jobs), traceparent };
         let mut shards = Vec::new();
         let counts: Vec<usize> = jobs.iter().map(|job| job.shards.len()).collect();
         for job in &mut jobs {
             shards.append(&mut job.shards);
         }
-        match self.wire.put(&shards, requests.as_deref()).await {
+        match self.wire.put(&shards, origin).await {
             Ok(mut outcomes) => {
                 for (job, count) in jobs.into_iter().zip(counts) {
                     let rest = outcomes.split_off(count);
@@ -217,6 +230,7 @@ impl Lane {
     fn next(&mut self) -> Option<Vec<Job>> {
         let mut queue = self.joining.queue();
         let jobs = queue.take();
+        self.joining.waiting.set(queue.bytes as f64);
         if jobs.is_empty() {
             queue.lanes -= 1;
             self.ended = true;

@@ -1,7 +1,7 @@
 //! The catalog journal of a node behind HTTP.
 
 use super::HttpNode;
-use super::wire::{Call, Verb};
+use super::call::{Call, Verb};
 use async_trait::async_trait;
 use protocol::{
     JOURNAL_ENTRY_BYTES_MAX, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalNode, JournalState,

@@ -9,6 +9,7 @@
 //! - Calls name the disk that the node showed last; a node that has another one by now denies them (I21).
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
+mod call;
 mod connection;
 mod framing;
 mod head;
@@ -23,9 +24,9 @@ mod wire;
 pub use joining::{JOINED_PUT_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_SHARDS_MAX};
 pub use wire::{CONNECT_TIMEOUT, DEADLINE_BASE, RATE_FLOOR_BYTES_PER_SECOND};
 
-use super::request_id;
 use async_trait::async_trait;
 use bytes::Bytes;
+use call::{Call, Origin, Verb};
 use joining::Joining;
 use process::tls::{self, ClientConfig};
 use protocol::{
@@ -37,7 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
-use wire::{Call, Credentials, Reply, Verb, Wire};
+use wire::{Credentials, Reply, Wire};
 
 /// The most bytes one request stores; larger calls are cut.
 pub const REQUEST_BYTES_MAX: usize = 2 * SHARD_BYTES_MAX;
@@ -98,10 +99,9 @@ impl Node for HttpNode {
         if bytes <= JOINED_PUT_BYTES_MAX && shards.len() <= REQUEST_SHARDS_MAX {
             return self.joining.put(shards, bytes).await;
         }
-        let request = request_id::current();
         let mut outcomes = Vec::with_capacity(shards.len());
         for part in cut(&shards) {
-            outcomes.extend(self.wire.put(part, request.as_deref()).await?);
+            outcomes.extend(self.wire.put(part, Origin::current()).await?);
         }
         Ok(outcomes)
     }

@@ -1,16 +1,17 @@
 //! One request to a node and its answer: deadlines, checksums, and errors sorted by what they say.
 
+use super::call::{Call, Origin, Verb};
 use super::connection::Connection;
 use super::framing::frame;
 use super::head::Head;
 use super::pool::Pool;
 use super::secure::Secured;
-use crate::nodes::{Refused, home, request_id};
+use crate::nodes::{Refused, home};
 use bytes::Bytes;
 use process::tls::ClientConfig;
+use process::traces;
 use protocol::{
-    ByteRange, ClusterFile, DiskId, Error, ErrorKind, PutOutcome, Result, SHARD_BYTES_MAX, Shard, decode_outcomes,
-    routes,
+    ClusterFile, DiskId, Error, ErrorKind, PutOutcome, Result, SHARD_BYTES_MAX, Shard, decode_outcomes, routes,
 };
 use std::fmt::{self, Write};
 use std::future::poll_fn;
@@ -58,51 +59,6 @@ impl Credentials {
 /// Whether it can stand in a header.
 fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Get,
-    Head,
-    Put,
-    Post,
-}
-
-impl Verb {
-    fn as_str(self) -> &'static str {
-        match self {
-            Verb::Get => "GET",
-            Verb::Head => "HEAD",
-            Verb::Put => "PUT",
-            Verb::Post => "POST",
-        }
-    }
-}
-
-/// What to ask of a node.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) verb: Verb,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
-    pub(super) range: Option<ByteRange>,
-    pub(super) crc: Option<u32>,
-    /// The body in pieces, sent without copying them.
-    pub(super) body: Vec<Bytes>,
-    /// Bytes the node moves for this call besides those of body and answer; they lengthen the deadline.
-    pub(super) work_bytes: u64,
-    /// Client requests this call serves, comma-separated.
-    pub(super) requests: Option<String>,
-    /// Sent without the cluster's secret.
-    pub(super) open_to_all: bool,
-}
-
-impl Call {
-    pub(super) fn new(verb: Verb, path: String) -> Call {
-        let requests = request_id::current().map(|id| id.to_string());
-        let (query, range, crc, body) = (None, None, None, Vec::new());
-        Call { verb, path, query, range, crc, body, work_bytes: 0, requests, open_to_all: false }
-    }
 }
 
 /// A node's good answer.
@@ -185,6 +141,11 @@ impl Wire {
         Ok(Wire { name, host, port, host_line, secured, credentials, pool, runtime, disk })
     }
 
+    /// The node's base URL, for people.
+    pub(super) fn url(&self) -> &str {
+        self.name.trim_start_matches("node ")
+    }
+
     /// Takes note of the disk that the node says it has.
     pub(super) fn note_disk(&self, disk: DiskId) {
         let mut known = self.disk.write().unwrap_or_else(PoisonError::into_inner);
@@ -194,19 +155,18 @@ impl Wire {
     }
 
     /// Stores shards in one request. An `Err` says nothing of any of them.
-    pub(super) async fn put(&self, shards: &[Shard], requests: Option<&str>) -> Result<Vec<PutOutcome>> {
-        let requests = requests.map(str::to_owned);
+    pub(super) async fn put(&self, shards: &[Shard], origin: Origin) -> Result<Vec<PutOutcome>> {
         if let [shard] = shards {
-            return self.put_one(shard, requests).await;
+            return self.put_one(shard, origin).await;
         }
-        let mut call = Call { requests, ..Call::new(Verb::Post, routes::SHARDS_BATCH.to_owned()) };
+        let mut call = Call { origin, ..Call::new(Verb::Post, routes::SHARDS_BATCH.to_owned()) };
         call.body = frame(shards);
         let reply = self.call(call).await?;
         decode_outcomes(&reply.body, shards.len())
     }
 
-    async fn put_one(&self, shard: &Shard, requests: Option<String>) -> Result<Vec<PutOutcome>> {
-        let mut call = Call { requests, ..Call::new(Verb::Put, format!("{}/{}", routes::SHARDS, shard.id)) };
+    async fn put_one(&self, shard: &Shard, origin: Origin) -> Result<Vec<PutOutcome>> {
+        let mut call = Call { origin, ..Call::new(Verb::Put, format!("{}/{}", routes::SHARDS, shard.id)) };
         call.crc = Some(shard.crc);
         call.body = vec![shard.data.clone()];
         match self.call(call).await {
@@ -328,7 +288,10 @@ impl Wire {
         let mut line = |name: &str, value: fmt::Arguments<'_>| {
             write!(head, "{name}: {value}\r\n").expect("a String takes all that is written");
         };
-        if let Some(ids) = call.requests.as_deref().filter(|ids| is_printable(ids)) {
+        if let Some(place) = &call.origin.traceparent {
+            line(traces::TRACEPARENT, format_args!("{place}"));
+        }
+        if let Some(ids) = call.origin.requests.as_deref().filter(|ids| is_printable(ids)) {
             line(routes::HEADER_REQUEST, format_args!("{ids}"));
         }
         if let Some(crc) = call.crc {

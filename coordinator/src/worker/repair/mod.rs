@@ -103,9 +103,8 @@ impl Worker for Repair {
     }
 
     async fn backlog(&self, work: &Work) -> Result<Backlog> {
-        let range = keys::repairs();
-        let waiting = work.scan(&range, SCAN_ENTRIES_MAX).await?.len() as u64;
-        Ok(Backlog { items: Some(waiting), bytes: None })
+        let queue = work.objects.repair_queue().await?;
+        Ok(Backlog { items: Some(queue.chunks() as u64), bytes: Some(queue.bytes) })
     }
 }
 

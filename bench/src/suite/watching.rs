@@ -1,0 +1,102 @@
+//! What it costs to be watched: the recording of metrics with every request, and the pages that Prometheus asks for.
+//!
+//! What it keeps true: how often a request records is counted on the pages themselves, and the price of one recording is measured here
+//! with the recorder that the servers use.
+
+use super::{Suite, tell};
+use crate::http::{Endpoint, call};
+use crate::load::{Objects, Operation, Stop};
+use crate::table::{Quantity, Row, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use std::hint::black_box;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// What watching may cost, in hundredths.
+const SHARE_MAX: f64 = 2.0;
+/// Objects that are read.
+const OBJECTS: u64 = 500;
+/// How often, in all.
+const GETS: u64 = 20_000;
+/// Times that each page is asked for.
+const PAGES: u32 = 50;
+/// How often Prometheus asks, as `monitoring/prometheus/prometheus.yml` has it.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
+/// Recordings whose price is taken together.
+const RECORDINGS: u32 = 200_000;
+
+impl Suite<'_> {
+    /// Both shares.
+    pub(super) fn watching(&mut self) -> io::Result<()> {
+        let objects = Objects::new(vec![4096]);
+        let put = self.load("4 KiB PUT, 16 clients", &objects, 0, 16, Operation::Put, Stop::Count(OBJECTS));
+        if put.errors() > 0 {
+            self.add(Row::skipped("watching", "no PUT succeeded"));
+            return Ok(());
+        }
+        let before = self.recordings()?;
+        let gets = self.load("4 KiB GET, 16 clients", &objects, OBJECTS, 16, Operation::Get, Stop::Count(GETS));
+        let per_get = (self.recordings()? - before) / GETS as f64;
+        let recording_ms = per_get * recording().as_secs_f64() * 1e3;
+        let share = 100.0 * recording_ms / gets.server_cpu_ms_per_operation().max(f64::EPSILON);
+        self.add(Row::figure("4 KiB GET: recordings of metrics", Quantity(per_get, Unit::Times)));
+        self.share("4 KiB GET: recording of metrics, of all server CPU", share);
+
+        tell("pages of metrics");
+        let (asked, cost) = self.cluster.servers.charge(|| (0..PAGES).try_for_each(|_| self.pages().map(drop)));
+        asked?;
+        let a_core = SCRAPE_INTERVAL.as_secs_f64() * f64::from(PAGES);
+        let share = 100.0 * cost.server_cpu.as_secs_f64() / a_core;
+        self.share("pages of metrics of all processes every 5 s, of one core", share);
+        Ok(())
+    }
+
+    fn share(&mut self, what: &str, percent: f64) {
+        let most = Quantity(SHARE_MAX, Unit::Percent);
+        self.add(Row::at_most(what, Quantity(percent, Unit::Percent), most, ""));
+    }
+
+    /// The pages of all processes, one after the other.
+    fn pages(&self) -> io::Result<String> {
+        let pages: io::Result<Vec<String>> = self.cluster.endpoints().map(page).collect();
+        Ok(pages?.concat())
+    }
+
+    /// Counts and measurements that the processes have recorded. A count of bytes is one recording whatever its value, and left out.
+    fn recordings(&self) -> io::Result<f64> {
+        let pages = self.pages()?;
+        let counts = pages.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let name = series.split('{').next()?;
+            let is_count = name.ends_with("_count") || name.ends_with("_total") && !name.contains("bytes");
+            value.parse::<f64>().ok().filter(|_| is_count && !line.starts_with('#') && !name.starts_with("process_"))
+        });
+        Ok(counts.sum())
+    }
+}
+
+fn page(endpoint: &Endpoint) -> io::Result<String> {
+    let (status, body) = call(endpoint, "GET", "/metrics", "", b"")?;
+    match status {
+        200 => Ok(String::from_utf8_lossy(&body).into_owned()),
+        status => Err(io::Error::other(format!("/metrics of {}: status {status}", endpoint.authority))),
+    }
+}
+
+/// The price of one recording: of a measurement with two labels, the dearest there is.
+fn recording() -> Duration {
+    let buckets = [0.001, 0.01, 0.1, 1.0];
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &buckets);
+    let recorder = builder.expect("there are buckets").build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        let begun = Instant::now();
+        for number in 0..RECORDINGS {
+            let seconds = f64::from(black_box(number % 100)) / 1e4;
+            metrics::histogram!("bench_seconds", "method" => "GET", "endpoint" => "/files").record(seconds);
+            if number % 10_000 == 0 {
+                recorder.handle().run_upkeep();
+            }
+        }
+        begun.elapsed() / RECORDINGS
+    })
+}

@@ -1,0 +1,98 @@
+//! What waits for repair, by how urgent it is: for dashboards, alerts and diagnosis.
+//!
+//! What it keeps true: it costs a bounded number of reads, whatever the length of the queue; where the queue is longer than what is
+//! counted, it says so by being at the bound.
+
+use super::Objects;
+use crate::metadata::keys::{self, KeyRange};
+use crate::metadata::records::{ChunkRecord, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE};
+use crate::metadata::{Entry, SCAN_ENTRIES_MAX};
+use bytes::Bytes;
+use protocol::Result;
+use serde::Serialize;
+
+/// Chunks whose size is looked up, to estimate that of all.
+const SAMPLED_CHUNKS_MAX: usize = 64;
+
+/// Chunks waiting for repair. Each count stops at [`SCAN_ENTRIES_MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RepairQueue {
+    /// Those without a good shard on any node: what is short can be repaired, these cannot.
+    pub lost: usize,
+    /// Those that can lose no further shard: with replication, one copy is left.
+    pub last_copy: usize,
+    /// Those that are short of shards, and can lose another.
+    pub degraded: usize,
+    /// Whole ones that are to leave a node that is being emptied.
+    pub drain: usize,
+    /// Whole ones that are to go from a full node to an emptier one.
+    pub rebalance: usize,
+    /// Bytes to be copied, estimated from the most urgent ones.
+    pub bytes: u64,
+    /// Since when the oldest of the most urgent ones has been waiting, in milliseconds since 1970.
+    pub oldest_ms: Option<u64>,
+}
+
+impl RepairQueue {
+    /// Chunks that are short of shards (contract B9, B10).
+    pub fn short(&self) -> usize {
+        self.lost + self.last_copy + self.degraded
+    }
+
+    /// All of them.
+    pub fn chunks(&self) -> usize {
+        self.short() + self.drain + self.rebalance
+    }
+}
+
+impl Objects {
+    /// What waits for repair now.
+    pub async fn repair_queue(&self) -> Result<RepairQueue> {
+        let class = |from: KeyRange, to: KeyRange| KeyRange { from: from.from, to: to.from };
+        let (least, drain) = (keys::repairs_from(1), keys::repairs_from(SEVERITY_DRAIN));
+        let rebalance = keys::repairs_from(SEVERITY_REBALANCE);
+        let most_urgent = self.entries(&class(keys::repairs(), least.clone())).await?;
+        let degraded = self.entries(&class(least, drain.clone())).await?;
+        let drained = self.entries(&class(drain, rebalance.clone())).await?;
+        let moved = self.entries(&KeyRange { from: rebalance.from, ..keys::repairs() }).await?;
+        let (mut lost, mut last_copy) = (0, Vec::new());
+        for (key, entry) in most_urgent {
+            match RepairRecord::decode(&entry.value)?.lost {
+                true => lost += 1,
+                false => last_copy.push((key, entry)),
+            }
+        }
+        let mut queue = RepairQueue {
+            lost,
+            last_copy: last_copy.len(),
+            degraded: degraded.len(),
+            drain: drained.len(),
+            rebalance: moved.len(),
+            ..RepairQueue::default()
+        };
+        let (mut sampled, mut sampled_bytes) = (0, 0);
+        for (key, entry) in [last_copy, degraded, drained, moved].iter().flatten().take(SAMPLED_CHUNKS_MAX) {
+            let since_ms = RepairRecord::decode(&entry.value)?.since_ms;
+            queue.oldest_ms = Some(queue.oldest_ms.map_or(since_ms, |oldest| oldest.min(since_ms)));
+            sampled += 1;
+            sampled_bytes += self.bytes_to_copy(key).await?;
+        }
+        if sampled > 0 {
+            queue.bytes = sampled_bytes.saturating_mul((queue.chunks() - queue.lost) as u64) / sampled;
+        }
+        Ok(queue)
+    }
+
+    async fn entries(&self, range: &KeyRange) -> Result<Vec<(Bytes, Entry)>> {
+        self.metadata.scan(&range.from, &range.to, SCAN_ENTRIES_MAX).await
+    }
+
+    /// A chunk that was forgotten meanwhile needs nothing.
+    async fn bytes_to_copy(&self, queued: &[u8]) -> Result<u64> {
+        let (_, chunk) = keys::parse_repair(queued)?;
+        let Some(entry) = self.metadata.get(&keys::chunk(chunk)).await? else { return Ok(0) };
+        let record = ChunkRecord::decode(&entry.value)?;
+        let missing = record.code.shards().saturating_sub(record.shards.len()).max(1);
+        Ok(u64::from(record.stored_length) * missing as u64)
+    }
+}
