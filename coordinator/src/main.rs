@@ -4,7 +4,6 @@
 
 use anyhow::{Context, Result, bail};
 use coordinator::audit::{Audit, AuditConfig};
-use coordinator::code::Code;
 use coordinator::config::{self, Command, Config};
 use coordinator::dialect::guard::Guard;
 use coordinator::dialect::s3::{self, S3Settings};
@@ -19,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -282,7 +281,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
-        code: Code::REPLICATION,
+        profiles: Profiles::DEFAULT,
     }
 }
 

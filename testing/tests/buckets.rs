@@ -42,7 +42,8 @@ fn target(key: &str) -> PutTarget {
 }
 
 async fn put(objects: &Objects, target: PutTarget, body: &str) -> Result<PutDone> {
-    objects.put_with_md5(whole_body(Bytes::copy_from_slice(body.as_bytes()), target).await).await
+    let code = objects.code_of(target.attributes.storage_class)?;
+    objects.put_with_md5(code, whole_body(Bytes::copy_from_slice(body.as_bytes()), target).await).await
 }
 
 fn remove(version: VersionName, bypass_governance: bool) -> RemoveRequest {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 use bytes::Bytes;
+use coordinator::code::Code;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{BucketRecord, LifecycleRule, RuleFilter, Versioning};
 use coordinator::object::{
@@ -61,7 +62,7 @@ impl Scene {
             missing_bucket: MissingBucket::Refuse,
         };
         let body = whole_body(Bytes::from_static(b"some bytes"), target).await;
-        self.client.objects.put(body).await.unwrap();
+        self.client.objects.put(Code::REPLICATION, body).await.unwrap();
     }
 
     /// What is there when the worker has done what is due so many days later: keys and numbers, and `!` for a marker.

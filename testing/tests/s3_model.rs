@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use coordinator::code::Code;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::metadata::records::{
     BucketRecord, ObjectRecord, ObjectState, Record, VersionId, VersionRecord, Versioning,
@@ -177,7 +178,7 @@ impl Play {
             _ => (Condition::None, true),
         };
         let put = whole_body(Bytes::from(body.clone()), target(key, condition)).await;
-        match self.objects.put_with_md5(put).await {
+        match self.objects.put_with_md5(Code::REPLICATION, put).await {
             Ok(done) => {
                 assert!(holds, "{key} was put against its condition");
                 self.model.add(key, done.version, Some(body));
@@ -433,7 +434,7 @@ async fn sample(objects: &Objects) -> (ObjectRecord, VersionRecord) {
         .create_bucket(&bucket(), NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() })
         .await
         .unwrap();
-    objects.put(whole_body(Bytes::new(), target("sample", Condition::None)).await).await.unwrap();
+    objects.put(Code::REPLICATION, whole_body(Bytes::new(), target("sample", Condition::None)).await).await.unwrap();
     let object = objects.metadata.get(&keys::object(BUCKET, "sample")).await.unwrap().unwrap();
     let version = objects.metadata.get(&keys::version(BUCKET, "sample", 1)).await.unwrap().unwrap();
     (ObjectRecord::decode(&object.value).unwrap(), VersionRecord::decode(&version.value).unwrap())

@@ -82,7 +82,8 @@ async fn join(door: Data<Door>, request: HttpRequest, payload: Payload) -> Resul
 
 /// `POST /admin/nodes/{id}/decommission`: what it holds moves elsewhere, then it may be switched off.
 async fn decommission(door: Data<Door>, id: Path<String>) -> Result<HttpResponse, Refusal> {
-    let record = registry(&door).decommission(&parse(&id)?, door.objects.code).await.map_err(refused)?;
+    let record =
+        registry(&door).decommission(&parse(&id)?, door.objects.profiles.replication).await.map_err(refused)?;
     ordered(&door, record, "is to be emptied").await
 }
 

@@ -59,7 +59,7 @@ async fn system_health(door: web::Data<Door>) -> HttpResponse {
     nodes.retain(|node| node.id.as_ref().is_none_or(|id| !switched_off.contains(id)));
     let healthy = nodes.iter().filter(|node| node.healthy).count();
     let degraded = healthy < nodes.len() || nodes.is_empty();
-    let code = door.objects.code;
+    let code = door.objects.profiles.replication;
     let writable = 2 * healthy > nodes.len() && healthy >= code.write_quorum();
     HttpResponse::Ok().json(json!({
         "status": if degraded { "degraded" } else { "healthy" },

@@ -28,9 +28,10 @@ pub async fn store(
     announced_length(request.headers(), door)?;
     let stall = door.settings.body_stall;
     let mut body = Box::pin(never_still(payload, stall));
+    let code = door.objects.code_of(target.attributes.storage_class)?;
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(pieces).await };
+    let put = async move { objects.put_with_md5(code, pieces).await };
     let put = door.objects.tasks.spawn_here(super::with_request_id(put));
     let mut pump = Pump::new(door, &sender);
     while let Some(piece) = body.next().await {

@@ -11,7 +11,7 @@ mod lean;
 
 use super::Objects;
 use super::chunker::PlainChunk;
-use super::compute::PACK_COST;
+use super::compute::{ENCODE_COST, PACK_COST};
 use super::pack::{Packed, pack};
 use super::receipt::Receipt;
 use super::write::{NewChunk, Stragglers, WrittenChunk, write_chunks};
@@ -29,6 +29,8 @@ type Digest = [u8; 32];
 
 /// Chunks of one batch, stored and ready to be named.
 pub(super) struct StoredBatch {
+    /// How its chunks are encoded, whether they were there already or not.
+    code: Code,
     entries: Vec<ChunkEntry>,
     placed: BTreeMap<Digest, Placed>,
     plain: BTreeMap<Digest, Bytes>,
@@ -39,9 +41,17 @@ pub(super) struct StoredBatch {
 /// Where the bytes of a digest are.
 enum Placed {
     /// A chunk that other versions hold too.
-    Reused { chunk: ChunkId, code: Code, revision: u64, receipt: Receipt },
+    Reused { chunk: ChunkId, revision: u64, receipt: Receipt },
     /// A chunk of our own, and what must hold for its digest to be published; `None` if another chunk speaks for it already.
     Fresh { chunk: ChunkId, record: ChunkRecord, digest: Option<Expect> },
+}
+
+/// A chunk as it goes to the nodes.
+struct Prepared {
+    length: u32,
+    stored_length: u32,
+    compressed: bool,
+    shards: Vec<(Bytes, u32)>,
 }
 
 /// What a look-up of a digest said.
@@ -51,20 +61,15 @@ enum Found {
 }
 
 impl Objects {
-    /// Looks up, packs and stores the chunks; nothing is named yet.
-    pub(super) async fn store_batch(&self, chunks: Vec<PlainChunk>) -> Result<StoredBatch> {
-        let mut batch = StoredBatch {
-            entries: Vec::with_capacity(chunks.len()),
-            placed: BTreeMap::new(),
-            plain: BTreeMap::new(),
-            stragglers: Vec::new(),
-        };
+    /// Looks up, packs, encodes and stores the chunks; nothing is named yet.
+    pub(super) async fn store_batch(&self, code: Code, chunks: Vec<PlainChunk>) -> Result<StoredBatch> {
+        let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
         for chunk in &chunks {
             if batch.plain.insert(chunk.sha256, chunk.data.clone()).is_some() {
                 continue;
             }
-            match self.look_up(&chunk.sha256).await? {
+            match self.look_up(&chunk.sha256, code).await? {
                 Found::Reusable(placed) => {
                     batch.placed.insert(chunk.sha256, placed);
                 }
@@ -80,8 +85,8 @@ impl Objects {
         Ok(batch)
     }
 
-    async fn look_up(&self, sha256: &Digest) -> Result<Found> {
-        let Some(entry) = self.metadata.get(&keys::digest(sha256, self.code)).await? else {
+    async fn look_up(&self, sha256: &Digest, code: Code) -> Result<Found> {
+        let Some(entry) = self.metadata.get(&keys::digest(sha256, code)).await? else {
             return Ok(Found::StoreAnew { digest: Some(Expect::Absent) });
         };
         let chunk = DigestRecord::decode(&entry.value)?.chunk;
@@ -107,7 +112,7 @@ impl Objects {
             }
         }
         let receipt = Receipt::of(record.code, record.shards.len() as u32);
-        Ok(Some(Placed::Reused { chunk, code: record.code, revision, receipt }))
+        Ok(Some(Placed::Reused { chunk, revision, receipt }))
     }
 
     async fn store_missing(&self, batch: &mut StoredBatch, missing: Vec<(Digest, Option<Expect>)>) -> Result<()> {
@@ -116,35 +121,18 @@ impl Objects {
         }
         let plain: Vec<Bytes> = missing.iter().map(|(sha256, _)| batch.plain[sha256].clone()).collect();
         let bytes: usize = plain.iter().map(Bytes::len).sum();
-        let packed: Vec<Packed> = self.compute.run(PACK_COST * bytes, move || plain.iter().map(pack).collect()).await;
-        let new: Vec<NewChunk> = packed
-            .iter()
-            .map(|packed| NewChunk { id: ChunkId(self.clock.fresh_id()), data: packed.data.clone() })
-            .collect();
-        let written = write_chunks(&self.nodes, self.code, new).await?;
+        let code = batch.code;
+        let prepare = move || plain.iter().map(|plain| Prepared::new(code, plain)).collect();
+        let prepared: Vec<Prepared> = self.compute.run((PACK_COST + ENCODE_COST) * bytes, prepare).await;
+        let new =
+            |prepared: &Prepared| NewChunk { id: ChunkId(self.clock.fresh_id()), shards: prepared.shards.clone() };
+        let written = write_chunks(&self.nodes, code, prepared.iter().map(new).collect()).await?;
         batch.stragglers.extend(written.stragglers);
-        for (((sha256, digest), packed), written) in missing.into_iter().zip(packed).zip(written.chunks) {
-            let record = self.chunk_record(sha256, batch.plain[&sha256].len(), &packed, &written);
+        for (((sha256, digest), prepared), written) in missing.into_iter().zip(prepared).zip(written.chunks) {
+            let record = prepared.record(sha256, code, &written);
             batch.placed.insert(sha256, Placed::Fresh { chunk: written.id, record, digest });
         }
         Ok(())
-    }
-
-    fn chunk_record(&self, sha256: Digest, length: usize, packed: &Packed, written: &WrittenChunk) -> ChunkRecord {
-        assert!(
-            written.places.len() >= self.code.write_quorum(),
-            "law 1: a chunk is named only when a quorum of distinct nodes has fsynced it"
-        );
-        ChunkRecord {
-            length: length as u32,
-            stored_length: packed.data.len() as u32,
-            sha256,
-            compressed: packed.compressed,
-            code: self.code,
-            shards: written.places.clone(),
-            state: ChunkState::Live,
-            fence: 0,
-        }
     }
 
     /// After a conflict: looks at every record again that the batch leans on, and stores again what cannot be leant on.
@@ -169,7 +157,7 @@ impl Objects {
                             "chunk {chunk} was condemned while its upload slept; send the upload again"
                         )));
                     }
-                    let entry = self.metadata.get(&keys::digest(sha256, self.code)).await?;
+                    let entry = self.metadata.get(&keys::digest(sha256, batch.code)).await?;
                     let unchanged = match (&*digest, &entry) {
                         (Some(Expect::Absent), None) => true,
                         (Some(Expect::Revision(seen)), Some(entry)) => entry.revision == *seen,
@@ -191,8 +179,14 @@ impl Objects {
 
 impl StoredBatch {
     /// The batch of an object without bytes.
-    pub(super) fn empty() -> StoredBatch {
-        StoredBatch { entries: Vec::new(), placed: BTreeMap::new(), plain: BTreeMap::new(), stragglers: Vec::new() }
+    pub(super) fn empty(code: Code) -> StoredBatch {
+        StoredBatch {
+            code,
+            entries: Vec::new(),
+            placed: BTreeMap::new(),
+            plain: BTreeMap::new(),
+            stragglers: Vec::new(),
+        }
     }
 
     /// The manifest's lines for these chunks.
@@ -225,9 +219,9 @@ impl StoredBatch {
         for (sha256, placed) in &self.placed {
             commit.put(keys::reference(placed.chunk(), version), RefRecord {}.encode());
             match placed {
-                Placed::Reused { chunk, code, revision, .. } => {
+                Placed::Reused { chunk, revision, .. } => {
                     commit.check(keys::chunk(*chunk), Expect::Revision(*revision));
-                    for key in endangered(*chunk, *code) {
+                    for key in endangered(*chunk, self.code) {
                         commit.check(key, Expect::Absent);
                     }
                 }
@@ -258,6 +252,31 @@ impl StoredBatch {
         let chunks = self.shortfalls();
         if chunks > 0 {
             warn!(target: "degradation", chunks, "Quorum met, but nodes failed. Scheduling repair.");
+        }
+    }
+}
+
+impl Prepared {
+    fn new(code: Code, plain: &Bytes) -> Prepared {
+        let Packed { data, compressed } = pack(plain);
+        let (length, stored_length) = (plain.len() as u32, data.len() as u32);
+        Prepared { length, stored_length, compressed, shards: code.encode(&data) }
+    }
+
+    fn record(&self, sha256: Digest, code: Code, written: &WrittenChunk) -> ChunkRecord {
+        assert!(
+            written.places.len() >= code.write_quorum(),
+            "law 1: a chunk is named only when a quorum of distinct nodes has fsynced it"
+        );
+        ChunkRecord {
+            length: self.length,
+            stored_length: self.stored_length,
+            sha256,
+            compressed: self.compressed,
+            code,
+            shards: written.places.clone(),
+            state: ChunkState::Live,
+            fence: 0,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::put::BATCH_CHUNKS_MAX;
 use super::receipt::Receipt;
 use super::settle;
 use super::tasks::joined;
+use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, VersionId, VersionRecord};
 use protocol::Result;
 use std::collections::VecDeque;
@@ -31,6 +32,7 @@ struct Composition<'a> {
     objects: &'a Objects,
     id: VersionId,
     intent: Intent,
+    code: Code,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     pages: u64,
     next_page_start: u64,
@@ -40,20 +42,21 @@ struct Composition<'a> {
 }
 
 impl Objects {
-    /// Publishes the bytes of `source` once more, as `target` says.
-    pub(super) async fn compose(&self, source: &VersionRecord, target: &PutTarget) -> Result<PutDone> {
+    /// Publishes the bytes of `source` once more, stored as `code` says, under the name that `target` has.
+    pub(super) async fn compose(&self, source: &VersionRecord, code: Code, target: &PutTarget) -> Result<PutDone> {
         let _served = self.clients.serve();
         let id = VersionId(self.clock.fresh_id());
         let mut composition = Composition {
             objects: self,
             id,
             intent: Intent::of(id, self.clock.now_ms()),
+            code,
             under_way: VecDeque::new(),
             pages: 0,
             next_page_start: 0,
             chunks: 0,
             stored_bytes: 0,
-            receipt: Receipt::empty(self.code),
+            receipt: Receipt::empty(code),
         };
         let mut last = composition.gather(source).await?;
         let draft = composition.draft(source);
@@ -79,7 +82,7 @@ impl Composition<'_> {
             }
         }
         self.chunks += waiting.len() as u64;
-        let last = self.objects.lean_on(waiting).await?;
+        let last = self.objects.lean_on(self.code, waiting).await?;
         while !self.under_way.is_empty() {
             self.join_oldest().await?;
         }
@@ -93,9 +96,9 @@ impl Composition<'_> {
         self.pages += 1;
         self.chunks += entries.len() as u64;
         let heartbeat = self.intent.due_beat(self.objects.clock.now_ms());
-        let (objects, version) = (self.objects.clone(), self.id);
+        let (objects, version, code) = (self.objects.clone(), self.id, self.code);
         let name = async move {
-            let stored = objects.lean_on(entries).await?;
+            let stored = objects.lean_on(code, entries).await?;
             objects.name_page(version, start, stored, heartbeat).await
         };
         self.under_way.push_back(self.objects.tasks.spawn(name));

@@ -11,6 +11,9 @@ pub const CUT_COST: usize = 3;
 /// Compressing a byte takes as long as hashing this many.
 pub const PACK_COST: usize = 4;
 
+/// Encoding a byte, and computing the CRC32 of what that gives, takes no longer than hashing this many.
+pub const ENCODE_COST: usize = 1;
+
 /// How to run processor work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {

@@ -26,7 +26,7 @@ impl Objects {
     /// Copies `source`, as [`Objects::find`] gave it, to where `target` says. Its `md5` and `attributes.checksum` are not looked at:
     /// the copy has a checksum of `algorithm`, or, if that is `None`, of the algorithm that the source has one of.
     ///
-    /// Errors as a put, and `Unavailable` if the source goes while it is copied.
+    /// Errors as [`Objects::code_of`] and a put, and `Unavailable` if the source goes while it is copied.
     pub async fn copy(
         &self,
         source: &VersionRecord,
@@ -35,17 +35,18 @@ impl Objects {
     ) -> Result<CopyDone> {
         let kept = source.checksum.clone().filter(|checksum| checksum.kind == ChecksumKind::FullObject);
         let wanted = algorithm.or(source.checksum.as_ref().map(|checksum| checksum.algorithm));
+        let code = self.code_of(target.attributes.storage_class)?;
         let mut target = PutTarget { md5: None, ..target };
         if wanted == kept.as_ref().map(|kept| kept.algorithm) {
             target.attributes.checksum.clone_from(&kept);
-            return Ok(CopyDone { put: self.compose(source, &target).await?, checksum: kept });
+            return Ok(CopyDone { put: self.compose(source, code, &target).await?, checksum: kept });
         }
         let end = |checksum: Option<Checksum>| {
             target.attributes.checksum = checksum;
             target
         };
         let (feed, body) = self.body_of(source, 0..source.size, wanted, end);
-        let (checksum, put) = join(feed, self.put_with_md5(body)).await;
+        let (checksum, put) = join(feed, self.put_with_md5(code, body)).await;
         Ok(CopyDone { put: put?, checksum })
     }
 

@@ -142,7 +142,12 @@ impl Objects {
     fn write_outlook(&self, scene: &Scene) -> WriteOutlook {
         let accepts = |node: &&Candidate| node.accepts_writes && scene.answering.contains(&node.id);
         let accepting = scene.candidates.iter().filter(accepts).count();
-        WriteOutlook::of(self.nodes.members().len(), scene.answering.len(), accepting, self.code.write_quorum())
+        WriteOutlook::of(
+            self.nodes.members().len(),
+            scene.answering.len(),
+            accepting,
+            self.profiles.replication.write_quorum(),
+        )
     }
 
     async fn explained(
@@ -154,7 +159,7 @@ impl Objects {
     ) -> Result<ExplainedChunk> {
         let record = self.metadata.get(&keys::chunk(entry.chunk)).await?;
         let record = record.map(|found| ChunkRecord::decode(&found.value)).transpose()?;
-        let code = record.as_ref().map_or(self.code, |record| record.code);
+        let code = record.as_ref().map_or(self.profiles.replication, |record| record.code);
         let ranked = placement::choose(entry.chunk, code, &scene.candidates);
         let shards = record.as_ref().map_or(&[][..], |record| &record.shards);
         let holders: Vec<NodeId> = shards.iter().map(|place| place.node.clone()).collect();

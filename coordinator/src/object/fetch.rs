@@ -1,13 +1,14 @@
-//! Reads one chunk: from the nodes that hold it, the best first, verified before anyone sees a byte (law 6).
+//! Reads one chunk: from the nodes that hold it, the best first, verified before anyone sees a byte (law 6). Of a code with several data
+//! shards these are read at the same time, and computed only where one of them is missing, damaged or late.
 //!
 //! What it keeps true:
-//! - Wrong bytes are never returned: a replica that does not match its CRC or the chunk's digest is passed over, and its chunk is
-//!   queued for repair.
+//! - Wrong bytes are never returned: a shard that does not match its CRC, or with which the chunk does not come to its digest, is passed
+//!   over, and its chunk is queued for repair.
 //! - Health and breakers decide the order only: every node that is named is asked before a chunk is given up (faults I20).
 //! - A node that hangs delays a read by as long as nearly all reads take ([`crate::nodes::ReadTimes`]), not by its deadline.
 
 use super::Objects;
-use super::pack::unpack;
+use super::gather::Gathered;
 use crate::metadata::records::{ChunkRecord, Record, RepairRecord, ShardPlace};
 use crate::metadata::{Batch, keys};
 use crate::nodes::Nodes;
@@ -21,8 +22,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
+/// A shard that was asked for, and what came.
 struct Attempt {
-    node: NodeId,
+    place: ShardPlace,
     outcome: Result<Bytes>,
 }
 
@@ -55,51 +57,72 @@ impl Objects {
         }
     }
 
+    /// Asks for as many shards as reading needs, for one more whenever they are late, and in place of each that fails.
     async fn fetch_any(&self, chunk: ChunkId, record: &Arc<ChunkRecord>) -> Result<Bytes> {
         let mut waiting = self.read_order(record);
         let mut asked: FuturesUnordered<BoxFuture<'static, Attempt>> = FuturesUnordered::new();
+        let mut read = Gathered::of(record);
         let mut failures: Vec<Attempt> = Vec::new();
+        let mut wanted = record.code.read_quorum();
         loop {
+            while asked.len() + read.len() < wanted
+                && let Some(place) = waiting.pop_front()
+            {
+                asked.push(self.ask(chunk, place));
+            }
             if asked.is_empty() {
-                match waiting.pop_front() {
-                    Some(place) => asked.push(self.ask(chunk, record, place)),
-                    None => return Err(unreadable(chunk, &failures)),
-                }
+                return Err(unreadable(chunk, &failures));
             }
             let hedge_after = (!waiting.is_empty()).then(|| self.nodes.read_times.late_after());
             match next_answer(&mut asked, hedge_after).await {
                 None => {
                     self.nodes.read_times.note_late();
-                    if let Some(place) = waiting.pop_front() {
-                        asked.push(self.ask(chunk, record, place));
-                    }
+                    asked.extend(waiting.pop_front().map(|place| self.ask(chunk, place)));
                 }
-                Some(Attempt { outcome: Ok(data), .. }) => {
-                    self.queue_repair_of_corrupt(chunk, record, &failures).await;
-                    return Ok(data);
+                Some(Attempt { place, outcome: Ok(data) }) => {
+                    read.add(place.index, data);
+                    if read.len() < wanted {
+                        continue;
+                    }
+                    match self.solve(record, &read).await {
+                        Ok(plain) => {
+                            self.queue_repair_of_corrupt(chunk, record, &failures).await;
+                            return Ok(plain);
+                        }
+                        Err(error) => failures.push(Attempt { place, outcome: Err(error) }),
+                    }
+                    wanted = read.len() + 1;
                 }
                 Some(failure) => failures.push(failure),
             }
         }
     }
 
+    async fn solve(&self, record: &ChunkRecord, read: &Gathered) -> Result<Bytes> {
+        let (cost, read) = (record.length as usize + record.stored_length as usize, read.clone());
+        self.compute.run(cost, move || read.solve()).await.map(|proved| proved.plain)
+    }
+
+    /// The shards in the order in which to ask for them. Data shards come before parity, from which the chunk has to be computed, but for
+    /// those on nodes that do not answer.
     fn read_order(&self, record: &ChunkRecord) -> VecDeque<ShardPlace> {
         let holders: Vec<NodeId> = record.shards.iter().map(|place| place.node.clone()).collect();
         let order = self.nodes.read_order(&holders);
-        order.iter().filter_map(|node| record.shards.iter().find(|place| place.node == *node).cloned()).collect()
+        let place = |node: &NodeId| record.shards.iter().find(|place| place.node == *node).cloned();
+        let mut places: Vec<ShardPlace> = order.iter().filter_map(place).collect();
+        if record.code.data > 1 {
+            let unreachable = self.nodes.unreachable();
+            let is_parity = |place: &ShardPlace| record.code.piece(place.index) >= record.code.data;
+            places.sort_by_key(|place| (unreachable.contains(&place.node), is_parity(place)));
+        }
+        places.into()
     }
 
-    fn ask(&self, chunk: ChunkId, record: &Arc<ChunkRecord>, place: ShardPlace) -> BoxFuture<'static, Attempt> {
-        let (nodes, compute, record) = (self.nodes.clone(), self.compute, record.clone());
+    fn ask(&self, chunk: ChunkId, place: ShardPlace) -> BoxFuture<'static, Attempt> {
+        let nodes = self.nodes.clone();
         Box::pin(async move {
-            let read = async {
-                let stored = read_shard(&nodes, chunk, &place).await?;
-                let bytes = stored.len();
-                let unpack = move || unpack(stored, record.compressed, record.length as usize, &record.sha256);
-                compute.run(bytes, unpack).await
-            };
-            let outcome = read.await;
-            Attempt { node: place.node, outcome }
+            let outcome = read_shard(&nodes, chunk, &place).await;
+            Attempt { place, outcome }
         })
     }
 
@@ -111,11 +134,11 @@ impl Objects {
         }
         let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
         let mut commit = Batch::new();
-        let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing replica");
+        let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing shard");
         let repair = RepairRecord { check_bytes: true, ..repair };
         commit.put(keys::repair(severity, chunk), repair.encode());
         let queued = self.metadata.commit(commit).await;
-        warn!(target: "degradation", %chunk, rotten, queued = queued.is_ok(), "damaged replica passed over, repair queued");
+        warn!(target: "degradation", %chunk, rotten, queued = queued.is_ok(), "damaged shard passed over, repair queued");
     }
 }
 
@@ -149,7 +172,7 @@ async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace) -> Result
 fn unreadable(chunk: ChunkId, failures: &[Attempt]) -> Error {
     let told = |attempt: &Attempt| match &attempt.outcome {
         Ok(_) => String::new(),
-        Err(error) => format!("{}: {}", attempt.node, error),
+        Err(error) => format!("{}: {}", attempt.place.node, error),
     };
     let message = format!(
         "no good copy of chunk {chunk} can be read now ({})",

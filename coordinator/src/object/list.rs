@@ -153,7 +153,7 @@ impl Objects {
         })
     }
 
-    /// Every acknowledged chunk has a quorum of copies, so while fewer nodes than that are away, each has one that answers.
+    /// Every acknowledged chunk has one shard more than reading needs, whatever its code, so while one node is away each can be read.
     async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
         let answering = self.nodes.answering();
         let away = self.nodes.members().len().saturating_sub(answering.len());
@@ -162,7 +162,7 @@ impl Objects {
         if away == 0 {
             return Ok(Availability::Available);
         }
-        if away <= self.code.write_quorum() - self.code.read_quorum() || record.size == 0 {
+        if away <= 1 || record.size == 0 {
             return Ok(Availability::Degraded);
         }
         let name = ObjectName::new(bucket.clone(), key)?;

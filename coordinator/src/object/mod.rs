@@ -33,6 +33,7 @@ mod explain;
 mod failures;
 mod fetch;
 mod find;
+mod gather;
 mod get;
 mod incoming;
 mod intent;
@@ -46,6 +47,7 @@ mod multipart;
 mod name;
 mod pack;
 mod page;
+mod profiles;
 mod publish;
 mod put;
 mod receipt;
@@ -75,6 +77,7 @@ pub use delete::{DeleteDone, DeleteMode, DeleteRequest, Deleted};
 pub use explain::{EXPLAIN_LIMIT_MAX, ExplainPage, ExplainedChunk, ExplainedCopy, PendingRepair, Sharing};
 pub use failures::{Failures, WriteOutlook};
 pub use find::Found;
+pub use gather::{Gathered, Proved};
 pub use get::ObjectReader;
 pub use incoming::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
 pub use list::{Availability, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};
@@ -87,6 +90,7 @@ pub use multipart::{
     UploadMarker, UploadsPage,
 };
 pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
+pub use profiles::Profiles;
 pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
 pub use refused::Refused;
@@ -97,7 +101,6 @@ pub use tasks::{Tasks, joined};
 pub use usage::Usage;
 pub use versions::{HistoryEntry, HistoryPage};
 
-use crate::code::Code;
 use crate::metadata::Metadata;
 use crate::nodes::Nodes;
 use budget::Budget;
@@ -127,6 +130,6 @@ pub struct Objects {
     pub cache: ChunkCache,
     /// What was let into buckets with a quota.
     pub usage: Usage,
-    /// How new chunks are encoded.
-    pub code: Code,
+    /// How the chunks of each storage class are encoded.
+    pub profiles: Profiles,
 }

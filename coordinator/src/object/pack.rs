@@ -1,10 +1,9 @@
 //! How a chunk's bytes lie on a node: as they are, or compressed by zstd where that pays.
 //!
-//! What it keeps true: the digest names the plain bytes, so [`unpack`] can prove what it gives back (law 6), and never gives
+//! What it keeps true: the digest names the plain bytes, so [`protocol::Content`] can prove what it gives back (law 6), and never gives
 //! back more than the length the chunk record names, whatever the stored bytes claim.
 
 use bytes::Bytes;
-use protocol::{Content, Error, Result};
 use std::cell::RefCell;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
@@ -73,18 +72,14 @@ impl Packer {
     }
 }
 
-/// The plain bytes of a stored chunk: `length` bytes with digest `sha256`, or `Corrupt`.
-pub fn unpack(stored: Bytes, compressed: bool, length: usize, sha256: &[u8; 32]) -> Result<Bytes> {
-    let length = u32::try_from(length).map_err(|_| Error::corrupt("a chunk is longer than 4 GiB"))?;
-    Content { sha256: *sha256, length, compressed }.unpack(stored)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Content, Result};
 
-    fn digest(data: &[u8]) -> [u8; 32] {
-        super::super::digest::sha256(data)
+    fn unpack(stored: Bytes, compressed: bool, plain: &Bytes) -> Result<Bytes> {
+        let sha256 = super::super::digest::sha256(plain);
+        Content { sha256, length: plain.len() as u32, compressed }.unpack(stored)
     }
 
     #[test]
@@ -94,9 +89,9 @@ mod tests {
             (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ (n >> 3) as u8).collect();
         let packed = pack(&text);
         assert!(packed.compressed && packed.data.len() < text.len() / 10);
-        assert_eq!(unpack(packed.data, true, text.len(), &digest(&text)).unwrap(), text);
+        assert_eq!(unpack(packed.data, true, &text).unwrap(), text);
         let packed = pack(&noise);
-        assert_eq!(unpack(packed.data, packed.compressed, noise.len(), &digest(&noise)).unwrap(), noise);
+        assert_eq!(unpack(packed.data, packed.compressed, &noise).unwrap(), noise);
         assert!(!pack(&Bytes::from_static(b"short")).compressed);
     }
 
@@ -107,11 +102,11 @@ mod tests {
         for at in 0..packed.data.len() {
             let mut bad = packed.data.to_vec();
             bad[at] ^= 1;
-            if let Ok(plain) = unpack(bad.into(), true, text.len(), &digest(&text)) {
+            if let Ok(plain) = unpack(bad.into(), true, &text) {
                 assert_eq!(plain, text, "a flip in an unused bit of the frame may still decode to the right bytes");
             }
         }
-        assert!(unpack(packed.data, true, 10, &digest(&text)).is_err(), "never more than the record's length");
-        assert!(unpack(text.slice(1..), false, text.len(), &digest(&text)).is_err());
+        assert!(unpack(packed.data, true, &text.slice(..10)).is_err(), "never more than the record's length");
+        assert!(unpack(text.slice(1..), false, &text).is_err());
     }
 }

@@ -7,6 +7,7 @@ use super::batch::StoredBatch;
 use super::chunker::PlainChunk;
 use super::receipt::Receipt;
 use super::{Objects, settle};
+use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, IntentRecord, PageRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -22,15 +23,16 @@ pub(super) struct NamedPage {
 }
 
 impl Objects {
-    /// Stores a batch and names it as the page of `version` that starts at `start`.
+    /// Stores a batch as `code` says and names it as the page of `version` that starts at `start`.
     pub(super) async fn store_page(
         &self,
         version: VersionId,
         start: u64,
+        code: Code,
         chunks: Vec<PlainChunk>,
         heartbeat: Option<IntentRecord>,
     ) -> Result<NamedPage> {
-        let stored = self.store_batch(chunks).await?;
+        let stored = self.store_batch(code, chunks).await?;
         self.name_page(version, start, stored, heartbeat).await
     }
 

@@ -23,6 +23,7 @@ use super::publish::{Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
 use super::{Objects, settle};
+use crate::code::Code;
 use crate::metadata::records::{ETag, VersionId};
 use bytes::Bytes;
 use protocol::Result;
@@ -45,18 +46,18 @@ const BATCHES_UNDER_WAY_MAX: usize = 2;
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 
 impl Objects {
-    /// Stores the stream and publishes it under the name that comes at its end. `Ok` is durable (law 1).
+    /// Stores the stream as `code` says and publishes it under the name that comes at its end. `Ok` is durable (law 1).
     ///
     /// Errors: `Invalid` for a broken body, `Conflict` for a failed condition, `Unavailable` and `Full` where nodes are lacking,
     /// `Unknown` if the commit's outcome could not be learnt.
-    pub async fn put(&self, body: Body) -> Result<PutDone> {
-        let stored = self.store(Chunker::default(), body).await?;
+    pub async fn put(&self, code: Code, body: Body) -> Result<PutDone> {
+        let stored = self.store(code, Chunker::default(), body).await?;
         self.publish_stored(stored).await
     }
 
     /// The same, and the version gets an MD5.
-    pub async fn put_with_md5(&self, body: Body) -> Result<PutDone> {
-        let stored = self.store(Chunker::with_md5(), body).await?;
+    pub async fn put_with_md5(&self, code: Code, body: Body) -> Result<PutDone> {
+        let stored = self.store(code, Chunker::with_md5(), body).await?;
         self.publish_stored(stored).await
     }
 
@@ -71,8 +72,8 @@ impl Objects {
     }
 
     /// Stores the stream at quorum. What was left for the last commit is not named yet, and nothing is visible.
-    pub(super) async fn store<T: Target>(&self, chunker: Chunker, body: Body<T>) -> Result<Stored<T>> {
-        Upload::new(self, chunker).run(body).await
+    pub(super) async fn store<T: Target>(&self, code: Code, chunker: Chunker, body: Body<T>) -> Result<Stored<T>> {
+        Upload::new(self, code, chunker).run(body).await
     }
 }
 
@@ -119,6 +120,7 @@ struct Upload<'a> {
     objects: &'a Objects,
     id: VersionId,
     intent: Intent,
+    code: Code,
     chunker: Chunker,
     allowance: Option<Allowance>,
     stage: Option<Stage>,
@@ -132,13 +134,14 @@ struct Upload<'a> {
 }
 
 impl<'a> Upload<'a> {
-    fn new(objects: &'a Objects, chunker: Chunker) -> Upload<'a> {
+    fn new(objects: &'a Objects, code: Code, chunker: Chunker) -> Upload<'a> {
         let started_ms = objects.clock.now_ms();
         let id = VersionId(objects.clock.fresh_id());
         Upload {
             objects,
             id,
             intent: Intent::of(id, started_ms),
+            code,
             chunker,
             allowance: None,
             stage: None,
@@ -260,8 +263,8 @@ impl<'a> Upload<'a> {
         self.pages += 1;
         self.chunks += chunks.len() as u64;
         let heartbeat = self.intent.due_beat(self.objects.clock.now_ms());
-        let (objects, version) = (self.objects.clone(), self.id);
-        let store = async move { objects.store_page(version, start, chunks, heartbeat).await };
+        let (objects, version, code) = (self.objects.clone(), self.id, self.code);
+        let store = async move { objects.store_page(version, start, code, chunks, heartbeat).await };
         self.under_way.push_back(self.objects.tasks.spawn(store));
         Ok(())
     }
@@ -307,8 +310,8 @@ impl<'a> Upload<'a> {
     async fn store_last(&mut self, last: Vec<PlainChunk>, digest: StreamDigest) -> Result<(Draft, StoredBatch)> {
         self.chunks += last.len() as u64;
         let stored = match last.is_empty() {
-            true => StoredBatch::empty(),
-            false => self.objects.store_batch(last).await?,
+            true => StoredBatch::empty(self.code),
+            false => self.objects.store_batch(self.code, last).await?,
         };
         while !self.under_way.is_empty() {
             self.join_oldest().await?;
@@ -325,7 +328,7 @@ impl<'a> Upload<'a> {
             chunks: self.chunks,
             stored_bytes: self.stored_bytes,
             reuses_any: self.reuses_any,
-            receipt: self.receipt.unwrap_or(Receipt::empty(self.objects.code)),
+            receipt: self.receipt.unwrap_or(Receipt::empty(self.code)),
             size: digest.size,
             sha256: Some(digest.sha256),
             etag: digest.md5.map_or(ETag::None, ETag::Md5),

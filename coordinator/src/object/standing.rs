@@ -41,7 +41,8 @@ impl Objects {
     /// What is true of the version now: its chunk records against the nodes that answer.
     pub async fn standing(&self, version: &VersionRecord) -> Result<Standing> {
         let answering = self.nodes.answering();
-        let mut standing = Standing { receipt: Receipt::empty(self.code), recorded: 0, chunks: 0, weakest: None };
+        let mut standing =
+            Standing { receipt: Receipt::empty(self.profiles.replication), recorded: 0, chunks: 0, weakest: None };
         let mut offset = 0;
         while let Some(run) = self.chunks_from(version, offset).await? {
             for (start, entry) in run.with_starts() {
@@ -62,7 +63,7 @@ impl Objects {
         standing.chunks += 1;
         let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
         let record = found.map(|found| ChunkRecord::decode(&found.value)).transpose()?;
-        let code = record.as_ref().map_or(self.code, |record| record.code);
+        let code = record.as_ref().map_or(self.profiles.replication, |record| record.code);
         let holders: Vec<NodeId> =
             record.map_or_else(Vec::new, |record| record.shards.into_iter().map(|place| place.node).collect());
         let recorded = holders.len() as u32;

@@ -33,8 +33,8 @@ pub const STRAGGLER_BYTES_PER_MS: u64 = (16 << 20) / 1_000;
 pub struct NewChunk {
     /// Its fresh id.
     pub id: ChunkId,
-    /// Its stored bytes, before they are encoded into shards.
-    pub data: Bytes,
+    /// Its shards with their CRC32s, as its code encodes it.
+    pub shards: Vec<(Bytes, u32)>,
 }
 
 /// Where a chunk's shards are durable.
@@ -128,7 +128,7 @@ struct ShardWriter {
     code: Code,
     chunks: Vec<ChunkState>,
     calls: FuturesUnordered<BoxFuture<'static, Answer>>,
-    /// Bytes of the chunks as they are stored.
+    /// Bytes of the shards; what replicas share is counted once.
     bytes: usize,
     /// Nodes that did not answer a call of this write.
     failed: BTreeSet<NodeId>,
@@ -137,10 +137,12 @@ struct ShardWriter {
 impl ShardWriter {
     fn new(nodes: Arc<Nodes>, code: Code, chunks: Vec<NewChunk>) -> Result<ShardWriter> {
         let candidates = nodes.candidates();
-        let bytes = chunks.iter().map(|chunk| chunk.data.len()).sum();
+        let held = if code.data == 1 { 1 } else { code.shards() };
+        let shards = chunks.iter().flat_map(|chunk| chunk.shards.iter().take(held));
+        let bytes = shards.map(|(data, _)| data.len()).sum();
         let chunks = chunks.into_iter().map(|chunk| {
             let ranked = placement::choose(chunk.id, code, &candidates);
-            ChunkState::new(chunk, code, &ranked)
+            ChunkState::new(chunk, &ranked)
         });
         let writer = ShardWriter {
             code,
@@ -281,9 +283,8 @@ async fn put_on(member: Option<Arc<Member>>, node: NodeId, slots: Vec<Slot>, sha
 }
 
 impl ChunkState {
-    fn new(chunk: NewChunk, code: Code, ranked: &Ranked) -> ChunkState {
-        let shards = code.encode(&chunk.data);
-        let shards = shards.into_iter().enumerate();
+    fn new(chunk: NewChunk, ranked: &Ranked) -> ChunkState {
+        let shards = chunk.shards.into_iter().enumerate();
         let shards =
             shards.map(|(index, (data, crc))| Shard { id: ShardId { chunk: chunk.id, index: index as u8 }, crc, data });
         ChunkState {

@@ -7,7 +7,7 @@ use super::check::{BucketVerb, Ended, Got, OPERATION, Oracle, bucket_and_key};
 use super::cluster::Coordinator;
 use super::world::pass;
 use bytes::Bytes;
-use coordinator::metadata::records::{BucketRecord, VersionId, Versioning};
+use coordinator::metadata::records::{BucketRecord, StorageClass, VersionId, Versioning};
 use coordinator::object::{
     Attributes, BodyMessage, BucketName, Condition, DeleteMode, Deleted, FILES_BUCKET, HistoryPage, ListPage,
     ListRequest, MissingBucket, NewBucket, ObjectName, PutDone, PutTarget, Version, VersionSelector, body_channel,
@@ -46,12 +46,18 @@ pub enum Sending {
 pub struct Client {
     oracle: Arc<Oracle>,
     coordinator: Arc<Coordinator>,
+    class: StorageClass,
 }
 
 impl Client {
     /// A client of `coordinator`.
     pub fn new(oracle: Arc<Oracle>, coordinator: Arc<Coordinator>) -> Client {
-        Client { oracle, coordinator }
+        Client { oracle, coordinator, class: StorageClass::Standard }
+    }
+
+    /// The same, and what it puts and copies has this storage class.
+    pub fn storing_as(self, class: StorageClass) -> Client {
+        Client { class, ..self }
     }
 
     /// Its coordinator.
@@ -69,11 +75,14 @@ impl Client {
             metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
             condition,
             md5: None,
-            attributes: Attributes::default(),
+            attributes: Attributes { storage_class: self.class, ..Attributes::default() },
             missing_bucket: self.if_missing(key),
         };
         let feed = feed(sender, body.data.clone(), target, sending);
-        let put = self.coordinator.objects.put(receiver);
+        let put = async {
+            let code = self.coordinator.objects.code_of(self.class)?;
+            self.coordinator.objects.put(code, receiver).await
+        };
         let both = async { futures_util::future::join(feed, put).await.1 };
         let ended = self.until_end(both).await;
         self.oracle.put_ends(op, &ended);

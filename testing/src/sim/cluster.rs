@@ -20,7 +20,7 @@ use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Profiles, Tasks, Usage};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ const BUDGET_BYTES_LEFT: usize = 4 << 20;
 pub struct Plants {
     /// A bug to be caught.
     pub bug: Option<Bug>,
-    /// The code that coordinators write with; the oracle goes by [`Code::REPLICATION`] all the same.
+    /// The code of copies that coordinators write with; the oracle goes by [`Code::REPLICATION`] all the same.
     pub code: Code,
 }
 
@@ -73,7 +73,7 @@ impl Cluster {
         let nodes: Vec<Arc<SimNode>> =
             (1..=nodes).map(|place| SimNode::new(&format!("n{place}"), id, world.clone())).collect();
         let memory = Arc::new(MemoryMetadata::new());
-        let oracle = Oracle::new(world.clone(), memory.clone(), nodes.clone(), Code::REPLICATION.write_quorum());
+        let oracle = Oracle::new(world.clone(), memory.clone(), nodes.clone());
         let metadata = Arc::new(Ledger::new(memory, oracle.clone()));
         let incarnations = AtomicU64::new(0);
         Arc::new(Cluster { world, nodes, metadata, oracle, plants, id, born: Instant::now(), incarnations })
@@ -134,10 +134,16 @@ impl Cluster {
             clients: Clients::default(),
             cache: ChunkCache::new(0),
             usage: Usage::default(),
-            code: self.plants.code,
+            profiles: self.profiles(),
         };
         self.world.tell(|| format!("coordinator {incarnation} starts"));
         Coordinator { objects, calls, clock, incarnation, tasks: Vec::new(), _scarcity: scarcity }
+    }
+
+    /// What coordinators write with: 4+2 where there are nodes for it.
+    fn profiles(&self) -> Profiles {
+        let ec = if self.nodes.len() < 6 { Code { data: 2, parity: 2 } } else { Profiles::DEFAULT.ec };
+        Profiles { replication: self.plants.code, ec, ..Profiles::DEFAULT }
     }
 
     /// A coordinator that has probed its nodes once.

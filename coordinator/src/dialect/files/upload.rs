@@ -6,7 +6,7 @@ use super::super::guard::{Subject, owner};
 use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
 use super::super::reply::Refusal;
 use super::file;
-use crate::metadata::records::Versioning;
+use crate::metadata::records::{StorageClass, Versioning};
 use crate::names;
 use crate::object::{
     Attributes, BodyMessage, Condition, MissingBucket, ObjectName, PutDone, PutTarget, body_channel, joined,
@@ -138,9 +138,11 @@ async fn receive(
     condition: Condition,
     owner: String,
 ) -> Result<(ObjectName, PutDone), Refusal> {
+    let code = door.objects.code_of(StorageClass::Standard)?;
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
-    let put = door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(body).await }));
+    let put =
+        door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(code, body).await }));
     let mut seen = Seen::default();
     let mut parts = 0;
     while let Some(mut part) = form.next_part().await? {

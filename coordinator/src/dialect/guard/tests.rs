@@ -3,7 +3,6 @@
 use super::access::{Need, RULES, need};
 use super::admit::HEADER_BYTES_MAX;
 use super::{Guard, admit};
-use crate::code::Code;
 use crate::config::Config;
 use crate::dialect::{Door, DoorSettings, every_route};
 use crate::identity::seal::Sealer;
@@ -15,7 +14,7 @@ use crate::metadata::records::{BucketRecord, GrantRecord};
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
-use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Tasks, Usage};
+use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Profiles, Tasks, Usage};
 use crate::worker::{Running, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -50,7 +49,7 @@ fn objects() -> Objects {
         clients: Clients::default(),
         cache: ChunkCache::new(0),
         usage: Usage::default(),
-        code: Code::REPLICATION,
+        profiles: Profiles::DEFAULT,
     }
 }
 

@@ -59,10 +59,11 @@ pub async fn store(
         attributes: described.attributes,
         missing_bucket: MissingBucket::Refuse,
     };
+    let code = door.objects.code_of(target.attributes.storage_class).map_err(of_verb)?;
     let condition = target.condition.clone();
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(pieces).await };
+    let put = async move { objects.put_with_md5(code, pieces).await };
     let put = door.objects.tasks.spawn_here(with_request_id(put));
     let done = match (Coming { body, promise, length, trailers }).pump(&sender).await {
         Ok(checksum) => {

@@ -129,5 +129,8 @@ pub mod v1 {
         #[default]
         #[serde(rename = "s")]
         Standard,
+        /// Erasure-coded.
+        #[serde(rename = "i")]
+        StandardIa,
     }
 }

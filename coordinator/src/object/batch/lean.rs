@@ -5,6 +5,7 @@
 //! an allowance, and its plain bytes are not kept.
 
 use super::{Digest, Found, Objects, StoredBatch};
+use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record};
 use crate::metadata::{Expect, keys};
 use crate::object::chunker::CHUNK_BYTES_MAX;
@@ -18,20 +19,22 @@ const AGAIN_BYTES_MAX: usize = 6 << 20;
 pub(super) type Missing = (Digest, ChunkId, Option<Expect>);
 
 impl Objects {
-    /// Looks the chunks of another manifest up, to be named once more; nothing is named yet. `entries` say where they are to end.
-    pub(in crate::object) async fn lean_on(&self, entries: Vec<ChunkEntry>) -> Result<StoredBatch> {
-        let mut batch = StoredBatch::empty();
+    /// Looks the chunks of another manifest up, to be named once more; nothing is named yet. `entries` say where they are to end. What
+    /// is encoded otherwise than by `code` is stored again.
+    pub(in crate::object) async fn lean_on(&self, code: Code, entries: Vec<ChunkEntry>) -> Result<StoredBatch> {
+        let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
         for entry in entries.iter().filter(|entry| seen.insert(entry.sha256)) {
             let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
-            let placed = match &found {
-                Some(found) => self.reuse(entry.chunk, &ChunkRecord::decode(&found.value)?, found.revision).await?,
-                None => None,
+            let record = found.as_ref().map(|found| ChunkRecord::decode(&found.value)).transpose()?;
+            let placed = match (&found, record.filter(|record| record.code == code)) {
+                (Some(found), Some(record)) => self.reuse(entry.chunk, &record, found.revision).await?,
+                _ => None,
             };
             let placed = match placed {
                 Some(placed) => Found::Reusable(placed),
-                None => self.look_up(&entry.sha256).await?,
+                None => self.look_up(&entry.sha256, code).await?,
             };
             match placed {
                 Found::Reusable(placed) => drop(batch.placed.insert(entry.sha256, placed)),

@@ -165,6 +165,8 @@ impl Objects {
     }
 
     async fn publish_parts(&self, request: &CompleteRequest, seen: &SeenUpload, sum: Sum) -> Result<CompletedUpload> {
+        // Of no chunk here: the parts' own have been stored.
+        let code = self.profiles.replication;
         let count = sum.entries.len() as u16;
         let checksum = sum.checksum.map(Whole::finish);
         require_content(request, sum.size, checksum.as_ref())?;
@@ -181,14 +183,14 @@ impl Objects {
                     chunks: sum.chunks,
                     stored_bytes: sum.stored_bytes,
                     reuses_any: false,
-                    receipt: Receipt::empty(self.code),
+                    receipt: Receipt::empty(code),
                     size: sum.size,
                     sha256: None,
                     etag: ETag::Parts(sum.md5.finish(), count),
                     assembly: Some(assembly),
                 };
                 let target = target_of(request, &seen.record, checksum.clone());
-                self.publish(&draft, &mut StoredBatch::empty(), &target).await
+                self.publish(&draft, &mut StoredBatch::empty(code), &target).await
             }
             Err(error) => Err(error),
         };

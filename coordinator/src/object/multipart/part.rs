@@ -69,7 +69,7 @@ impl Objects {
     /// Stores the stream as part `number` of an open upload, in place of the one before. `Ok` is durable (law 1). `length`, where the
     /// client told it, lets chunks be as large as they would be in one long stream.
     ///
-    /// Errors: `NoSuchUpload`; `Invalid` for a number that no part can have, a broken body or a checksum that the upload does not want.
+    /// Errors: `NoSuchUpload`; `Unavailable` without nodes enough for the upload's storage class; `Invalid` for a number that no part can have, a broken body or a checksum that the upload does not want.
     pub async fn put_part(
         &self,
         name: &ObjectName,
@@ -79,9 +79,10 @@ impl Objects {
         body: Body<PartTarget>,
     ) -> Result<PartDone> {
         require_number(number)?;
-        self.require_upload(name, upload).await?;
+        let seen = self.require_upload(name, upload).await?;
+        let code = self.code_of(seen.record.storage_class)?;
         let offset = u64::from(number - 1) * length.unwrap_or(PART_BYTES_MIN);
-        let stored = self.store(Chunker::with_md5().at(offset), body).await?;
+        let stored = self.store(code, Chunker::with_md5().at(offset), body).await?;
         self.record_part(Place { name, upload, number }, stored).await
     }
 

@@ -82,7 +82,7 @@ pub(super) async fn examine(work: &Work, chunk: ChunkId) -> Result<Examined> {
             let detail = "the manifest names a chunk that has no record".to_owned();
             let wrong = vec![Wrong { kind: FindingKind::NoRecord, node: None, detail }];
             return Ok(Examined {
-                wanted: work.objects.code.shards(),
+                wanted: work.objects.profiles.replication.shards(),
                 bytes: total_bytes,
                 wrong,
                 ..Examined::default()

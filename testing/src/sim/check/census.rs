@@ -183,8 +183,11 @@ impl Oracle {
             }
         }
         let good = self.view.good_copies(chunk, record);
-        if good == 0 {
-            self.violated(format!("law 1: chunk {chunk} has no good copy left: {:?}", record.shards));
+        if good < record.code.read_quorum() {
+            self.violated(format!(
+                "law 1: chunk {chunk} has {good} good shards left of {}: {:?}",
+                record.code, record.shards
+            ));
         }
         census.degraded += usize::from(good < record.code.shards());
         let short = record.code.shards() > record.shards.len();

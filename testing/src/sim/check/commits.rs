@@ -4,7 +4,9 @@ use super::view::{bucket_and_key, called};
 use super::{Asked, Before, Moment, OPERATION, OpId, Oracle, Published, State};
 use crate::sim::client::uploads::is_of_parts;
 use crate::sim::node::Held;
-use coordinator::metadata::records::{ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, VersionRecord};
+use coordinator::metadata::records::{
+    ChunkRecord, ChunkState, ObjectRecord, ObjectState, Record, ShardPlace, VersionRecord,
+};
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{Condition, ContentTag};
 use protocol::ChunkId;
@@ -44,11 +46,14 @@ impl Oracle {
             return;
         }
         let nodes: BTreeSet<_> = record.shards.iter().map(|place| &place.node).collect();
-        let indexes: BTreeSet<_> = record.shards.iter().map(|place| place.index).collect();
+        // Copies are all the same piece; of other codes each piece is another one.
+        let piece =
+            |place: &ShardPlace| if record.code.data == 1 { place.index } else { record.code.piece(place.index) };
+        let indexes: BTreeSet<_> = record.shards.iter().map(piece).collect();
         if nodes.len() != record.shards.len() || indexes.len() != record.shards.len() {
             self.violated(format!("law 1: chunk {chunk} is named twice on a node or by an index: {:?}", record.shards));
         }
-        if nodes.len() < self.view.quorum() {
+        if nodes.len() < self.view.quorum(record) {
             self.violated(format!("law 1: chunk {chunk} is named on {} nodes only", nodes.len()));
         }
         for place in &record.shards {

@@ -208,10 +208,9 @@ impl Counts {
 }
 
 impl Oracle {
-    /// An oracle over the truth itself: `memory` below all faults, and the nodes' own state. `quorum` is what law 1 demands,
-    /// whatever the coordinators were told.
-    pub fn new(world: Arc<World>, memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> Arc<Oracle> {
-        Arc::new(Oracle { world, view: View::new(memory, nodes, quorum), state: Mutex::default() })
+    /// An oracle over the truth itself: `memory` below all faults, and the nodes' own state.
+    pub fn new(world: Arc<World>, memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>) -> Arc<Oracle> {
+        Arc::new(Oracle { world, view: View::new(memory, nodes), state: Mutex::default() })
     }
 
     /// The truth it looks at.

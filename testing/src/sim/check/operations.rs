@@ -139,7 +139,7 @@ impl Oracle {
         for entry in self.view.entries(&version).unwrap_or_default() {
             let Some(record) = self.view.chunk(entry.chunk) else { continue };
             let durable = self.view.durable_on(entry.chunk, &record).len();
-            if durable < self.view.quorum() || durable < done.receipt.copies as usize {
+            if durable < self.view.quorum(&record) || durable < done.receipt.copies as usize {
                 self.violated(format!(
                     "law 1: number {} of {key} was acknowledged with {} copies, and chunk {} is durable on {durable} nodes",
                     done.number, done.receipt.copies, entry.chunk

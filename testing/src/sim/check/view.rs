@@ -2,6 +2,7 @@
 
 use crate::sim::node::{Held, SimNode};
 use bytes::Bytes;
+use coordinator::code::Code;
 use coordinator::metadata::memory::MemoryMetadata;
 use coordinator::metadata::records::{
     ChunkEntry, ChunkList, ChunkRecord, PageRecord, PartEntry, PartsRecord, Record, ShardPlace, VersionId,
@@ -18,7 +19,6 @@ use std::sync::Arc;
 pub struct View {
     memory: Arc<MemoryMetadata>,
     nodes: Vec<Arc<SimNode>>,
-    quorum: usize,
 }
 
 /// The bucket and the key of what is called `name`.
@@ -32,8 +32,8 @@ pub fn called(bucket: &str, key: &str) -> String {
 }
 
 impl View {
-    pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>, quorum: usize) -> View {
-        View { memory, nodes, quorum }
+    pub(super) fn new(memory: Arc<MemoryMetadata>, nodes: Vec<Arc<SimNode>>) -> View {
+        View { memory, nodes }
     }
 
     /// The nodes.
@@ -41,9 +41,12 @@ impl View {
         &self.nodes
     }
 
-    /// What law 1 demands.
-    pub fn quorum(&self) -> usize {
-        self.quorum
+    /// What law 1 demands of a chunk. Of one with a single data shard it is what three copies promise, whatever its record says.
+    pub fn quorum(&self, record: &ChunkRecord) -> usize {
+        match record.code.data {
+            1 => Code::REPLICATION.write_quorum(),
+            _ => record.code.write_quorum(),
+        }
     }
 
     /// The entry at `key`.

@@ -39,7 +39,7 @@ impl Client {
             name: name(key),
             content_type: "application/octet-stream".to_owned(),
             metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
-            attributes: Attributes::default(),
+            attributes: Attributes { storage_class: self.class, ..Attributes::default() },
             checksum: None,
             missing_bucket: self.if_missing(key),
         };
@@ -125,7 +125,7 @@ impl Client {
             metadata: BTreeMap::from([(OPERATION.to_owned(), op.to_string())]),
             condition,
             md5: None,
-            attributes: Attributes::default(),
+            attributes: Attributes { storage_class: self.class, ..Attributes::default() },
             missing_bucket: self.if_missing(key),
         };
         let ended = self.until_end(self.coordinator.objects.copy(source, target, None)).await;
