@@ -18,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Profiles, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -281,6 +281,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
+        hot_fields: HotFields::new(config.hot_field.iter().cloned()),
         profiles: Profiles::DEFAULT,
     }
 }

@@ -8,15 +8,12 @@
 
 use super::json::Member;
 use super::split::HotNames;
+use crate::config::{HOT_FIELDS, HOT_FIELDS_MAX};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Fields that are hot if nothing else is configured (contract C2).
-pub const HOT_FIELDS: [&str; 4] = ["view_count", "like_count", "inventory_count", "update_count"];
-/// Hot fields of a document at most; each may cut its text twice.
-pub const HOT_FIELDS_MAX: usize = 16;
 /// A field with a longer value is not made hot by what is seen: three copies cost twice what a code does.
 const HOT_VALUE_BYTES_MAX: usize = 1 << 10;
 /// What is seen makes no more of a document hot than one byte in so many.
@@ -142,7 +139,8 @@ impl HotFields {
         for (reason, member) in wanted {
             let observed = matches!(reason, Reason::KeyChanges { .. } | Reason::CollectionChanges { .. });
             let length = member.key.len() + member.value.len();
-            if chosen.len() == HOT_FIELDS_MAX || observed && (member.value.len() > HOT_VALUE_BYTES_MAX || length > left) {
+            if chosen.len() == HOT_FIELDS_MAX || observed && (member.value.len() > HOT_VALUE_BYTES_MAX || length > left)
+            {
                 continue;
             }
             left = left.saturating_sub(length);
@@ -307,7 +305,11 @@ mod tests {
         for _ in 0..7 {
             write(&hot, "user:1", 4);
         }
-        assert_eq!(chosen(&hot, "user:1", &["n"]), ["n", "view_count"], "it is hot until it was quiet for a whole window");
+        assert_eq!(
+            chosen(&hot, "user:1", &["n"]),
+            ["n", "view_count"],
+            "it is hot until it was quiet for a whole window"
+        );
         assert_eq!(chosen(&hot, "user:1", &[]), ["view_count"]);
         write(&hot, "user:1", 4);
         assert_eq!(chosen(&hot, "user:1", &["n"]), ["view_count"]);
@@ -350,6 +352,8 @@ mod tests {
         }
         let seen = hot.seen();
         assert!(seen.keys.len() <= KEYS_MAX && seen.collections.len() <= COLLECTIONS_MAX);
-        assert!(seen.keys.values().all(|key| key.values.len() <= FIELDS_MAX && key.changes.fields.len() <= CHANGING_MAX));
+        assert!(
+            seen.keys.values().all(|key| key.values.len() <= FIELDS_MAX && key.changes.fields.len() <= CHANGING_MAX)
+        );
     }
 }

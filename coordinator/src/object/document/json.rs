@@ -310,8 +310,7 @@ mod tests {
     #[test]
     fn text_stays_but_for_white_space() {
         let text = " { \"a\" : [ 1.50 , -0 , 1E+400 , 123456789012345678901234567890 ] ,\n\"\\u0062\":\"\\ud83d\\ude00 \\/\",\"z\":{ } } ";
-        let expected =
-            r#"{"a":[1.50,-0,1E+400,123456789012345678901234567890],"\u0062":"\ud83d\ude00 \/","z":{}}"#;
+        let expected = r#"{"a":[1.50,-0,1E+400,123456789012345678901234567890],"\u0062":"\ud83d\ude00 \/","z":{}}"#;
         assert_eq!(compact(text.as_bytes()).unwrap(), expected);
         for scalar in ["1", "\"x\"", "null", "true", "[]"] {
             assert_eq!(compact(scalar.as_bytes()).unwrap(), scalar);
