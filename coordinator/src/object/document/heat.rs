@@ -61,7 +61,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HotField {
     /// The key, or the collection: a key's start up to its last `:` or `/`.
-    pub of: String,
+    pub name: String,
     /// The field.
     pub field: String,
     /// Why.
@@ -209,7 +209,7 @@ impl HotFields {
         let hot = |of: &String, changes: &Changes, window, reason: fn(u32, u32) -> Reason| -> Vec<HotField> {
             let verdicts = changes.fields.keys().filter_map(|field| {
                 let (changed, of_writes) = changes.most(field, window)?;
-                Some(HotField { of: of.clone(), field: field.clone(), reason: reason(changed, of_writes) })
+                Some(HotField { name: of.clone(), field: field.clone(), reason: reason(changed, of_writes) })
             });
             verdicts.collect()
         };
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(chosen(&hot, "user:1", &[]), ["n", "view_count"]);
         let (collections, keys) = hot.observed();
         let reason = Reason::KeyChanges { changed: 4, of: 4 };
-        assert_eq!(keys, [HotField { of: "user:1".to_owned(), field: "n".to_owned(), reason }]);
+        assert_eq!(keys, [HotField { name: "user:1".to_owned(), field: "n".to_owned(), reason }]);
         assert_eq!(collections, []);
         for _ in 0..7 {
             write(&hot, "user:1", 4);
