@@ -157,7 +157,7 @@ impl Objects {
         };
         let hot_code = self.code_of(StorageClass::Standard)?;
         let cold_code = match before.and_then(|before| before.cold_code).filter(|_| keeps_cold) {
-            // What is there stays as it is, also where new cold parts would be coded otherwise, or not at all for lack of nodes.
+            // What is there stays as it is encoded, whatever new cold parts would be.
             Some(code) => code,
             None if cut.cold.is_empty() => hot_code,
             None => self.code_of(StorageClass::StandardIa)?,
