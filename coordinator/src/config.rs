@@ -27,6 +27,11 @@ const SERVER_ID_BYTES_MAX: usize = 64;
 /// The most `--workers`.
 const WORKERS_MAX: usize = 256;
 
+/// Fields of documents that are hot if nothing else is said (contract C2).
+pub const HOT_FIELDS: [&str; 4] = ["view_count", "like_count", "inventory_count", "update_count"];
+/// The most fields of `--hot-field`: no document has more hot ones.
+pub const HOT_FIELDS_MAX: usize = 16;
+
 /// Splits files into chunks, places them on storage nodes, and keeps the versioned catalog.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "coordinator", version)]
@@ -104,6 +109,16 @@ pub struct Config {
     /// Memory for the cache of the catalog's index
     #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
     pub index_cache_bytes: u64,
+
+    /// Field of documents that changes often and is kept in copies, apart from the others; may be repeated
+    #[arg(
+        long,
+        env = "HOLDFAST_HOT_FIELDS",
+        value_name = "FIELD",
+        value_delimiter = ',',
+        default_values = HOT_FIELDS
+    )]
+    pub hot_field: Vec<String>,
 
     /// HTTP worker threads; 0 = one per core
     #[arg(long, env = "HOLDFAST_WORKERS", value_name = "N", default_value_t = 0)]
@@ -266,6 +281,7 @@ impl Config {
             .or_else(|| self.bound_mistake())
             .or_else(|| self.name_mistake())
             .or_else(|| self.origin_mistake())
+            .or_else(|| self.hot_mistake())
     }
 
     fn listen_mistake(&self) -> Option<String> {
@@ -291,6 +307,13 @@ impl Config {
         };
         let origin = self.cors_origin.iter().find(|origin| !is_origin(origin))?;
         Some(format!("--cors-origin {origin}: must be * or an origin such as https://app.example, without a path"))
+    }
+
+    /// Each may cut a document twice, and one commit names all pieces.
+    fn hot_mistake(&self) -> Option<String> {
+        let fields = self.hot_field.len();
+        (fields > HOT_FIELDS_MAX)
+            .then(|| format!("--hot-field: {fields} are given, at most {HOT_FIELDS_MAX} are taken"))
     }
 
     /// None need be named: the catalog knows those that joined, and others may join.

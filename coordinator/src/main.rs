@@ -18,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -289,6 +289,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
+        hot_fields: HotFields::new(config.hot_field.iter().cloned()),
         profiles: config.storage.profiles(),
     }
 }

@@ -10,6 +10,7 @@ mod buckets;
 mod conditions;
 mod cors;
 mod described;
+mod documents;
 mod files;
 mod gateway;
 mod gauges;
@@ -124,6 +125,7 @@ fn every_route(config: &mut web::ServiceConfig) {
         .configure(files::routes)
         .configure(gateway::routes)
         .configure(buckets::routes)
+        .configure(documents::routes)
         .configure(insight::routes)
         .configure(system::routes)
         .configure(workers::routes)

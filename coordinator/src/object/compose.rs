@@ -13,7 +13,7 @@ use super::batch::StoredBatch;
 use super::intent::Intent;
 use super::manifest::ManifestWalk;
 use super::page::NamedPage;
-use super::publish::{Draft, PutDone, PutTarget};
+use super::publish::{ComposedOf, Draft, PutDone, PutTarget};
 use super::put::BATCH_CHUNKS_MAX;
 use super::receipt::Receipt;
 use super::settle;
@@ -22,6 +22,7 @@ use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, VersionId, VersionRecord};
 use protocol::Result;
 use std::collections::VecDeque;
+use std::slice;
 use tokio::task::JoinHandle;
 
 /// Pages being looked up and named at once: their commits share an fsync.
@@ -60,7 +61,7 @@ impl Objects {
         };
         let mut last = composition.gather(source).await?;
         let draft = composition.draft(source);
-        let done = self.publish(&draft, &mut last, target).await?;
+        let done = self.publish(&draft, slice::from_mut(&mut last), target).await?;
         settle::start(self, last.stragglers);
         Ok(done)
     }
@@ -130,7 +131,7 @@ impl Composition<'_> {
             size: source.size,
             sha256: source.sha256,
             etag: source.etag,
-            assembly: None,
+            composed_of: ComposedOf::Chunks,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Objects;
 use super::name::ObjectName;
 use super::refused::Refused;
 use crate::metadata::keys;
-use crate::metadata::records::{ETag, ObjectRecord, ObjectState, Record, Sha256, VersionRecord};
+use crate::metadata::records::{ETag, ObjectRecord, ObjectState, Record, Sha256, VersionId, VersionRecord};
 use protocol::{Error, Result};
 
 /// What names the content of a version in a condition.
@@ -33,6 +33,8 @@ pub enum Condition {
     Matches(Vec<ContentTag>),
     /// A live object of which all of it holds that is asked for.
     Is(Wanted),
+    /// This version is the live one.
+    Current(VersionId),
 }
 
 /// What a live object must be.
@@ -52,6 +54,7 @@ struct Found {
     sha256: Option<Sha256>,
     modified_ms: u64,
     size: u64,
+    version: VersionId,
 }
 
 impl Objects {
@@ -73,17 +76,17 @@ impl Objects {
 
     /// `ConditionFailed` unless the condition holds of this version.
     pub(super) fn require_of(&self, condition: &Condition, name: &ObjectName, version: &VersionRecord) -> Result<()> {
-        let VersionRecord { etag, sha256, created_ms, size, .. } = *version;
-        judge(condition, name, Some(Found { etag, sha256, modified_ms: created_ms, size }))
+        let VersionRecord { id, etag, sha256, created_ms, size, .. } = *version;
+        judge(condition, name, Some(Found { etag, sha256, modified_ms: created_ms, size, version: id }))
     }
 
     /// The object's record knows its ETag, unless it is older than ETags in it; then the version is read, and only if one is asked for.
     async fn found(&self, condition: &Condition, name: &ObjectName, record: &ObjectRecord) -> Result<Found> {
-        let mut found =
-            Found { etag: record.etag, sha256: record.sha256, modified_ms: record.modified_ms, size: record.size };
+        let ObjectRecord { etag, sha256, modified_ms, size, current: version, .. } = *record;
+        let mut found = Found { etag, sha256, modified_ms, size, version };
         let contents = match condition {
             Condition::Matches(contents) | Condition::Is(Wanted { contents, .. }) => contents.as_slice(),
-            Condition::None | Condition::Absent => &[],
+            Condition::None | Condition::Absent | Condition::Current(_) => &[],
         };
         let asks_for_etag = contents.iter().any(|tag| matches!(tag, ContentTag::Md5(_) | ContentTag::ETag(_)));
         if asks_for_etag && record.etag == ETag::None {
@@ -103,6 +106,10 @@ fn judge(condition: &Condition, name: &ObjectName, found: Option<Found>) -> Resu
         (Condition::Absent, Some(_)) => return Err(failed(format!("'{key}' exists already (If-None-Match: *)"))),
         (Condition::Matches(_) | Condition::Is(_), None) => {
             return Err(failed(format!("'{key}' does not exist (If-Match)")));
+        }
+        (Condition::Current(_), None) => return Err(failed(format!("'{key}' does not exist any more"))),
+        (Condition::Current(version), Some(found)) => {
+            (found.version == *version).then_some(()).ok_or("there is a newer version")
         }
         (Condition::Matches(contents), Some(found)) => {
             found.is_among(contents).then_some(()).ok_or("its ETag is not the one in If-Match")

@@ -54,7 +54,7 @@ impl Objects {
             allowance: None,
             _served: self.clients.serve(),
         };
-        let is_inline = matches!(version.chunks, ChunkList::Inline(_));
+        let is_inline = matches!(version.chunks, ChunkList::Inline(_) | ChunkList::Document { .. });
         if is_inline && !reader.rest.is_empty() {
             reader.plan_next_run().await?;
         }

@@ -1,4 +1,4 @@
-//! Walks through the chunks of a version, whether its manifest holds them, pages do, or the pages of the parts it was put together from.
+//! Walks through the chunks of a version, whether its manifest names them, pages do, or the pages of the parts it was put together from.
 //!
 //! What it keeps true: memory is bounded by one page and one record of parts, however large the version is (law 10).
 
@@ -7,6 +7,7 @@ use super::page::with_starts;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkList, PartEntry, PartsRecord, Record, VersionId, VersionRecord};
 use protocol::{Error, Result};
+use std::borrow::Cow;
 
 /// Chunks of a version that follow one another.
 #[derive(Clone, Debug)]
@@ -60,7 +61,10 @@ impl ManifestWalk {
             return Ok(None);
         }
         let run = match &self.chunks {
-            ChunkList::Inline(entries) => Some(ManifestRun { owner: self.version, start: 0, entries: entries.clone() }),
+            ChunkList::Inline(_) | ChunkList::Document { .. } => {
+                let entries = self.chunks.named_here().map(Cow::into_owned).unwrap_or_default();
+                Some(ManifestRun { owner: self.version, start: 0, entries })
+            }
             ChunkList::Paged { .. } => objects.run_of(self.version, 0, offset).await?,
             ChunkList::Parts => {
                 let PlacedPart { entry, start } = self.part_at(objects, offset).await?;

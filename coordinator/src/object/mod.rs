@@ -29,6 +29,7 @@ mod delete;
 mod delete_bucket;
 mod descent;
 mod digest;
+mod document;
 mod explain;
 mod failures;
 mod fetch;
@@ -76,6 +77,10 @@ pub use compute::Compute;
 pub use condition::{Condition, ContentTag, Wanted};
 pub use copy::CopyDone;
 pub use delete::{DeleteDone, DeleteMode, DeleteRequest, Deleted};
+pub use document::{
+    BINARY_FIELD, Change, DOCUMENT_BYTES_MAX, Document, DocumentDone, GoneDocument, HotField, HotFields, JSON, Reason,
+    Strategy,
+};
 pub use explain::{EXPLAIN_LIMIT_MAX, ExplainPage, ExplainedChunk, ExplainedCopy, PendingRepair, Sharing};
 pub use failures::{Failures, WriteOutlook};
 pub use find::Found;
@@ -91,7 +96,7 @@ pub use multipart::{
     ObjectPartsPage, PART_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX, PartClaim, PartDone, PartTarget, PartsPage,
     UploadMarker, UploadsPage,
 };
-pub use name::{BucketName, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
+pub use name::{BucketName, DOCUMENTS_BUCKET, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
 pub use profiles::Profiles;
 pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
@@ -133,6 +138,8 @@ pub struct Objects {
     pub cache: ChunkCache,
     /// What was let into buckets with a quota.
     pub usage: Usage,
+    /// Which fields of documents are hot.
+    pub hot_fields: HotFields,
     /// How the chunks of each storage class are encoded.
     pub profiles: Profiles,
 }

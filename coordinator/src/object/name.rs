@@ -9,6 +9,9 @@ use std::fmt;
 /// The bucket behind the file door (contract, *One namespace lies behind every door*).
 pub const FILES_BUCKET: &str = "files";
 
+/// The bucket behind the document door.
+pub const DOCUMENTS_BUCKET: &str = "documents";
+
 /// Buckets that doors of their own are built on.
 const BUILT_IN: [&str; 1] = [FILES_BUCKET];
 
@@ -32,6 +35,11 @@ impl BucketName {
     /// The file door's bucket.
     pub fn files() -> BucketName {
         BucketName(FILES_BUCKET.to_owned())
+    }
+
+    /// The document door's bucket. It springs into being with the first document.
+    pub fn documents() -> BucketName {
+        BucketName(DOCUMENTS_BUCKET.to_owned())
     }
 
     /// The buckets that doors of their own are built on.

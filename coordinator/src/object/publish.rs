@@ -24,7 +24,7 @@ use super::receipt::Receipt;
 use super::usage::Room;
 use crate::metadata::records::{
     BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, StorageClass, VersionId,
-    VersionRecord, VersionState, Versioning,
+    VersionRecord, VersionState, Versioning, in_order,
 };
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -101,13 +101,31 @@ pub(super) struct Draft {
     /// SHA-256 of them; `None` for what is put together from parts.
     pub(super) sha256: Option<Sha256>,
     pub(super) etag: ETag,
-    /// The parts it is put together from, if it is.
-    pub(super) assembly: Option<Assembly>,
+    pub(super) composed_of: ComposedOf,
+}
+
+/// What a version's manifest lists.
+pub(super) enum ComposedOf {
+    /// Chunks one after the other.
+    Chunks,
+    /// A document's hot chunks and its cold ones, a batch each; it fits one commit.
+    Document,
+    /// The parts it is put together from.
+    Parts(Assembly),
+}
+
+impl Draft {
+    fn assembly(&self) -> Option<&Assembly> {
+        match &self.composed_of {
+            ComposedOf::Parts(assembly) => Some(assembly),
+            ComposedOf::Chunks | ComposedOf::Document => None,
+        }
+    }
 }
 
 impl Objects {
-    /// Publishes `draft` with its `last` batch under the target's name.
-    pub(super) async fn publish(&self, draft: &Draft, last: &mut StoredBatch, target: &PutTarget) -> Result<PutDone> {
+    /// Publishes `draft` with its `last` batches, one for each code, under the target's name.
+    pub(super) async fn publish(&self, draft: &Draft, last: &mut [StoredBatch], target: &PutTarget) -> Result<PutDone> {
         let mut unsure = Vec::new();
         match self.try_to_publish(draft, last, target, &mut unsure).await {
             // A commit that may have happened, or may still happen, is not a failure (faults I9).
@@ -119,7 +137,7 @@ impl Objects {
     async fn try_to_publish(
         &self,
         draft: &Draft,
-        last: &mut StoredBatch,
+        last: &mut [StoredBatch],
         target: &PutTarget,
         unsure: &mut Vec<(Sent, PutDone)>,
     ) -> Result<PutDone> {
@@ -128,7 +146,7 @@ impl Objects {
             let seen = self.see_key(&target.name).await?;
             if attempt > 0 {
                 let has_intent = self.has_intent(draft).await?;
-                if let Some(assembly) = &draft.assembly {
+                if let Some(assembly) = draft.assembly() {
                     // The commit closes the upload, so while that is as it was read nothing has happened.
                     self.require_unchanged(assembly).await?;
                 } else if let Some(done) = self.landed(&target.name, &seen, has_intent, unsure).await? {
@@ -137,12 +155,14 @@ impl Objects {
                 if draft.has_intent && !has_intent {
                     return Err(given_up());
                 }
-                self.refresh_batch(last).await?;
+                for batch in last.iter_mut() {
+                    self.refresh_batch(batch).await?;
+                }
             }
             let Some(plan) = self.plan(draft, last, target, &seen).await? else { continue };
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
-                    last.log_shortfall();
+                    last.iter().for_each(StoredBatch::log_shortfall);
                     if let Some(room) = plan.room {
                         room.keep();
                     }
@@ -204,7 +224,7 @@ impl Objects {
     async fn plan(
         &self,
         draft: &Draft,
-        last: &StoredBatch,
+        last: &[StoredBatch],
         target: &PutTarget,
         seen: &SeenKey,
     ) -> Result<Option<Plan>> {
@@ -216,7 +236,7 @@ impl Objects {
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
-            Some(record) if draft.reuses_any || last.reuses_any() => {
+            Some(record) if draft.reuses_any || last.iter().any(StoredBatch::reuses_any) => {
                 self.shared_bytes(draft, last, record.current).await?
             }
             _ => 0,
@@ -231,27 +251,28 @@ impl Objects {
         if version.is_null && !self.replace_null(&mut commit, name, record, now_ms).await? {
             return Ok(None);
         }
-        last.name_in(&mut commit, draft.id, now_ms);
+        last.iter().for_each(|batch| batch.name_in(&mut commit, draft.id, now_ms));
         if draft.has_intent {
             commit.check(keys::intent(draft.id), Expect::Present);
             commit.delete(keys::intent(draft.id));
-            if !last.entries().is_empty() {
-                let page = PageRecord { start: draft.last_page_start, entries: last.entries().to_vec() };
+            let entries = entries_of(last);
+            if !entries.is_empty() {
+                let page = PageRecord { start: draft.last_page_start, entries };
                 commit.put(keys::page(draft.id, draft.size), page.encode());
             }
         }
-        if let Some(assembly) = &draft.assembly {
+        if let Some(assembly) = draft.assembly() {
             assembly.close_upload(&mut commit, name, &version, bucket.versioning);
         }
         commit.put(keys::version(bucket_name, key, number), version.encode());
         commit.put(keys::object(bucket_name, key), object.encode());
-        let receipt = last.receipt().map_or(draft.receipt, |receipt| draft.receipt.weakest(receipt));
+        let receipt = last.iter().filter_map(StoredBatch::receipt).fold(draft.receipt, Receipt::weakest);
         let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
         Ok(Some(Plan { commit, room, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
     /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
-    async fn shared_bytes(&self, draft: &Draft, last: &StoredBatch, predecessor: VersionId) -> Result<u64> {
+    async fn shared_bytes(&self, draft: &Draft, last: &[StoredBatch], predecessor: VersionId) -> Result<u64> {
         let mut shared = 0;
         let mut offset = 0;
         while draft.has_intent && offset < draft.last_page_start {
@@ -261,7 +282,7 @@ impl Objects {
             shared += self.shared_in(&page.entries, page.start, predecessor).await?;
             offset = page.entries.last().map_or(u64::MAX, |entry| entry.end);
         }
-        Ok(shared + self.shared_in(last.entries(), draft.last_page_start, predecessor).await?)
+        Ok(shared + self.shared_in(&entries_of(last), draft.last_page_start, predecessor).await?)
     }
 
     async fn shared_in(&self, entries: &[ChunkEntry], start: u64, predecessor: VersionId) -> Result<u64> {
@@ -295,15 +316,23 @@ struct Place {
 
 fn version_record(
     draft: &Draft,
-    last: &StoredBatch,
+    last: &[StoredBatch],
     target: &PutTarget,
     bucket: &BucketRecord,
     place: Place,
 ) -> VersionRecord {
-    let chunks = match (&draft.assembly, draft.has_intent) {
-        (Some(_), _) => ChunkList::Parts,
-        (None, true) => ChunkList::Paged { pages: draft.pages + u64::from(!last.entries().is_empty()) },
-        (None, false) => ChunkList::Inline(last.entries().to_vec()),
+    let chunks = match (&draft.composed_of, last, draft.has_intent) {
+        (ComposedOf::Parts(_), ..) => ChunkList::Parts,
+        (ComposedOf::Document, [hot, cold], false) => {
+            ChunkList::Document { hot: hot.entries().to_vec(), cold: cold.entries().to_vec() }
+        }
+        (ComposedOf::Document, ..) => {
+            unreachable!("a document is a batch of hot chunks and one of cold ones, in one commit")
+        }
+        (ComposedOf::Chunks, _, true) => {
+            ChunkList::Paged { pages: draft.pages + u64::from(!entries_of(last).is_empty()) }
+        }
+        (ComposedOf::Chunks, _, false) => ChunkList::Inline(entries_of(last)),
     };
     let attributes = &target.attributes;
     VersionRecord {
@@ -320,7 +349,7 @@ fn version_record(
         chunks,
         chunk_count: draft.chunks,
         shared_bytes: place.shared_bytes,
-        stored_bytes: draft.stored_bytes + last.fresh_stored_bytes(),
+        stored_bytes: draft.stored_bytes + last.iter().map(StoredBatch::fresh_stored_bytes).sum::<u64>(),
         owner: attributes.owner.clone(),
         headers: attributes.headers.clone(),
         tags: attributes.tags.clone(),
@@ -328,8 +357,13 @@ fn version_record(
         retention: retention_of_new(bucket, attributes.retention, place.now_ms),
         legal_hold: attributes.legal_hold,
         storage_class: attributes.storage_class,
-        parts: draft.assembly.as_ref().map(Assembly::count),
+        parts: draft.assembly().map(Assembly::count),
     }
+}
+
+/// The chunks of these batches, in the order in which they stand in the object.
+fn entries_of(last: &[StoredBatch]) -> Vec<ChunkEntry> {
+    in_order(last.iter().flat_map(StoredBatch::entries))
 }
 
 fn done(version: &VersionRecord, versioning: Versioning, receipt: Receipt) -> PutDone {

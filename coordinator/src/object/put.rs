@@ -19,7 +19,7 @@ use super::compute::CUT_COST;
 use super::incoming::{Body, Incoming, Taken, joined_pieces};
 use super::intent::Intent;
 use super::page::NamedPage;
-use super::publish::{Draft, PutDone, PutTarget};
+use super::publish::{ComposedOf, Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
 use super::{Objects, settle};
@@ -30,6 +30,7 @@ use protocol::Result;
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::slice;
 use tokio::select;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
@@ -63,7 +64,7 @@ impl Objects {
 
     async fn publish_stored(&self, mut stored: Stored<PutTarget>) -> Result<PutDone> {
         let small = single_small_chunk(&stored.last, stored.draft.size);
-        let done = self.publish(&stored.draft, &mut stored.last, &stored.target).await?;
+        let done = self.publish(&stored.draft, slice::from_mut(&mut stored.last), &stored.target).await?;
         if let Some(chunk) = small {
             self.cache.insert(stored.last.entries()[0].chunk, &chunk);
         }
@@ -341,7 +342,7 @@ impl<'a> Upload<'a> {
             size: digest.size,
             sha256: Some(digest.sha256),
             etag: digest.md5.map_or(ETag::None, ETag::Md5),
-            assembly: None,
+            composed_of: ComposedOf::Chunks,
         }
     }
 }

@@ -131,7 +131,10 @@ impl Catalog {
     fn entries(&self, version: &VersionRecord) -> Result<Option<Owned>> {
         let mut entries = Vec::new();
         match &version.chunks {
-            ChunkList::Inline(inline) => entries.extend(inline.iter().map(|entry| (version.id, entry.clone()))),
+            ChunkList::Inline(_) | ChunkList::Document { .. } => {
+                let named = version.chunks.named_here().unwrap_or_default();
+                entries.extend(named.iter().map(|entry| (version.id, entry.clone())));
+            }
             ChunkList::Paged { .. } => self.pages(version.id, 0, &mut entries)?,
             ChunkList::Parts => self.for_each(keys::parts_in(version.id), &mut |_, value| {
                 let PartsRecord { mut start, entries: parts } = PartsRecord::decode(value)?;

@@ -3,7 +3,7 @@
 
 use super::admit::Subject;
 use crate::dialect::reply::Refusal;
-use crate::dialect::{bucket_settings, buckets, files, gateway, insight};
+use crate::dialect::{bucket_settings, buckets, documents, files, gateway, insight};
 use crate::identity::Action;
 use actix_web::HttpRequest;
 
@@ -89,6 +89,11 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     ("/objects", &[("GET", Need::Each(Action::List))]),
+    ("/write", &[("POST", Need::On(Action::Write, documents::subject))]),
+    ("/read/{key:.*}", &[("GET", Need::On(Action::Read, documents::subject))]),
+    ("/delete/{key:.*}", &[("DELETE", Need::On(Action::Delete, documents::subject))]),
+    ("/documents/{key:.*}", &[("PATCH", Need::On(Action::Write, documents::subject))]),
+    ("/admin/documents/hot-fields", ADMIN_GET),
     ("/receipt", &[("GET", Need::On(Action::Read, insight::subject))]),
     ("/admin/explain", ADMIN_GET),
     ("/admin/diagnose", ADMIN_GET),

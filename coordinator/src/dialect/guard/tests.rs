@@ -14,7 +14,7 @@ use crate::metadata::records::{BucketRecord, GrantRecord};
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
-use crate::object::{BucketName, ChunkCache, Clients, Compute, NewBucket, Objects, Profiles, Tasks, Usage};
+use crate::object::{BucketName, ChunkCache, Clients, Compute, HotFields, NewBucket, Objects, Profiles, Tasks, Usage};
 use crate::worker::{Running, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -49,6 +49,7 @@ fn objects() -> Objects {
         clients: Clients::default(),
         cache: ChunkCache::new(0),
         usage: Usage::default(),
+        hot_fields: HotFields::default(),
         profiles: Profiles::DEFAULT,
     }
 }

@@ -1,4 +1,4 @@
-//! The routes by which objects come and go: the file door, the gateway door, the bucket door.
+//! The routes by which objects come and go: the file door, the gateway door, the bucket door, the document door.
 
 use super::notation::{GET, Gives, Operation, Route, Takes};
 
@@ -205,6 +205,67 @@ pub(super) const BUCKETS: &[Route] = &[
             summary: "Every object of a bucket or of all, as one array that is sent as it is read",
             query: "bucket prefix",
             gives: &[(200, Gives::Json("[Line]"))],
+            ..GET
+        }],
+    ),
+];
+
+pub(super) const DOCUMENTS: &[Route] = &[
+    (
+        "/write",
+        "documents",
+        &[Operation {
+            method: "POST",
+            summary: "Store a document, or change its hot fields only",
+            query: "key! strategy hot_only",
+            headers: WRITE_HEADERS,
+            takes: Takes::Json("any"),
+            gives: &[(200, Gives::Json("Written"))],
+            refuses: &[404, 408, 412, 413, 415, 422],
+            ..GET
+        }],
+    ),
+    (
+        "/read/{key:.*}",
+        "documents",
+        &[Operation {
+            summary: "The JSON that was written",
+            query: "version",
+            refuses: &[404, 412, 416, 422],
+            ..GET_FILE
+        }],
+    ),
+    (
+        "/delete/{key:.*}",
+        "documents",
+        &[Operation {
+            method: "DELETE",
+            summary: "Delete every version of a document",
+            headers: WRITE_HEADERS,
+            gives: &[(200, Gives::Json("DocumentDeleted"))],
+            refuses: &[412, 422],
+            ..GET
+        }],
+    ),
+    (
+        "/documents/{key:.*}",
+        "documents",
+        &[Operation {
+            method: "PATCH",
+            summary: "Change a document by a JSON merge patch (RFC 7396)",
+            headers: WRITE_HEADERS,
+            takes: Takes::Json("any"),
+            gives: &[(200, Gives::Json("Written"))],
+            refuses: &[404, 408, 412, 413, 415, 422],
+            ..GET
+        }],
+    ),
+    (
+        "/admin/documents/hot-fields",
+        "documents",
+        &[Operation {
+            summary: "Which fields of documents are hot, and why",
+            gives: &[(200, Gives::Json("HotFields"))],
             ..GET
         }],
     ),

@@ -29,10 +29,11 @@ const ANY_ROUTE_REFUSES: [u16; 8] = [400, 401, 403, 429, 431, 500, 503, 507];
 const BEARER: &str = "key";
 
 /// Every route there is, by door.
-const ROUTES: [&[Route]; 9] = [
+const ROUTES: [&[Route]; 10] = [
     doors::FILES,
     doors::GATEWAY,
     doors::BUCKETS,
+    doors::DOCUMENTS,
     operators::HEALTH,
     operators::INSIGHT,
     operators::WORKERS,
@@ -84,6 +85,7 @@ fn method(operation: &Operation) -> HttpMethod {
         "PUT" => HttpMethod::Put,
         "POST" => HttpMethod::Post,
         "DELETE" => HttpMethod::Delete,
+        "PATCH" => HttpMethod::Patch,
         other => panic!("no route has the method {other}"),
     }
 }

@@ -29,6 +29,11 @@ pub(super) const SCHEMAS: &[&str] = &[
     "BucketChange: owner? text|null, public_read? flag|null, quota? Quota|null",
     "Quota: bytes? int|null, objects? int|null",
     "BucketUsage: bytes int, objects int, counted time",
+    // The document door.
+    "Written: status text, strategy replication/ec/field_hybrid, key text, latency_ms number, version int, versionId text, size int, etag text, receipt Receipt, nodes_written? [text], chunks_written? int, total_chunks? int, trace_id? text, is_pure_hot_update? flag, hot_nodes_written? int, cold_chunks_written? int, operation_type? text, ignored_fields? [text]",
+    "DocumentDeleted: status text, strategy replication/ec/field_hybrid/blind_delete, key text, latency_ms number, nodes_deleted? [text], chunks_deleted? int, hot_nodes_deleted? int, cold_chunks_deleted? int, detail? text",
+    "HotField: name text, field text, reason key_changes/collection_changes, changed int, of int",
+    "HotFields: configured [text], collections [HotField], keys [HotField]",
     // Health.
     "Health: status healthy/degraded, service text, hostname text, serverID text, role text, version text",
     "Live: status text",

@@ -21,7 +21,7 @@ pub mod v1 {
         /// The MD5 of the bytes.
         #[serde(rename = "m")]
         Md5(#[serde(with = "serde_bytes")] [u8; 16]),
-        /// The MD5 of the MD5s of so many parts.
+        /// The MD5 of the MD5s of so many parts, or of the SHA-256s of a document's so many chunks.
         #[serde(rename = "p")]
         Parts(#[serde(with = "serde_bytes")] [u8; 16], u16),
     }

@@ -52,7 +52,7 @@ pub use trash::TrashRecord;
 pub use upload::{CompletedRecord, UploadRecord};
 pub use usage::UsageRecord;
 pub use verify::{FindingKind, FindingRecord, VerifyCounts, VerifyRecord};
-pub use version::{ChunkList, VersionRecord, VersionState};
+pub use version::{ChunkList, VersionRecord, VersionState, in_order};
 pub use wanted::WantedRecord;
 pub use worker::WorkerRecord;
 

@@ -1,7 +1,7 @@
 //! `version/<bucket>\0<key>\0<number>`: a manifest, which says what one version of an object is.
 
 pub use v1::VersionState;
-pub use v2::ChunkList;
+pub use v2::{ChunkList, in_order};
 pub use v3::VersionRecord;
 
 /// The first layout.
@@ -89,6 +89,7 @@ pub mod v2 {
     use crate::metadata::records::page::v1::ChunkEntry;
     use crate::metadata::records::{Checksum, ETag, Headers, Retention, Sha256, StorageClass, VersionId};
     use serde::{Deserialize, Serialize};
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
 
     /// The chunks of a version, in order.
@@ -106,6 +107,37 @@ pub mod v2 {
         /// Those of its parts, which records of their own name in order.
         #[serde(rename = "t")]
         Parts,
+        /// Those of a document's hot fields and those of its cold ones, here; their ends order them.
+        #[serde(rename = "d")]
+        Document {
+            /// Of runs of hot fields.
+            hot: Vec<ChunkEntry>,
+            /// Of runs of cold fields.
+            cold: Vec<ChunkEntry>,
+        },
+    }
+
+    impl ChunkList {
+        /// All chunks in order, if the manifest itself names them.
+        pub fn named_here(&self) -> Option<Cow<'_, [ChunkEntry]>> {
+            match self {
+                ChunkList::Inline(entries) => Some(Cow::Borrowed(entries)),
+                ChunkList::Document { hot, cold } => Some(Cow::Owned(in_order(hot.iter().chain(cold)))),
+                ChunkList::Paged { .. } | ChunkList::Parts => None,
+            }
+        }
+
+        /// Whether this is a chunk of a document's hot fields.
+        pub fn is_hot(&self, entry: &ChunkEntry) -> bool {
+            matches!(self, ChunkList::Document { hot, .. } if hot.contains(entry))
+        }
+    }
+
+    /// Chunks of one object in the order in which they stand there.
+    pub fn in_order<'a>(entries: impl Iterator<Item = &'a ChunkEntry>) -> Vec<ChunkEntry> {
+        let mut entries: Vec<ChunkEntry> = entries.cloned().collect();
+        entries.sort_unstable_by_key(|entry| entry.end);
+        entries
     }
 
     impl From<v1::ChunkList> for ChunkList {
@@ -132,7 +164,8 @@ pub mod v2 {
         pub is_null: bool,
         /// Length in bytes.
         pub size: u64,
-        /// SHA-256 of the bytes; `None` for a marker, and for what was put together from parts, whose bytes nobody saw in one piece.
+        /// SHA-256 of the bytes; `None` for a marker, and for documents and what was put together from parts, whose bytes nobody need have
+        /// seen in one piece.
         #[serde(with = "serde_bytes")]
         pub sha256: Option<Sha256>,
         /// Its ETag.

@@ -14,11 +14,10 @@ use crate::metadata::records::{
     Checksum, CompletedRecord, ETag, PartEntry, PartRecord, Record, UploadId, UploadRecord, VersionId, Versioning,
 };
 use crate::metadata::{SCAN_ENTRIES_MAX, keys};
-use crate::object::batch::StoredBatch;
 use crate::object::checksum::Whole;
 use crate::object::digest::Md5;
 use crate::object::intent::Intent;
-use crate::object::publish::{Draft, PutTarget};
+use crate::object::publish::{ComposedOf, Draft, PutTarget};
 use crate::object::{Attributes, Condition, MissingBucket, ObjectName, Objects, Receipt, Refused, VersionName};
 use protocol::{Error, ErrorKind, Result};
 
@@ -187,10 +186,10 @@ impl Objects {
                     size: sum.size,
                     sha256: None,
                     etag: ETag::Parts(sum.md5.finish(), count),
-                    assembly: Some(assembly),
+                    composed_of: ComposedOf::Parts(assembly),
                 };
                 let target = target_of(request, &seen.record, checksum.clone());
-                self.publish(&draft, &mut StoredBatch::empty(code), &target).await
+                self.publish(&draft, &mut [], &target).await
             }
             Err(error) => Err(error),
         };

@@ -124,8 +124,9 @@ async fn purged_through(work: &Work, name: &Name) -> Result<(u64, Expect)> {
 
 async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkList) -> Result<u64> {
     let version = keys::parse_garbage(key)?;
-    match chunks {
-        ChunkList::Inline(entries) => {
+    match &chunks {
+        ChunkList::Inline(_) | ChunkList::Document { .. } => {
+            let entries = chunks.named_here().unwrap_or_default();
             for some in entries.chunks(REFERENCES_MAX) {
                 drop_references(work, version, some, Batch::new()).await?;
             }

@@ -261,6 +261,9 @@ impl State {
                 current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&ContentTag::Sha256(digest)))
             }
             Condition::Is(wanted) => unreachable!("no client asks for {wanted:?} of a put"),
+            Condition::Current(version) => {
+                unreachable!("changes of documents name no operation; this one follows {version}")
+            }
         };
         (!holds).then(|| format!("operation {op} was published although its condition did not hold: {before:?}"))
     }

@@ -84,7 +84,10 @@ impl View {
     pub fn owned(&self, version: &VersionRecord) -> Result<Vec<(VersionId, ChunkEntry)>, String> {
         let mut entries = Vec::new();
         match &version.chunks {
-            ChunkList::Inline(inline) => entries.extend(inline.iter().map(|entry| (version.id, entry.clone()))),
+            ChunkList::Inline(_) | ChunkList::Document { .. } => {
+                let named = version.chunks.named_here().unwrap_or_default();
+                entries.extend(named.iter().map(|entry| (version.id, entry.clone())));
+            }
             ChunkList::Paged { pages } => {
                 let found = self.pages(version.id, 0, &mut entries)?;
                 if found != *pages {

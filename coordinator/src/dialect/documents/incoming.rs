@@ -1,0 +1,77 @@
+//! Bodies of documents: all of them in memory, within bounds.
+//!
+//! What it keeps true: memory for a body that is not short is taken from the budget of uploads before its first byte is read.
+
+use super::super::Door;
+use super::super::intake::{announced_length, never_still, stood_still};
+use super::super::reply::Refusal;
+use crate::object::budget::Allowance;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, web};
+use bytes::BytesMut;
+use futures_util::stream::StreamExt;
+
+/// The longest change of a document, in bytes: it waits for its turn without an allowance.
+pub const CHANGE_BYTES_MAX: usize = 64 << 10;
+/// Memory that a body takes, in times its length: as it came, and as it is stored.
+const BODY_COST: usize = 2;
+
+/// A body, and the memory that it was promised.
+pub struct Incoming {
+    /// Its bytes.
+    pub bytes: BytesMut,
+    /// Kept as long as they are.
+    pub held: Option<Allowance>,
+}
+
+/// Reads a body of at most `bytes_max`; 413 says `otherwise` for a longer one.
+pub async fn whole_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    door: &Door,
+    bytes_max: usize,
+    otherwise: &str,
+) -> Result<Incoming, Refusal> {
+    let larger = || {
+        let message = format!("the body has more than {bytes_max} bytes: {otherwise}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message).headed("Payload Too Large")
+    };
+    let announced = announced_length(request.headers(), door)?;
+    let most = announced.map_or(bytes_max, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if most > bytes_max {
+        return Err(larger());
+    }
+    let held = match most > CHANGE_BYTES_MAX {
+        true => Some(door.objects.budget.admit(BODY_COST * most, BODY_COST * most).await?),
+        false => None,
+    };
+    let stall = door.settings.body_stall;
+    let mut body = Box::pin(never_still(payload, stall));
+    let mut bytes = BytesMut::with_capacity(announced.map_or(0, |_| most));
+    while let Some(piece) = body.next().await {
+        let broken = |error| {
+            let broken = || Refusal::bad_request(format!("the body is broken: {error}"));
+            stood_still(&error, stall).unwrap_or_else(broken)
+        };
+        let piece = piece.map_err(broken)?;
+        if bytes.len() + piece.len() > bytes_max {
+            return Err(larger());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Incoming { bytes, held })
+}
+
+/// 415 unless the body's media type is one of these.
+pub fn require_type(request: &HttpRequest, types: &[&str]) -> Result<(), Refusal> {
+    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim();
+    match types.iter().any(|known| given.eq_ignore_ascii_case(known)) {
+        true => Ok(()),
+        false => {
+            let message = format!("Must be {}", types.join(" or "));
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).headed("Invalid Content-Type"))
+        }
+    }
+}
