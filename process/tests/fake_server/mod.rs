@@ -53,8 +53,7 @@ impl FakeServer {
     pub async fn start(mode: Mode) -> FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared =
-            Arc::new(Shared { mode: Mutex::new(mode), taken: Mutex::default(), refused: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { mode: Mutex::new(mode), taken: Mutex::default(), refused: AtomicUsize::new(0) });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
             loop {
