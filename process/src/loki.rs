@@ -10,7 +10,7 @@
 //! - A push ends within [`PUSH_TIMEOUT`]. It is tried once, and only when Loki answers: while it does not, the oldest lines are kept.
 //! - Every line is counted once: as pushed, or as dropped. What is not pushed is on stdout all the same.
 
-use crate::logs::{LogConfig, LogTask, Level, wanted};
+use crate::logs::{Level, LogConfig, LogTask, wanted};
 use metrics::{Unit, counter, describe_counter};
 use protocol::{Error, Result};
 use std::mem;

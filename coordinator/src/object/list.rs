@@ -6,11 +6,11 @@ use super::attributes::VersionName;
 use super::name::{BucketName, ObjectName};
 use super::resolve::{Version, VersionSelector};
 use super::walk::{Route, Step, Walk};
+use crate::metadata::keys;
 use crate::metadata::records::{
     ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkRecord, ETag, ObjectRecord, Record, Sha256, StorageClass,
     VersionRecord,
 };
-use crate::metadata::keys;
 use protocol::{NodeId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;

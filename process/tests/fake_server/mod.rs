@@ -53,8 +53,7 @@ impl FakeServer {
     pub async fn start(mode: Mode) -> FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let shared =
-            Arc::new(Shared { mode: Mutex::new(mode), taken: Mutex::default(), refused: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { mode: Mutex::new(mode), taken: Mutex::default(), refused: AtomicUsize::new(0) });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
             loop {
@@ -103,7 +102,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         Mode::HangPosts | Mode::Refuse(_) if !is_post => "200 OK",
         Mode::Hang | Mode::HangPosts => {
             // Until the other side has had enough.
-            stream.read(&mut [0; 1]).await.ok();
+            stream.read_exact(&mut [0; 1]).await.ok();
             return;
         }
         Mode::Answer(status) | Mode::Refuse(status) => {
