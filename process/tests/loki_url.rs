@@ -1,6 +1,7 @@
 //! Pushing to the Loki at `LOKI_URL`, where one is given: what was logged can be asked for.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of this test end with its runtime")]
 
 use process::logs::{Level, LogConfig, start};
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! span is sent twice. That an upload is one trace is shown in `testing/tests/real_monitoring`.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of this test end with its runtime")]
 
 mod fake_server;
 

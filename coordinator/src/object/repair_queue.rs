@@ -77,9 +77,8 @@ impl Objects {
             sampled += 1;
             sampled_bytes += self.bytes_to_copy(key).await?;
         }
-        if sampled > 0 {
-            queue.bytes = sampled_bytes.saturating_mul((queue.chunks() - queue.lost) as u64) / sampled;
-        }
+        let waiting = (queue.chunks() - queue.lost) as u64;
+        queue.bytes = sampled_bytes.saturating_mul(waiting).checked_div(sampled).unwrap_or(0);
         Ok(queue)
     }
 

@@ -102,7 +102,7 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         Mode::HangPosts | Mode::Refuse(_) if !is_post => "200 OK",
         Mode::Hang | Mode::HangPosts => {
             // Until the other side has had enough.
-            stream.read(&mut [0; 1]).await.ok();
+            stream.read_exact(&mut [0; 1]).await.ok();
             return;
         }
         Mode::Answer(status) | Mode::Refuse(status) => {

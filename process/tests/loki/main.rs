@@ -2,6 +2,7 @@
 //! logs never waits. Every push is decoded strictly.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+#![expect(clippy::disallowed_methods, reason = "the tasks of this test end with its runtime")]
 
 mod decode;
 #[path = "../fake_server/mod.rs"]

@@ -28,8 +28,12 @@ async fn what_goes_wrong_fires_its_alert() {
     let refusing = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let loki = format!("http://{}", refusing.local_addr().expect("a listener has an address"));
     tokio::spawn(receive(refusing, |_| "400 Bad Request"));
-    // n4 is full from the beginning: every chunk lies on the others, and nothing can be copied to it.
-    let plan = Plan::new().one_node_flag(4, "--capacity-bytes", "64MiB").one_node_flag(4, "--reserve-bytes", "63MiB");
+    // n4 and n5 are full from the beginning: every chunk lies on the others, and nothing can be copied to them. They answer: with
+    // only one of the others left the catalog still takes commits, and it is put down what is endangered.
+    let full = |plan: Plan, node| {
+        plan.one_node_flag(node, "--capacity-bytes", "64MiB").one_node_flag(node, "--reserve-bytes", "64MiB")
+    };
+    let plan = [4, 5].into_iter().fold(Plan::new().nodes(5), full);
     let plan = plan.coordinator_flag("--probe-interval-s", "1").coordinator_flag("--node-lost-after-s", "6");
     let plan = plan.coordinator_flag("--loglevel", "info").coordinator_flag("--loki", &loki);
     let mut cluster = plan.coordinator_flag("--cache-bytes", "0").start().await;
@@ -44,7 +48,7 @@ async fn what_goes_wrong_fires_its_alert() {
     prometheus.fires("LogsDropped", FIRES_WITHIN).await;
     nearly_full(&client).await;
     prometheus.fires("QuotaNearlyFull", FIRES_WITHIN).await;
-    assert_eq!(diagnosed(&client).await, ["DiskFull"]);
+    assert_eq!(diagnosed(&client).await, ["DiskFull", "DiskFull"]);
 
     rot(&cluster, &client).await;
     prometheus.fires("RotFound", FIRES_WITHIN).await;
@@ -95,7 +99,7 @@ async fn rot(cluster: &Cluster, client: &Client) {
     order(client, "scrub", r#"{"run":true}"#).await;
 }
 
-/// n1 is away when the coordinator starts again: nothing is repaired until it counts as lost.
+/// n1 is away when the coordinator starts again: nothing is repaired until it answers, or an operator ends the waiting.
 async fn one_node_away(cluster: &mut Cluster, prometheus: &Prometheus) {
     cluster.node(1).kill();
     cluster.coordinator.kill();
@@ -103,6 +107,9 @@ async fn one_node_away(cluster: &mut Cluster, prometheus: &Prometheus) {
     prometheus.fires("RepairHeldBack", FIRES_WITHIN).await;
     prometheus.fires("NodeDown", FIRES_WITHIN).await;
     prometheus.fires("ProcessDown", FIRES_WITHIN).await;
+    assert!(diagnosed(&cluster.client()).await.contains(&"RepairHeldBack".to_owned()));
+    let client = cluster.client();
+    client.send(client.request(reqwest::Method::DELETE, "/admin/safe-mode")).await.expect(200);
 }
 
 /// n2 follows: of every chunk one copy is left, and there is nowhere to copy it to.
