@@ -324,6 +324,9 @@ fn every_released_layout_reads_for_ever() {
     let upload = Garbage::Upload { version: Some(version_id()) };
     golden("garbage-upload.v3", &GarbageRecord { garbage: upload, since_ms: 0 });
     golden("version-parts.v2", &VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() });
+    let document = ChunkList::Document { hot: vec![entry(10), entry(300)], cold: vec![entry(200)] };
+    golden("version-document.v2", &VersionRecord { chunks: document.clone(), sha256: None, ..version_of_s3() });
+    golden("garbage-document.v3", &GarbageRecord { garbage: Garbage::Manifest { chunks: document }, since_ms: 0 });
     golden("upload.v1", &upload_of_s3());
     golden("part.v1", &part());
     golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });
