@@ -13,7 +13,8 @@ scripts/bench.sh [OPTIONS]
 
   --quick           the default, under six minutes
   --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
-  --only PARTS      of the table: small, medium, large, memory, s3, releases, watching, restarts; several with commas
+  --only PARTS      of the table: small, medium, large, memory, s3, documents (on six nodes), releases, watching,
+                    restarts; several with commas
   --endpoint URL    measures S3 there, at any server, and starts no cluster; keys are taken from AWS_ACCESS_KEY_ID and
                     AWS_SECRET_ACCESS_KEY. It puts its objects in the bucket `bench`, and leaves them there
   --pids PIDS       with --endpoint: the server's processes, whose CPU and memory are told; several with commas

@@ -23,7 +23,14 @@ impl Samples {
     pub fn summary(mut self) -> Latency {
         self.nanos.sort_unstable();
         let at = |per_mille: usize| Duration::from_nanos(nearest_rank(&self.nanos, per_mille));
-        Latency { count: self.nanos.len() as u64, p50: at(500), p90: at(900), p99: at(990), max: at(1000) }
+        Latency {
+            count: self.nanos.len() as u64,
+            p50: at(500),
+            p90: at(900),
+            p95: at(950),
+            p99: at(990),
+            max: at(1000),
+        }
     }
 }
 
@@ -36,6 +43,8 @@ pub struct Latency {
     pub p50: Duration,
     /// Nine in ten were quicker.
     pub p90: Duration,
+    /// Ninety-five in a hundred were quicker.
+    pub p95: Duration,
     /// Ninety-nine in a hundred were quicker.
     pub p99: Duration,
     /// The slowest.

@@ -47,7 +47,7 @@ pub fn lines(outcome: &Outcome, servers: &Processes) -> Vec<String> {
 }
 
 fn side_line(name: &str, side: &Side<Latency>, elapsed: Duration) -> String {
-    let Latency { count, p50, p90, p99, max } = side.latency;
+    let Latency { count, p50, p90, p99, max, .. } = side.latency;
     let [p50, p90, p99, max] = [p50, p90, p99, max].map(|latency| latency.as_secs_f64() * 1e3);
     let seconds = elapsed.as_secs_f64();
     format!(
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_run_is_told_in_a_few_lines() {
         let ms = Duration::from_millis;
-        let latency = Latency { count: 1000, p50: ms(1), p90: ms(2), p99: ms(3), max: ms(40) };
+        let latency = Latency { count: 1000, p50: ms(1), p90: ms(2), p95: ms(2), p99: ms(3), max: ms(40) };
         let outcome = Outcome {
             puts: Side { latency, bytes: 4_096_000, errors: 2 },
             gets: Side::default(),

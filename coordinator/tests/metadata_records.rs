@@ -329,6 +329,11 @@ fn every_released_layout_reads_for_ever() {
     let of_parts = VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() };
     golden_before("version-parts.v2", &of_parts);
     golden("version-parts.v3", &of_parts);
+    let document = ChunkList::Document { hot: vec![entry(10), entry(300)], cold: vec![entry(200)] };
+    let of_document = VersionRecord { chunks: document.clone(), sha256: None, ..version_of_s3() };
+    golden_before("version-document.v2", &of_document);
+    golden("version-document.v3", &of_document);
+    golden("garbage-document.v3", &GarbageRecord { garbage: Garbage::Manifest { chunks: document }, since_ms: 0 });
     golden("upload.v1", &upload_of_s3());
     golden("part.v1", &part());
     golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });

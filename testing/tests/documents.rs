@@ -175,10 +175,10 @@ async fn check(cluster: &Arc<Cluster>, coordinator: &Coordinator, possible: &[Op
         }
     }
     let found = match &newest {
-        Some(version) => read(objects, version).await.ok(),
-        None => None,
+        Some(version) => read(objects, version).await.map(Some),
+        None => Ok(None),
     };
-    if !possible.contains(&found) {
+    if !found.as_ref().is_ok_and(|found| possible.contains(found)) {
         cluster.oracle().violated(format!("{when}: {found:?} is none of {possible:?}"));
     }
 }

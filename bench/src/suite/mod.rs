@@ -5,6 +5,7 @@
 //! - What could not be measured has a row that says why.
 
 mod dedup;
+mod documents;
 mod large;
 pub mod listing;
 mod restart;
@@ -41,6 +42,8 @@ pub enum Part {
     Memory,
     /// The S3 protocol.
     S3,
+    /// Hot updates of documents, on six nodes.
+    Documents,
     /// Successive releases of packages.
     Releases,
     /// Metrics.
@@ -94,6 +97,7 @@ impl Suite<'_> {
             Part::Large => self.large_objects(),
             Part::Memory => self.memory(),
             Part::S3 => self.s3(),
+            Part::Documents => self.documents(),
             Part::Releases => self.releases(),
             Part::Watching => self.watching(),
             Part::Restarts => self.restarts(),
