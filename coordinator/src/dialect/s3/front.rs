@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -117,7 +118,7 @@ impl Front {
 
     async fn serve(
         &self,
-        mut head: hyper::http::request::Parts,
+        mut head: Parts,
         body: Incoming,
         target: &Target,
         trace: &Arc<Trace>,
@@ -157,14 +158,7 @@ impl Front {
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
         let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
-        let is_document = is_document(&head.method, &query, target, &head.headers) && !is_form;
-        let promise = match is_document {
-            // The checksum in the head of a completion is the object's.
-            true if query.has("uploadId") => Promise::of_md5(&head.headers)?,
-            true => Promise::of(&head.headers)?,
-            false => Promise::default(),
-        };
-        if is_document && !packed_for_library {
+        if let (Some(promise), false) = (promise_of_document(&head, &query, target)?, packed_for_library) {
             pieces = promised(pieces, promise, trailers.clone());
         }
         let pieces = traced(pieces, trace.clone());
@@ -212,6 +206,17 @@ fn traced(pieces: Pieces, trace: Arc<Trace>) -> Pieces {
         }
     };
     pieces.inspect(told).boxed()
+}
+
+/// What is promised of a body that describes something; `None` for an object's, and for a form.
+fn promise_of_document(head: &Parts, query: &Query, target: &Target) -> S3Result<Option<Promise>> {
+    if !is_document(&head.method, query, target, &head.headers) || form::is_form(head) {
+        return Ok(None);
+    }
+    // The checksum in the head of a completion is the object's.
+    let is_completion = head.method == Method::POST && query.has("uploadId");
+    let promise = if is_completion { Promise::of_md5(&head.headers) } else { Promise::of(&head.headers) };
+    promise.map(Some)
 }
 
 /// Whether the body describes something, and is no object's.
