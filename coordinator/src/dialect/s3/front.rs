@@ -116,6 +116,15 @@ impl Front {
         Ok(admission)
     }
 
+    /// Refuses a signature that cannot be one, or is of a kind that is not taken.
+    fn require_signature(&self, headers: &mut HeaderMap, query: &Query, how: Signed) -> S3Result<()> {
+        if how == Signed::V2 && !self.takes_v2 {
+            return Err(bad_request(V2_REFUSED));
+        }
+        tell_date(headers);
+        require_form(headers, query, self.door.objects.clock.now_ms())
+    }
+
     async fn serve(
         &self,
         mut head: Parts,
@@ -131,12 +140,8 @@ impl Front {
         refuse_what_would_be_mistaken(&head.method, &query, target)?;
         let how = signed(&head.headers, &query);
         let trusts_all = self.door.guard.identity.trusts_all();
-        if how == Signed::V2 && !self.takes_v2 && !trusts_all {
-            return Err(bad_request(V2_REFUSED));
-        }
         if !trusts_all {
-            tell_date(&mut head.headers);
-            require_form(&head.headers, &query, self.door.objects.clock.now_ms())?;
+            self.require_signature(&mut head.headers, &query, how)?;
         }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
