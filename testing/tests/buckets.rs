@@ -139,9 +139,9 @@ fn a_put_that_is_refused_stores_nothing() {
             let refused = objects.require_coming(&target, None).await.unwrap_err();
             assert_eq!(Refused::of(&refused), Some(why));
         }
-        let refused = put(&objects, target("other"), &"x".repeat((4 << 20) - 4)).await.unwrap_err();
+        let refused = put(&objects, target("other"), &"x".repeat((4 << 20) + 1)).await.unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::OverQuota));
-        let refused = objects.require_coming(&target("other"), Some(4 << 20)).await.unwrap_err();
+        let refused = objects.require_coming(&target("other"), Some((4 << 20) + 1)).await.unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::OverQuota));
         objects.require_coming(&target("other"), Some(1 << 20)).await.unwrap();
         // Nobody asks for the rest of a body that has come; its end judges.

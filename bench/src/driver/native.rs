@@ -65,7 +65,7 @@ pub fn form_end() -> String {
 }
 
 /// A name that stands for itself in a URL and in a form.
-pub fn plain(name: &str) -> &str {
+fn plain(name: &str) -> &str {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     assert!(name.bytes().all(is_plain), "bench makes plain names, not {name:?}");
     name

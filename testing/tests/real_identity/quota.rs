@@ -82,6 +82,12 @@ async fn what_is_purged_takes_no_room_while_its_records_wait_in_the_trash() {
     client.upload("old", &[1; 600]).await;
     client.upload("kept", &[2; 300]).await;
     post(&client, "/admin/buckets/files", json!({ "quota": { "bytes": 1_000 } })).await.expect(200);
+    eventually("it is counted", WAIT, || async {
+        let told = client.get("/admin/buckets/files").await.expect(200).json()["usage"].clone();
+        if told["bytes"] == 900 { Ok(()) } else { Err(told.to_string()) }
+    })
+    .await;
+    client.send(client.upload_request("new", &[3; 600])).await.expect(403);
     client.send(client.delete_request("old", true)).await.expect(200);
     eventually("the purged version's room is free", WAIT, || async {
         // A refusal asks for a count.

@@ -66,7 +66,7 @@ async fn pages_of_other_origins_do_what_the_rules_allow() {
         ];
         send(&client, Method::OPTIONS, &format!("{B}/x"), &head, "").await
     };
-    refused(&ask("http://page.example", "PUT").await, 403, "AccessDenied");
+    refused(&ask("http://page.example", "PUT").await, 403, "AccessForbidden");
     let rules = "<CORSConfiguration><CORSRule><AllowedMethod>PUT</AllowedMethod><AllowedMethod>GET</AllowedMethod>\
                  <AllowedOrigin>http://*.example</AllowedOrigin><AllowedHeader>x-amz-*</AllowedHeader>\
                  <ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>";
@@ -75,8 +75,8 @@ async fn pages_of_other_origins_do_what_the_rules_allow() {
     assert_eq!(allowed.header("access-control-allow-origin"), "http://page.example");
     assert_eq!(allowed.header("access-control-allow-headers"), "x-amz-date");
     assert_eq!(allowed.header("access-control-max-age"), "60");
-    refused(&ask("http://page.example", "DELETE").await, 403, "AccessDenied");
-    refused(&ask("http://other", "PUT").await, 403, "AccessDenied");
+    refused(&ask("http://page.example", "DELETE").await, 403, "AccessForbidden");
+    refused(&ask("http://other", "PUT").await, 403, "AccessForbidden");
     put(&client, &format!("{B}/x"), "x").await.expect(200);
     let page = client.get_with(&format!("{B}/x"), &[("origin", "http://page.example")]).await.expect(200);
     assert_eq!(page.header("access-control-allow-origin"), "http://page.example");

@@ -1,8 +1,10 @@
 //! Versions, markers and null versions, and their locks.
 
 use super::{B, all, delete, make_bucket, one, put, refused, send, text};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
-use testing::real::{Client, Cluster};
+use testing::real::{Client, Cluster, md5};
 
 const X: &str = "/bucket/x";
 
@@ -74,7 +76,12 @@ async fn many_keys_go_at_once() {
         format!("<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{rest}{keys}</Delete>")
     };
     let path = format!("{B}?delete");
-    let post = async |document: String| send(&client, Method::POST, &path, &[], document).await;
+    let post = async |document: String| {
+        let md5 = STANDARD.encode(hex::decode(md5(document.as_bytes())).unwrap());
+        send(&client, Method::POST, &path, &[("content-md5", md5.as_str())], document).await
+    };
+    let unsaid = send(&client, Method::POST, &path, &[], list(&["a"], "")).await;
+    refused(&unsaid, 400, "InvalidRequest");
     let done = post(list(&["a", "never was"], "")).await.expect(200);
     assert_eq!(all(&text(&done), "Key"), ["a", "never was"]);
     let quiet = post(list(&["b", "c&amp;d", ""], "<Quiet>true</Quiet>")).await.expect(200);

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 use process::traces::{self, TRACEPARENT};
 use s3s::service::S3Service;
@@ -118,9 +119,18 @@ impl Front {
         Ok(admission)
     }
 
+    /// Refuses a signature that cannot be one, or is of a kind that is not taken.
+    fn require_signature(&self, headers: &mut HeaderMap, query: &Query, how: Signed) -> S3Result<()> {
+        if how == Signed::V2 && !self.takes_v2 {
+            return Err(bad_request(V2_REFUSED));
+        }
+        tell_date(headers);
+        require_form(headers, query, self.door.objects.clock.now_ms())
+    }
+
     async fn serve(
         &self,
-        mut head: hyper::http::request::Parts,
+        mut head: Parts,
         body: Incoming,
         target: &Target,
         trace: &Arc<Trace>,
@@ -133,12 +143,8 @@ impl Front {
         refuse_what_would_be_mistaken(&head.method, &query, target)?;
         let how = signed(&head.headers, &query);
         let trusts_all = self.door.guard.identity.trusts_all();
-        if how == Signed::V2 && !self.takes_v2 && !trusts_all {
-            return Err(bad_request(V2_REFUSED));
-        }
         if !trusts_all {
-            tell_date(&mut head.headers);
-            require_form(&head.headers, &query, self.door.objects.clock.now_ms())?;
+            self.require_signature(&mut head.headers, &query, how)?;
         }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
@@ -160,14 +166,7 @@ impl Front {
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
         let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
-        let is_document = is_document(&head.method, &query, target, &head.headers) && !is_form;
-        let promise = match is_document {
-            // The checksum in the head of a completion is the object's.
-            true if query.has("uploadId") => Promise::of_md5(&head.headers)?,
-            true => Promise::of(&head.headers)?,
-            false => Promise::default(),
-        };
-        if is_document && !packed_for_library {
+        if let (Some(promise), false) = (promise_of_document(&head, &query, target)?, packed_for_library) {
             pieces = promised(pieces, promise, trailers.clone());
         }
         let pieces = traced(pieces, trace.clone());
@@ -215,6 +214,17 @@ fn traced(pieces: Pieces, trace: Arc<Trace>) -> Pieces {
         }
     };
     pieces.inspect(told).boxed()
+}
+
+/// What is promised of a body that describes something; `None` for an object's, and for a form.
+fn promise_of_document(head: &Parts, query: &Query, target: &Target) -> S3Result<Option<Promise>> {
+    if !is_document(&head.method, query, target, &head.headers) || form::is_form(head) {
+        return Ok(None);
+    }
+    // The checksum in the head of a completion is the object's.
+    let is_completion = head.method == Method::POST && query.has("uploadId");
+    let promise = if is_completion { Promise::of_md5(&head.headers) } else { Promise::of(&head.headers) };
+    promise.map(Some)
 }
 
 /// Whether the body describes something, and is no object's.
