@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use coordinator::audit::{Audit, AuditConfig};
-use coordinator::config::{self, Command, Config};
+use coordinator::config::{self, Command, Config, Storage};
 use coordinator::dialect::guard::Guard;
 use coordinator::dialect::s3::{self, S3Settings};
 use coordinator::dialect::{self, Door, DoorSettings};
@@ -18,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Objects, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -269,6 +269,7 @@ fn objects(
     clock: Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Objects {
+    let Storage { ec, ec_fallback, auto_ec_bytes } = config.storage;
     let upload_bytes = config.memory_bytes * UPLOAD_SHARE_PERCENT / 100;
     Objects {
         metadata,
@@ -281,7 +282,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
-        profiles: config.storage.profiles(),
+        profiles: Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT },
     }
 }
 

@@ -19,6 +19,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("after", "prefix", "Names behind this one: `next` of the page before"),
     ("after_version", "version-id", "With versions: `next_version` of the page before"),
     ("purge", "flag", "Take every version away"),
+    ("strategy", "replication/ec/auto", "How it is stored; without it, as its bucket has it"),
     ("wait", "flag", "Answer when it is done, if that is soon"),
     ("range", "text", "A part of the bytes (RFC 9110, 14.2)"),
     ("if-match", "text", "Only if its ETag is one of these"),

@@ -74,9 +74,8 @@ pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<M
         check_bytes |= repair.check_bytes;
     }
     let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
-    let stays_good = |one: &Inspected| {
-        one.condition == Condition::Good && (!one.leaving || away_from.as_ref() == Some(&one.place.node))
-    };
+    // What leaves a node that is being emptied may go anywhere: the one it was to move to may have got another shard meanwhile.
+    let stays_good = |one: &Inspected| one.condition == Condition::Good && !one.drains;
     let toward = toward.filter(|_| found.len() >= record.code.shards() && found.iter().all(stays_good));
     let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, away_from, toward };
     operate(work, &patient, found).await
@@ -328,6 +327,10 @@ impl Operation<'_> {
         let leaving = self.work.objects.nodes.leaving();
         let drains = now.shards.iter().any(|place| leaving.contains(&place.node));
         if now == *record && self.copied_bytes == 0 && (short.is_some() || waits || drains) {
+            eprintln!(
+                "DBG blocked {chunk} {record:?} short {short:?} waits {waits} drains {drains} away {away_from:?} toward {toward:?} leaving {leaving:?} cands {:?}",
+                self.work.objects.nodes.candidates()
+            );
             let why =
                 self.why_not.unwrap_or_else(|| "no other node takes a copy, or a node does not answer".to_owned());
             return Ok(Mended::Blocked(why));

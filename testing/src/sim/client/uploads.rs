@@ -6,7 +6,7 @@ use crate::sim::body::TestBody;
 use crate::sim::check::{Ended, OPERATION, OpId};
 use bytes::Bytes;
 use coordinator::code::Code;
-use coordinator::metadata::records::{ETag, UploadId, VersionRecord};
+use coordinator::metadata::records::{ETag, StorageClass, UploadId, VersionRecord};
 use coordinator::object::{
     Attributes, CompleteRequest, CompletedUpload, Condition, CopyDone, ListUploadsRequest, NewUpload, PartClaim,
     PartDone, PartTarget, PutDone, PutTarget, Receipt, body_channel,
