@@ -327,10 +327,6 @@ impl Operation<'_> {
         let leaving = self.work.objects.nodes.leaving();
         let drains = now.shards.iter().any(|place| leaving.contains(&place.node));
         if now == *record && self.copied_bytes == 0 && (short.is_some() || waits || drains) {
-            eprintln!(
-                "DBG blocked {chunk} {record:?} short {short:?} waits {waits} drains {drains} away {away_from:?} toward {toward:?} leaving {leaving:?} cands {:?}",
-                self.work.objects.nodes.candidates()
-            );
             let why =
                 self.why_not.unwrap_or_else(|| "no other node takes a copy, or a node does not answer".to_owned());
             return Ok(Mended::Blocked(why));
