@@ -15,6 +15,7 @@ scripts/bench.sh [OPTIONS]
   --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
   --only PARTS      of the table: small, medium, large, memory, s3, documents (on six nodes), releases, watching,
                     restarts; several with commas
+  --codes           erasure coding against copies instead, on six nodes; --help of scripts/bench-codes.sh says more
   --endpoint URL    measures S3 there, at any server, and starts no cluster; keys are taken from AWS_ACCESS_KEY_ID and
                     AWS_SECRET_ACCESS_KEY. It puts its objects in the bucket `bench`, and leaves them there
   --pids PIDS       with --endpoint: the server's processes, whose CPU and memory are told; several with commas
@@ -32,6 +33,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/own-cluster.sh"
 # release to release, the second changes in most of its files.
 web_sys_versions=(0.3.98 0.3.99 0.3.100 0.3.102 0.3.103 0.3.104 0.3.105 0.3.106)
 tokio_versions=(1.46.0 1.47.0 1.48.0 1.49.0 1.50.0 1.51.0 1.52.0 1.53.0)
+
+if [[ ${1:-} == --codes ]]; then
+  shift
+  exec "$root/scripts/bench-codes.sh" "$@"
+fi
 
 full='' data='' markdown='' only='' endpoint='' pids=''
 while [[ $# -gt 0 ]]; do

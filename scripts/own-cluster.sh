@@ -29,17 +29,17 @@ find_programs() {
 
 is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# The first of six neighbouring ports on which nobody listens: coordinator, up to four nodes, S3.
-find_ports() {
-  local first offset
+# The first of neighbouring ports on which nobody listens: coordinator, up to four nodes or as many as there are to be, S3.
+find_ports() { # nodes
+  local first offset count=$(($1 > 4 ? $1 + 2 : 6))
   for ((first = 18080; first < 30000; first += 10)); do
-    for ((offset = 0; offset < 6; offset++)); do
+    for ((offset = 0; offset < count; offset++)); do
       is_free $((first + offset)) || continue 2
     done
     echo "$first"
     return
   done
-  fail "no six neighbouring ports are free from 18080 on"
+  fail "no $count neighbouring ports are free from 18080 on"
 }
 
 # Where the data lies matters: a directory in memory would flatter every figure, so the default is beside the sources.
@@ -52,8 +52,9 @@ start_own_cluster() { # [data directory] [nodes] [port]
   fi
   work=$(mktemp -d)
   trap take_down EXIT
-  port=${3:-$(find_ports)}
-  cluster up --nodes "${2:-4}" --port "$port" --s3-port $((port + 5)) --data "$data" >&2
+  local nodes=${2:-4}
+  port=${3:-$(find_ports "$nodes")}
+  cluster up --nodes "$nodes" --port "$port" --s3-port $((port + (nodes > 4 ? nodes : 4) + 1)) --data "$data" >&2
 }
 
 # Ends the cluster, so that another may be started.

@@ -2,7 +2,7 @@
 //! catalog that says which is where.
 //!
 //! Modules, left to right; each names only modules to its left:
-//! [`config`] [`names`] → [`audit`] [`limits`] → [`code`] → [`placement`] → [`metadata`] → [`identity`] → [`nodes`] → [`object`] → [`worker`] → [`dialect`].
+//! [`code`] → [`config`] [`names`] → [`audit`] [`limits`] → [`placement`] → [`metadata`] → [`identity`] → [`nodes`] → [`object`] → [`worker`] → [`dialect`].
 
 pub mod audit;
 pub mod code;

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use coordinator::audit::{Audit, AuditConfig};
-use coordinator::config::{self, Command, Config};
+use coordinator::config::{self, Command, Config, Storage};
 use coordinator::dialect::guard::Guard;
 use coordinator::dialect::s3::{self, S3Settings};
 use coordinator::dialect::{self, Door, DoorSettings};
@@ -18,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -277,6 +277,7 @@ fn objects(
     clock: Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Objects {
+    let Storage { ec, ec_fallback, auto_ec_bytes } = config.storage;
     let upload_bytes = config.memory_bytes * UPLOAD_SHARE_PERCENT / 100;
     Objects {
         metadata,
@@ -290,7 +291,7 @@ fn objects(
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
         hot_fields: HotFields::new(config.hot_field.iter().cloned()),
-        profiles: config.storage.profiles(),
+        profiles: Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT },
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
-use coordinator::config::{Command, Config, load};
+use coordinator::config::{Command, Config, Storage, load};
 use coordinator::object::Profiles;
 use process::logs::Level;
 use std::ffi::OsString;
@@ -82,9 +82,10 @@ fn limits_and_tls_are_checked() {
 
 #[test]
 fn codes_are_those_that_can_hold() {
-    let profiles = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().storage.profiles();
-    assert_eq!(profiles(&[]), Profiles::DEFAULT);
-    let given = profiles(&["--ec=6+3", "--ec-fallback=2+1", "--auto-ec-bytes=64KiB"]);
+    let storage = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().storage;
+    let Storage { ec, ec_fallback, auto_ec_bytes } = storage(&[]);
+    assert_eq!(Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT }, Profiles::DEFAULT);
+    let given = storage(&["--ec=6+3", "--ec-fallback=2+1", "--auto-ec-bytes=64KiB"]);
     assert_eq!((given.ec.to_string(), given.auto_ec_bytes), ("6+3".to_owned(), 64 << 10));
     assert_eq!(given.ec_fallback.map(|code| code.to_string()).as_deref(), Some("2+1"));
     refused(&["--ec=1+2"], &["--ec 1+2", "2 data shards"]);

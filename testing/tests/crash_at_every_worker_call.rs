@@ -3,6 +3,7 @@
 //! clean: every chunk whole, nothing left that nobody needs, everything readable (laws 4, 5, 8, I15, I17). A new worker adds a scene.
 
 use bytes::Bytes;
+use coordinator::code::Code;
 use coordinator::metadata::records::{
     ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, StorageClass,
 };
@@ -68,7 +69,8 @@ struct Stage {
 
 impl Stage {
     async fn set(class: StorageClass) -> Stage {
-        let cluster = Cluster::new(7, NODES, Plants::default());
+        let ec = Some(Code { data: 2, parity: 2 });
+        let cluster = Cluster::new(7, NODES, Plants { ec, ..Plants::default() });
         let client = Client::new(cluster.oracle().clone(), Arc::new(cluster.coordinator().await)).storing_as(class);
         Stage { cluster, client }
     }

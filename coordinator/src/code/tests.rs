@@ -1,5 +1,8 @@
+//! Every code gives every chunk back from any pieces that suffice, and parity is what it always was.
+
 use super::*;
-use proptest::prelude::*;
+use proptest::prelude::any;
+use proptest::{prop_assert_eq, proptest};
 
 fn wide() -> Code {
     Code::new(4, 2).unwrap()
@@ -88,6 +91,29 @@ fn what_are_no_pieces_is_refused() {
     assert!(wide().decode(&twice, 1_000).is_err());
     let parity_twice = [&pieces[..2], &pieces[4..5], &pieces[4..5]].concat();
     assert!(wide().decode(&parity_twice, 1_000).is_err());
+}
+
+/// Tells how fast, too: `scripts/bench.sh --codes` runs it with more rounds, in a release build.
+#[test]
+fn what_is_encoded_again_and_again_is_the_same() {
+    let rounds = std::env::var("HOLDFAST_CODE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2u32);
+    let chunk = noise(1 << 20);
+    let told = |what: &str, began: std::time::Instant| {
+        let gib = f64::from(rounds) * chunk.len() as f64 / f64::from(1 << 30);
+        println!("{what} 4+2, chunks of 1 MiB: {:.2} GiB/s on one core", gib / began.elapsed().as_secs_f64());
+    };
+    let began = std::time::Instant::now();
+    let mut shards = Vec::new();
+    (0..rounds).for_each(|_| shards = wide().encode(std::hint::black_box(&chunk)));
+    told("encode, with CRC32s,", began);
+    let pieces: Vec<(u8, Bytes)> = (0..).zip(shards).map(|(piece, (data, _))| (piece, data)).collect();
+    for (what, set) in [("join", &pieces[..4]), ("decode without two data shards", &pieces[2..])] {
+        let began = std::time::Instant::now();
+        for _ in 0..rounds {
+            assert_eq!(wide().decode(std::hint::black_box(set), chunk.len()).unwrap(), chunk);
+        }
+        told(what, began);
+    }
 }
 
 proptest! {

@@ -3,7 +3,6 @@
 //! What it keeps true: a code that could not survive the loss of a node, or that would leave no index for shards stored anew, is refused.
 
 use crate::code::Code;
-use crate::object::Profiles;
 use clap::Args;
 use process::settings::bytes;
 
@@ -31,12 +30,6 @@ fn code(text: &str) -> Result<Code, String> {
 }
 
 impl Storage {
-    /// The codes of the storage classes.
-    pub fn profiles(&self) -> Profiles {
-        let Storage { ec, ec_fallback, auto_ec_bytes } = *self;
-        Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT }
-    }
-
     /// The first thing that cannot work, in words for the operator.
     pub(super) fn mistake(&self) -> Option<String> {
         let given = [("--ec", Some(self.ec)), ("--ec-fallback", self.ec_fallback)];

@@ -245,7 +245,7 @@ impl CatalogReport {
                 self.unnamed.add(label(nodes, copy));
             }
         }
-        let distinct = distinct(&good, record.code.data == 1);
+        let distinct = distinct(&good, record);
         if distinct < record.code.read_quorum() {
             self.lost.add(chunk);
             return Health::Lost;
@@ -274,11 +274,11 @@ impl CatalogReport {
     }
 }
 
-/// Distinct nodes with a good copy; of a code with several data shards, distinct shards on distinct nodes.
-fn distinct(good: &[&Copy], replicated: bool) -> usize {
+/// Distinct nodes with a good copy; of a code with several data shards, distinct pieces on distinct nodes.
+fn distinct(good: &[&Copy], record: &ChunkRecord) -> usize {
     let nodes: HashSet<u16> = good.iter().map(|copy| copy.node).collect();
-    let shards: HashSet<u8> = good.iter().map(|copy| copy.shard[16]).collect();
-    if replicated { nodes.len() } else { nodes.len().min(shards.len()) }
+    let pieces: HashSet<u8> = good.iter().map(|copy| record.code.piece(copy.shard[16])).collect();
+    if record.code.data == 1 { nodes.len() } else { nodes.len().min(pieces.len()) }
 }
 
 fn label(nodes: &[NodeReport], copy: &Copy) -> String {

@@ -143,13 +143,10 @@ impl Cluster {
         Coordinator { objects, calls, clock, incarnation, tasks: Vec::new(), _scarcity: scarcity }
     }
 
-    /// What coordinators write with. A coded chunk leaves one node free, so that one may be lost or emptied.
+    /// What coordinators write with. A coded chunk leaves two nodes free where there are five, so that two may be emptied at once: an
+    /// operator's second order may come before the first was taken back.
     fn profiles(&self) -> Profiles {
-        let ec = match self.nodes.len() {
-            ..=4 => Code { data: 2, parity: 1 },
-            5 => Code { data: 2, parity: 2 },
-            _ => Code { data: 3, parity: 2 },
-        };
+        let ec = Code { data: 2, parity: if self.nodes.len() < 6 { 1 } else { 2 } };
         Profiles { replication: self.plants.code, ec: self.plants.ec.unwrap_or(ec), ..Profiles::DEFAULT }
     }
 

@@ -8,7 +8,7 @@ const PUT_HEADERS: &str = "if-match if-none-match content-md5";
 const OBJECT: &[(u16, Gives)] = &[(200, Gives::Bytes), (206, Gives::Bytes), (304, Gives::Nothing)];
 const HEAD_OF_OBJECT: &[(u16, Gives)] = &[(200, Gives::Nothing), (206, Gives::Nothing), (304, Gives::Nothing)];
 const READ_REFUSES: &[u16] = &[404, 412, 416];
-const WRITE_REFUSES: &[u16] = &[408, 412, 413];
+const WRITE_REFUSES: &[u16] = &[408, 412, 413, 422];
 
 const GET_FILE: Operation = Operation { headers: READ_HEADERS, gives: OBJECT, refuses: READ_REFUSES, ..GET };
 const HEAD_FILE: Operation = Operation { method: "HEAD", gives: HEAD_OF_OBJECT, ..GET_FILE };
@@ -20,10 +20,11 @@ pub(super) const FILES: &[Route] = &[
         &[Operation {
             method: "POST",
             summary: "Store a file: the next version of its name",
+            query: "strategy",
             headers: WRITE_HEADERS,
             takes: Takes::Form,
             gives: &[(201, Gives::Json("Upload"))],
-            refuses: &[408, 411, 412, 413],
+            refuses: &[408, 411, 412, 413, 422],
             ..GET
         }],
     ),
@@ -101,6 +102,7 @@ pub(super) const GATEWAY: &[Route] = &[
             Operation {
                 method: "PUT",
                 summary: "Store an object; the bucket springs into being",
+                query: "strategy",
                 headers: PUT_HEADERS,
                 takes: Takes::Bytes,
                 gives: &[(200, Gives::Json("Stored"))],
@@ -181,6 +183,7 @@ pub(super) const BUCKETS: &[Route] = &[
             Operation {
                 method: "PUT",
                 summary: "Store an object; the bucket springs into being",
+                query: "strategy",
                 headers: PUT_HEADERS,
                 takes: Takes::Bytes,
                 gives: &[(201, Gives::Json("Uploaded"))],

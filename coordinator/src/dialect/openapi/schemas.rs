@@ -6,14 +6,14 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Message: message text",
     "Receipt: copies int, fsynced int, pending int, survives int",
     // The file door.
-    "Upload: message text, filename text, version int, versionId uuid, size int, chunks int, sha256 text|null, stored_bytes int, receipt Receipt",
+    "Upload: message text, filename text, version int, versionId uuid, size int, chunks int, sha256 text|null, stored_bytes int, strategy replication/ec, receipt Receipt",
     "File: filename text, size int, last_modified time, version int, availability_status available/degraded/unavailable",
     "Files: files [File], count int, next text|null",
     "FileVersion: version int, versionId uuid, created time, current flag, deleted flag, size? int, sha256? text|null, content_type? text, chunks? int, shared_bytes? int, stored_bytes? int",
     "FileVersions: filename text, versions [FileVersion], next int|null",
     "Deleted: message text, filename text",
     // The gateway door.
-    "Stored: message text, versionId text, version int, size int, etag text, sha256 text|null, chunks int, stored_bytes int, receipt Receipt",
+    "Stored: message text, versionId text, version int, size int, etag text, sha256 text|null, chunks int, stored_bytes int, strategy replication/ec, receipt Receipt",
     "Object: key text, size int, last_modified time, version int, content_type text, sha256 text|null, availability_status available/degraded/unavailable",
     "Objects: bucket text, prefix text, objects? [Object], count? int, versions? [Version], prefixes [text], next text|null, next_version? text|null",
     "Version: key? text, versionId text, version int, last_modified time, is_latest flag, is_delete_marker flag, size? int, etag? text, content_type? text",
@@ -25,8 +25,8 @@ pub(super) const SCHEMAS: &[&str] = &[
     "BucketObject: object_name text, size_bytes int, content_type text, etag text, created_at time, versionId text",
     "BucketObjects: bucket_name text, prefix text, objects [BucketObject], prefixes [text], count int, next text|null",
     "Line: Bucket text, Key text, Hash text, Size int",
-    "BucketSettings: bucket text, owner text, created time, public_read flag, quota Quota|null, usage BucketUsage|null",
-    "BucketChange: owner? text|null, public_read? flag|null, quota? Quota|null",
+    "BucketSettings: bucket text, owner text, created time, public_read flag, quota Quota|null, strategy replication/ec/auto, usage BucketUsage|null",
+    "BucketChange: owner? text|null, public_read? flag|null, quota? Quota|null, strategy? text|null",
     "Quota: bytes? int|null, objects? int|null",
     "BucketUsage: bytes int, objects int, counted time",
     // The document door.

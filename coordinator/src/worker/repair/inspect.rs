@@ -28,6 +28,8 @@ pub(super) struct Inspected {
     pub(super) place: ShardPlace,
     pub(super) condition: Condition,
     /// Whether its node is being emptied.
+    pub(super) drains: bool,
+    /// Whether it is to be elsewhere, for that or because it is to move.
     pub(super) leaving: bool,
 }
 
@@ -47,7 +49,7 @@ pub(super) async fn inspect(
         };
         let drains = matches!(state, Some(NodeState::Draining | NodeState::Drained));
         let leaving = drains || away_from == Some(&place.node);
-        Ok(Inspected { place: place.clone(), condition, leaving })
+        Ok(Inspected { place: place.clone(), condition, drains, leaving })
     });
     join_all(each).await.into_iter().collect()
 }

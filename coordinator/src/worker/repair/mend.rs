@@ -74,9 +74,8 @@ pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<M
         check_bytes |= repair.check_bytes;
     }
     let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
-    let stays_good = |one: &Inspected| {
-        one.condition == Condition::Good && (!one.leaving || away_from.as_ref() == Some(&one.place.node))
-    };
+    // What leaves a node that is being emptied may go anywhere: the one it was to move to may have got another shard meanwhile.
+    let stays_good = |one: &Inspected| one.condition == Condition::Good && !one.drains;
     let toward = toward.filter(|_| found.len() >= record.code.shards() && found.iter().all(stays_good));
     let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, away_from, toward };
     operate(work, &patient, found).await
