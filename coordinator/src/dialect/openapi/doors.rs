@@ -222,7 +222,6 @@ pub(super) const DOCUMENTS: &[Route] = &[
             takes: Takes::Json("any"),
             gives: &[(200, Gives::Json("Written"))],
             refuses: &[404, 408, 412, 413, 415, 422],
-            ..GET
         }],
     ),
     (
