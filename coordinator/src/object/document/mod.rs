@@ -3,7 +3,7 @@
 //! What it keeps true:
 //! - A document is an object like any other. Its text is its bytes, at every door; a document of hot and cold fields has a manifest of two
 //!   parts, hot chunks replicated and cold ones coded, whose ends say how they follow one another
-//!   (`docs/decisions/0081-documents-are-text-in-two-codes.md`).
+//!   (`docs/decisions/0092-documents-are-text-in-two-codes.md`).
 //! - Hot and cold fields of a version come from one write, or from one version and one change of it: an update is published only as the
 //!   successor of the very version that it was made from.
 //! - A cold part that did not change is named again, with the checks of any reuse (law 5); nothing of it is encoded or stored.

@@ -68,7 +68,7 @@ pub fn with_values(run: &str, changes: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     fn shown(text: &str, hot: &[&str]) -> Vec<(bool, String)> {
         let hot = hot.iter().map(|name| (*name).to_owned()).collect();
