@@ -19,7 +19,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("after", "prefix", "Names behind this one: `next` of the page before"),
     ("after_version", "version-id", "With versions: `next_version` of the page before"),
     ("purge", "flag", "Take every version away"),
-    ("strategy", "replication/ec/auto/field_hybrid", "How it is stored; without it, a document in copies, anything else as its bucket has it"),
+    (
+        "strategy",
+        "replication/ec/auto/field_hybrid",
+        "How it is stored; without it, a document in copies, anything else as its bucket has it",
+    ),
     ("hot_only", "flag", "Change the hot fields of a document, and leave the others as they are"),
     ("wait", "flag", "Answer when it is done, if that is soon"),
     ("range", "text", "A part of the bytes (RFC 9110, 14.2)"),
