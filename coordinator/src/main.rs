@@ -23,7 +23,7 @@ use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
 use process::events::Events;
-use process::logs::{self, LogConfig};
+use process::logs::{self, LogConfig, LogTask};
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
 use process::tls::Certificate;
@@ -89,14 +89,7 @@ fn run(config: Config) -> Result<()> {
 async fn serve(config: Config) -> Result<()> {
     let server_id = config.server_name();
     let events = Events::new("coordinator");
-    let loki = logs::start(LogConfig {
-        service: "coordinator",
-        server_id: server_id.clone(),
-        level: config.loglevel,
-        loki: config.loki.clone(),
-        traces: config.otlp.clone().map(|url| TraceConfig { url, percent: config.otlp_percent }),
-        events: Some(events.clone()),
-    })?;
+    let sending = start_log(&config, &server_id, &events)?;
     let shutdown = Shutdown::listen()?;
     let metrics = Metrics::install()?;
     names::describe_all();
@@ -135,8 +128,8 @@ async fn serve(config: Config) -> Result<()> {
             keys(&guard, &config),
             follow(certificate.as_ref()),
             async {
-                if let Some(loki) = loki {
-                    loki.await;
+                if let Some(sending) = sending {
+                    sending.await;
                 }
             }
         )
@@ -161,6 +154,18 @@ async fn serve(config: Config) -> Result<()> {
         Some(why) => bail!("this catalog cannot be served any more: {why}"),
         None => Ok(()),
     }
+}
+
+/// Starts the log; what sends lines and traces elsewhere, if they are wanted there.
+fn start_log(config: &Config, server_id: &str, events: &Events) -> Result<Option<LogTask>> {
+    Ok(logs::start(LogConfig {
+        service: "coordinator",
+        server_id: server_id.to_owned(),
+        level: config.loglevel,
+        loki: config.loki.clone(),
+        traces: config.otlp.clone().map(|url| TraceConfig { url, percent: config.otlp_percent }),
+        events: Some(events.clone()),
+    })?)
 }
 
 fn catalog(config: &Config, cluster: &ClusterFile, clock: Arc<dyn Clock>) -> Result<Arc<SledMetadata>> {

@@ -25,7 +25,6 @@ pub(super) const FILES: &[Route] = &[
             takes: Takes::Form,
             gives: &[(201, Gives::Json("Upload"))],
             refuses: &[408, 411, 412, 413, 422],
-            ..GET
         }],
     ),
     (
@@ -107,7 +106,6 @@ pub(super) const GATEWAY: &[Route] = &[
                 takes: Takes::Bytes,
                 gives: &[(200, Gives::Json("Stored"))],
                 refuses: WRITE_REFUSES,
-                ..GET
             },
             Operation {
                 method: "DELETE",
@@ -188,7 +186,6 @@ pub(super) const BUCKETS: &[Route] = &[
                 takes: Takes::Bytes,
                 gives: &[(201, Gives::Json("Uploaded"))],
                 refuses: WRITE_REFUSES,
-                ..GET
             },
             Operation {
                 method: "DELETE",
