@@ -2,6 +2,7 @@
 //! the old document or the new one, whole (law 3), never the hot fields of one with the cold ones of another.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
+use coordinator::code::Code;
 use coordinator::metadata::records::{ChunkList, VersionRecord, Versioning};
 use coordinator::object::{
     Attributes, BucketName, Change, Condition, DeleteMode, DeleteRequest, Document, DocumentDone, JSON, MissingBucket,
@@ -20,6 +21,8 @@ use tokio::time::sleep;
 
 /// As many as 4+2 needs.
 const NODES: usize = 6;
+/// The cold part is coded as it is shipped.
+const PLANTS: Plants = Plants { bug: None, code: Code::REPLICATION, ec: Some(Code { data: 4, parity: 2 }) };
 /// Whatever was under way has ended by then.
 const REST: Duration = Duration::from_secs(40);
 
@@ -124,7 +127,7 @@ fn run(scenario: Scenario, plan: &[Planned]) -> Run {
 }
 
 async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
-    let cluster = Cluster::new(7, NODES, Plants::default());
+    let cluster = Cluster::new(7, NODES, PLANTS);
     let coordinator = Arc::new(cluster.coordinator().await);
     let before = scenario.before.then(|| text(1, 1));
     if let Some(before) = &before {
@@ -200,7 +203,7 @@ fn a_document_whose_commit_was_not_answered_survives_the_failure_of_each_call_th
 
 fn in_cluster<F: Future<Output = ()>>(nodes: usize, test: impl FnOnce(Arc<Cluster>) -> F) {
     let (cluster, panics) = simulate(async move {
-        let cluster = Cluster::new(3, nodes, Plants::default());
+        let cluster = Cluster::new(3, nodes, PLANTS);
         test(cluster.clone()).await;
         cluster
     });
