@@ -6,7 +6,7 @@ use testing::planted::{BUGS, Bug};
 use testing::sim::storm::{Weather, storm};
 
 /// A bug that needs more seeds than this would slip through a run of the suite.
-const SEEDS_MAX: u64 = 800;
+const SEEDS_MAX: u64 = 2_000;
 
 /// The first seed whose storm catches the bug, and what it says.
 fn caught(bug: Bug) -> Option<(u64, String)> {
