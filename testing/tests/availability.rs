@@ -265,16 +265,46 @@ impl Stage {
 /// Law 6, at its end: when every copy is damaged the answer is an error that says so, and never bytes.
 #[test]
 fn without_a_good_copy_nothing_is_served() {
-    let (outcome, _) = simulate(async {
+    let ((outcome, repairs), _) = simulate(async {
         let mut stage = Stage::set(NODES).await;
         stage.put("key").await.unwrap();
         let (chunk, record) = stage.chunk_of("key");
         for place in &record.shards {
             assert!(stage.node_named(&place.node).flip(ShardId { chunk, index: place.index }));
         }
-        stage.get("key").await
+        let outcome = stage.get("key").await;
+        (outcome, stage.repairs().iter().filter(|waiting| **waiting == (0, chunk)).count())
     });
     assert_eq!(outcome.unwrap_err().kind, ErrorKind::Corrupt);
+    assert_eq!(repairs, 1, "what is lost is on record as soon as anyone meets it (law 8)");
+}
+
+/// A damaged copy that is read again and again is queued once: no read waits for a commit that says what is known.
+#[test]
+fn damage_that_is_queued_is_not_queued_again() {
+    on_stage(NODES, async |mut stage| {
+        stage.put("key").await.unwrap();
+        let (chunk, record) = stage.chunk_of("key");
+        let revision = || {
+            let found = stage.cluster.oracle().view().scan(&keys::repairs());
+            found.first().map(|(_, entry)| entry.revision)
+        };
+        let mut seen = Vec::new();
+        for place in record.shards.iter().take(1) {
+            assert!(stage.node_named(&place.node).flip(ShardId { chunk, index: place.index }));
+        }
+        for _ in 0..8 {
+            // Each has a cache of its own.
+            let reader = Arc::new(stage.cluster.watching_coordinator(0));
+            sleep(Duration::from_millis(40)).await;
+            let reader = Client::new(stage.cluster.oracle().clone(), reader);
+            assert!(found(answer(reader.get("key", VersionSelector::Latest).await)));
+            seen.extend(revision());
+        }
+        assert!(!seen.is_empty(), "no read met the damaged copy, and nothing was tested");
+        assert!(seen.iter().all(|revision| *revision == seen[0]), "{seen:?}");
+        stage
+    });
 }
 
 /// The receipt is what is true at that moment; what is short is queued for repair by the same commit (law 8), and whoever comes

@@ -44,7 +44,12 @@ impl Objects {
             };
             // What cannot be read where it was may have been moved; if not, it cannot be read.
             match tried.take() {
-                Some((revision, error)) if revision == entry.revision => return Err(error),
+                Some((revision, error)) if revision == entry.revision => {
+                    if error.kind == ErrorKind::Corrupt {
+                        self.queue_repair(chunk, 0, "a read met no good shard").await;
+                    }
+                    return Err(error);
+                }
                 _ => {}
             }
             let record = Arc::new(ChunkRecord::decode(&entry.value)?);
@@ -138,12 +143,24 @@ impl Objects {
         }
         metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "read").increment(rotten as u64);
         let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
+        self.queue_repair(chunk, severity, "a read met a damaged or missing shard").await;
+    }
+
+    /// Once: a chunk that is read often is not committed about at each read, and the repair under way is not told to begin anew.
+    async fn queue_repair(&self, chunk: ChunkId, severity: u8, reason: &str) {
+        let key = keys::repair(severity, chunk);
+        let queued = match self.metadata.get(&key).await {
+            Ok(Some(entry)) => RepairRecord::decode(&entry.value).is_ok_and(|repair| repair.check_bytes),
+            _ => false,
+        };
+        if queued {
+            return;
+        }
+        let repair = RepairRecord { check_bytes: true, ..RepairRecord::new(chunk, self.clock.now_ms(), reason) };
         let mut commit = Batch::new();
-        let repair = RepairRecord::new(chunk, self.clock.now_ms(), "a read met a damaged or missing shard");
-        let repair = RepairRecord { check_bytes: true, ..repair };
-        commit.put(keys::repair(severity, chunk), repair.encode());
+        commit.put(key, repair.encode());
         let queued = self.metadata.commit(commit).await;
-        warn!(target: "degradation", %chunk, rotten, queued = queued.is_ok(), "damaged shard passed over, repair queued");
+        warn!(target: "degradation", %chunk, severity, reason, queued = queued.is_ok(), "damage was read, repair queued");
     }
 }
 
