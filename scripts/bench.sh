@@ -13,7 +13,7 @@ scripts/bench.sh [OPTIONS]
 
   --quick           the default, under six minutes
   --full            longer runs, a 4 GiB upload, a node with a million shards; takes about 40 GiB of disk
-  --only PARTS      of the table: small, medium, large, memory, s3, documents (on six nodes), releases, watching,
+  --only PARTS      of the table: small, medium, large, memory, s3, documents (alone: it has six nodes then), releases, watching,
                     restarts; several with commas
   --codes           erasure coding against copies instead, on six nodes; --help of scripts/bench-codes.sh says more
   --endpoint URL    measures S3 there, at any server, and starts no cluster; keys are taken from AWS_ACCESS_KEY_ID and
@@ -98,7 +98,9 @@ if [[ -n $endpoint ]]; then
 fi
 [[ -z $pids ]] || fail "--pids goes with --endpoint"
 
-start_own_cluster "$data"
+nodes=4
+[[ $only != documents ]] || nodes=6
+start_own_cluster "$data" "$nodes"
 [[ -n $only && $only != *releases* ]] || fetch_all_releases >&2
 arguments=(suite --data "$data" --storage-node "$bin/storage-node" --releases "$work/releases")
 [[ -z $full ]] || arguments+=(--full)

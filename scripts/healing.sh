@@ -138,23 +138,31 @@ flips() {
     file=${files[RANDOM % ${#files[@]}]}
     flip "$file" $((4096 + (RANDOM * 32768 + RANDOM) % ($(stat -c %s "$file") - 8192))) $((RANDOM % 8))
   done
-  before=$("$bin/holdfast-fsck" --json "$data/n1" | jq '[.nodes[].corrupt_records] | add') || true
-  curl -fs --noproxy '*' -X POST -d '{"run":true}' "http://127.0.0.1:$port/admin/workers/scrub" >/dev/null
+  before=$("$bin/holdfast-fsck" --json "$data/n1" | jq '[.nodes[] | .corrupt + .damaged_stretches] | add') || true
   from=$(now_ms)
-  wait_for 300 "the scrub" scrubbed
+  scrub
   wait_for 300 "repair" is_whole
   seconds=$(seconds_since "$from")
   found=$(worker repair items)
   row "1000 flipped bits in $before records: records mended after one scrub" "$found in $seconds s" ">= $before" "$(met "$found" '>=' "$before")"
-  curl -fs --noproxy '*' -X POST -d '{"run":true}' "http://127.0.0.1:$port/admin/workers/scrub" >/dev/null
-  sleep 1
-  wait_for 300 "the second scrub" scrubbed
-  sleep 1
+  scrub
+  sleep 2
   local again
   again=$(($(worker repair items) - found))
   row "the same: found by a second scrub" "$again" "0" "$(met "$again" '<=' 0)"
 }
-scrubbed() { [[ $(worker scrub state) == idle && $(worker scrub items) -gt 0 && $(worker scrub queued_bytes) == null ]]; }
+
+# A whole scrub, from its order to its end.
+scrub() {
+  local ordered
+  wait_for 300 "the end of the scrub before" is_at_rest
+  ordered=$(worker scrub items)
+  curl -fs --noproxy '*' -X POST -d '{"run":true}' "http://127.0.0.1:$port/admin/workers/scrub" >/dev/null
+  wait_for 60 "the scrub's beginning" has_scrubbed_since "$ordered"
+  wait_for 300 "the scrub's end" is_at_rest
+}
+has_scrubbed_since() { [[ $(worker scrub items) -gt $1 ]]; }
+is_at_rest() { [[ $(worker scrub state) == idle ]]; }
 
 # A node goes and comes every two seconds while files are written.
 flapping() {

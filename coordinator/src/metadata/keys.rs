@@ -25,6 +25,8 @@
 //! finding/<id 16>/<number u64 BE>              records::FindingRecord   what was found wrong
 //! credential/<id>                              records::CredentialRecord  who may come in
 //! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
+//! transition/<version 16>                      records::TransitionRecord  versions to be stored as another class
+//! heat/<version 16>                            records::HeatRecord      how much a version is read
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -33,12 +35,14 @@
 //! A page's key holds the END offset of its last chunk, so that one scan finds the page with offset `o`: the first after `o`.
 
 mod multipart;
+mod tiers;
 mod work;
 
 pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
 };
+pub use tiers::{heat, heats, parse_heat, parse_transition, transition, transitions};
 pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
@@ -68,6 +72,8 @@ const VERIFY: &[u8] = b"verify/";
 const FINDING: &[u8] = b"finding/";
 const CREDENTIAL: &[u8] = b"credential/";
 const USAGE: &[u8] = b"usage/";
+const TRANSITION: &[u8] = b"transition/";
+const HEAT: &[u8] = b"heat/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
