@@ -18,7 +18,7 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Profiles, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -282,7 +282,7 @@ fn objects(
     clock: Arc<dyn Clock>,
     tasks: &Tasks,
 ) -> Objects {
-    let Storage { ec, ec_fallback, auto_ec_bytes } = config.storage;
+    let Storage { ec, ec_fallback, auto_ec_bytes, .. } = config.storage;
     let upload_bytes = config.memory_bytes * UPLOAD_SHARE_PERCENT / 100;
     Objects {
         metadata,
@@ -295,6 +295,7 @@ fn objects(
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),
+        heat: Heat::default(),
         hot_fields: HotFields::new(config.hot_field.iter().cloned()),
         profiles: Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT },
     }
@@ -311,6 +312,7 @@ fn worker_settings(config: &Config, server_id: &str) -> WorkerSettings {
         census_interval: Duration::from_secs(config.census_interval_s),
         scrub_bytes_per_s: config.scrub_bytes_per_s,
         repair_bytes_per_s: config.repair_bytes_per_s,
+        tiering: config.storage.tiering(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 use coordinator::config::{Command, Config, Storage, load};
 use coordinator::object::Profiles;
+use coordinator::worker::Tiering;
 use process::logs::Level;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,8 +84,9 @@ fn limits_and_tls_are_checked() {
 #[test]
 fn codes_are_those_that_can_hold() {
     let storage = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().storage;
-    let Storage { ec, ec_fallback, auto_ec_bytes } = storage(&[]);
+    let Storage { ec, ec_fallback, auto_ec_bytes, .. } = storage(&[]);
     assert_eq!(Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT }, Profiles::DEFAULT);
+    assert_eq!(storage(&[]).tiering(), Tiering::DEFAULT);
     let given = storage(&["--ec=6+3", "--ec-fallback=2+1", "--auto-ec-bytes=64KiB"]);
     assert_eq!((given.ec.to_string(), given.auto_ec_bytes), ("6+3".to_owned(), 64 << 10));
     assert_eq!(given.ec_fallback.map(|code| code.to_string()).as_deref(), Some("2+1"));

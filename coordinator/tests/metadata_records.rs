@@ -8,11 +8,12 @@ use coordinator::code::Code;
 use coordinator::metadata::records::{
     BucketRecord, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkList, ChunkRecord,
     ChunkState, ClusterRecord, CollectRecord, CompletedRecord, CorsRule, CredentialRecord, DefaultRetention,
-    DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord,
-    LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX,
-    PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord, RepairRecord,
-    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, TrashRecord, UploadRecord, UsageRecord,
-    VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
+    DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, HeatRecord,
+    IntentRecord, LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState,
+    PAGE_ENTRIES_MAX, PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord,
+    RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, TransitionRecord,
+    TrashRecord, UploadRecord, UsageRecord, VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState,
+    Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -85,6 +86,8 @@ fn version() -> VersionRecord {
         retention: None,
         legal_hold: None,
         storage_class: StorageClass::Standard,
+        tiered: false,
+        manifest: version_id(),
         parts: None,
     }
 }
@@ -253,7 +256,20 @@ fn upload_of_s3() -> UploadRecord {
         retention: of.retention,
         legal_hold: true,
         storage_class: of.storage_class,
+        tiered: false,
         checksum: Some((ChecksumAlgorithm::Crc32c, ChecksumKind::Composite)),
+    }
+}
+
+fn transition() -> TransitionRecord {
+    TransitionRecord {
+        bucket: "files".to_owned(),
+        key: "a/b".to_owned(),
+        number: 3,
+        class: StorageClass::StandardIa,
+        size: 5 << 30,
+        reason: "lifecycle rule 'logs': 30 days old".to_owned(),
+        since_ms: 1_732_150_000_123,
     }
 }
 
@@ -303,8 +319,11 @@ fn every_released_layout_reads_for_ever() {
     golden_before("version.v1", &version());
     golden_before("version-paged.v1", &paged_version());
     golden_before("version.v2", &version_of_s3());
-    golden("version.v3", &version_of_s3());
-    golden("version-let-go.v3", &VersionRecord { legal_hold: Some(false), ..version() });
+    golden_before("version.v3", &version_of_s3());
+    golden_before("version-let-go.v3", &VersionRecord { legal_hold: Some(false), ..version() });
+    let moved = VersionId(Uuid::from_u128(0x0193_4f1e_7a00_7000_8000_0000_0000_0009));
+    let class = StorageClass::StandardIa;
+    golden("version.v4", &VersionRecord { manifest: moved, tiered: true, storage_class: class, ..version_of_s3() });
     golden("page.v1", &PageRecord { start: 7, entries: vec![entry(100), entry(300)] });
     golden_before("chunk.v1", &chunk());
     golden("chunk.v2", &ChunkRecord { fence: 5, ..chunk() });
@@ -328,13 +347,16 @@ fn every_released_layout_reads_for_ever() {
     golden("garbage-upload.v3", &GarbageRecord { garbage: upload, since_ms: 0 });
     let of_parts = VersionRecord { chunks: ChunkList::Parts, parts: Some(2), ..version_of_s3() };
     golden_before("version-parts.v2", &of_parts);
-    golden("version-parts.v3", &of_parts);
+    golden_before("version-parts.v3", &of_parts);
+    golden("version-parts.v4", &of_parts);
     let document = ChunkList::Document { hot: vec![entry(10), entry(300)], cold: vec![entry(200)] };
     let of_document = VersionRecord { chunks: document.clone(), sha256: None, ..version_of_s3() };
     golden_before("version-document.v2", &of_document);
-    golden("version-document.v3", &of_document);
+    golden_before("version-document.v3", &of_document);
+    golden("version-document.v4", &of_document);
     golden("garbage-document.v3", &GarbageRecord { garbage: Garbage::Manifest { chunks: document }, since_ms: 0 });
-    golden("upload.v1", &upload_of_s3());
+    golden_before("upload.v1", &upload_of_s3());
+    golden("upload.v2", &UploadRecord { tiered: true, ..upload_of_s3() });
     golden("part.v1", &part());
     golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });
     golden("completed.v1", &completed());
@@ -354,6 +376,8 @@ fn every_released_layout_reads_for_ever() {
         "usage.v1",
         &UsageRecord { bytes: 5 << 40, objects: 7, began_ms: 1_732_150_000_123, ended_ms: 1_732_150_000_456 },
     );
+    golden("transition.v1", &transition());
+    golden("heat.v1", &HeatRecord { milli_reads: 12_500, at_ms: 1_732_150_000_123 });
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 

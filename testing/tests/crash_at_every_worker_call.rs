@@ -5,12 +5,13 @@
 use bytes::Bytes;
 use coordinator::code::Code;
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, StorageClass,
+    ChunkEntry, ChunkRecord, ChunkState, CollectRecord, NodeRecord, NodeState, Record, RepairRecord, StorageClass,
+    VersionRecord,
 };
 use coordinator::metadata::{Batch, keys};
-use coordinator::object::{Condition, DeleteMode, VersionSelector};
+use coordinator::object::{BucketName, Condition, DeleteMode, ObjectName, PartClaim, Version, VersionSelector};
 use coordinator::worker::verify::job::{self, VerifyRequest};
-use coordinator::worker::{Running, WorkerSettings};
+use coordinator::worker::{Running, Tiering, WorkerSettings};
 use protocol::{ChunkId, Shard, ShardId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,14 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 const NODES: usize = 5;
+/// A version of so many parts, a chunk each, takes more than one batch to be stored otherwise.
+const PARTS: usize = 42;
+const PART_BYTES: usize = 10;
 /// Whatever was under way has ended by then.
 const REST: Duration = Duration::from_secs(20);
-/// The process that takes over does everything at once, but takes nobody for lost who is not.
-const SUCCESSOR: Habits = Habits { node_lost_after: Duration::from_secs(3_600), ..Habits::EAGER };
+/// The process that takes over does everything at once, but takes nobody for lost who is not, and gives nothing up that it works at.
+const SUCCESSOR: Habits =
+    Habits { node_lost_after: Duration::from_secs(3_600), upload_expires: Duration::from_secs(20), ..Habits::EAGER };
 
 /// What is wrong when the worker comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,8 @@ enum Scene {
     Unnamed,
     /// Two copies of a chunk are in one zone, and another has none.
     Crowded,
+    /// All versions, of small objects and of one of parts, are to be stored as another class.
+    Ordered,
     /// All is well.
     Nothing,
 }
@@ -114,7 +121,57 @@ impl Stage {
                     self.node(place).set_zone(zone);
                 }
             }
+            Scene::Ordered => {
+                self.put_in_parts("parts").await;
+                self.order_all().await;
+            }
             Scene::Nothing => {}
+        }
+    }
+
+    async fn put_in_parts(&self, key: &str) {
+        let body = TestBody::new(8, PARTS * PART_BYTES);
+        let Ended::Answered(Ok(mut begun)) = self.client.begin_upload(key, &body, Condition::None).await else {
+            panic!("without faults nothing fails");
+        };
+        for number in 1..=PARTS as u16 {
+            let start = usize::from(number - 1) * PART_BYTES;
+            let data = body.data.slice(start..start + PART_BYTES);
+            let Ended::Answered(Ok(done)) = self.client.put_part(&begun, number, data, Sending::Whole).await else {
+                panic!("without faults nothing fails");
+            };
+            begun.claims.push(PartClaim { number, etag: hex::encode(done.md5), checksum: None });
+        }
+        assert!(matches!(self.client.complete(&begun).await, Ended::Answered(Ok(_))), "without faults nothing fails");
+    }
+
+    /// Each is to be of the class that it is not of.
+    async fn order_all(&self) {
+        let objects = &self.client.coordinator().objects;
+        for (key, number) in self.cluster.oracle().readable() {
+            let name = ObjectName::new(BucketName::files(), key).expect("a good name");
+            let found = objects.resolve(&name, VersionSelector::Number(number)).await;
+            let Ok(Version::Found(version)) = found else { panic!("without faults nothing fails: {found:?}") };
+            let class = match version.storage_class {
+                StorageClass::Standard => StorageClass::StandardIa,
+                StorageClass::StandardIa => StorageClass::Standard,
+            };
+            let ordered = objects.order_transition(&name, &version, class, "a test".to_owned()).await;
+            assert!(ordered.expect("nothing fails yet"), "it is not of that class");
+        }
+    }
+
+    /// All versions are of the class that [`Stage::order_all`] asked for.
+    fn require_all(&self, class: StorageClass) {
+        let oracle = self.cluster.oracle();
+        for (key, entry) in oracle.view().scan(&keys::every_version()) {
+            let version = VersionRecord::decode(&entry.value).expect("the product wrote it");
+            let codes = oracle.view().entries(&version).unwrap_or_default().into_iter();
+            let is_coded = |entry: ChunkEntry| oracle.view().chunk(entry.chunk).is_some_and(|it| it.code.data > 1);
+            let kept = codes.map(is_coded).any(|is_coded| is_coded == (class == StorageClass::StandardIa));
+            if version.storage_class == class || kept {
+                oracle.violated(format!("{} is stored as it was", keys::display(&key)));
+            }
         }
     }
 
@@ -255,6 +312,9 @@ fn run(scene: Scene, name: &'static str, class: StorageClass, plan: &[Planned]) 
         stage.node(0).start();
         process.crash();
         end(&stage).await;
+        if scene == Scene::Ordered {
+            stage.require_all(class);
+        }
         Run { targets, violations: stage.cluster.oracle().violations() }
     });
     run.violations.extend(panics);
@@ -409,6 +469,16 @@ fn the_loss_and_the_return_of_a_node_survive_the_failure_of_each_call() {
 }
 
 #[test]
+fn a_transition_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call_of(StorageClass::Standard, Scene::Ordered, "transition", 60);
+}
+
+#[test]
+fn a_transition_back_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call_of(StorageClass::StandardIa, Scene::Ordered, "transition", 60);
+}
+
+#[test]
 fn the_lease_is_taken_over_whatever_fails() {
     fail_every_call(Scene::Nothing, "lease", 10);
 }
@@ -487,6 +557,7 @@ fn a_runner_that_stops_hands_the_work_over() {
         census_interval: Duration::from_secs(30),
         scrub_bytes_per_s: 0,
         repair_bytes_per_s: 0,
+        tiering: Tiering::DEFAULT,
     };
     let (violations, panics) = simulate(async {
         let stage = Stage::set(StorageClass::Standard).await;

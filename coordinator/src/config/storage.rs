@@ -3,8 +3,10 @@
 //! What it keeps true: a code that could not survive the loss of a node, or that would leave no index for shards stored anew, is refused.
 
 use crate::code::Code;
+use crate::worker::Tiering;
 use clap::Args;
 use process::settings::bytes;
+use std::time::Duration;
 
 /// The most shards of a chunk: a shard's index is a byte, and each shard stored anew elsewhere takes another one.
 const SHARDS_MAX: usize = 32;
@@ -23,6 +25,36 @@ pub struct Storage {
     /// With strategy=auto, the smallest object that is erasure-coded
     #[arg(long, env = "HOLDFAST_AUTO_EC_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "1MiB")]
     pub auto_ec_bytes: u64,
+
+    /// With strategy=auto, smaller objects are erasure-coded, too, when they are so many seconds old and hardly read
+    #[arg(long, env = "HOLDFAST_COLD_AFTER_S", value_name = "SECONDS", default_value_t = 2_592_000)]
+    pub cold_after_s: u64,
+
+    /// With strategy=auto, what is read so often is kept in copies; reads of the last days count
+    #[arg(long, env = "HOLDFAST_HOT_READS", value_name = "READS", default_value_t = 8,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub hot_reads: u32,
+
+    /// A read counts for half after so many seconds
+    #[arg(long, env = "HOLDFAST_HEAT_HALF_LIFE_S", value_name = "SECONDS", default_value_t = 86_400,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub heat_half_life_s: u64,
+
+    /// Seconds between two looks at what was stored with strategy=auto
+    #[arg(long, env = "HOLDFAST_TIERING_INTERVAL_S", value_name = "SECONDS", default_value_t = 900)]
+    pub tiering_interval_s: u64,
+}
+
+impl Storage {
+    /// When the class of a version changes by itself.
+    pub fn tiering(&self) -> Tiering {
+        Tiering {
+            interval: Duration::from_secs(self.tiering_interval_s),
+            cold_after: Duration::from_secs(self.cold_after_s),
+            half_life: Duration::from_secs(self.heat_half_life_s),
+            hot_reads: self.hot_reads,
+        }
+    }
 }
 
 fn code(text: &str) -> Result<Code, String> {

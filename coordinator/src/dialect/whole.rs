@@ -29,13 +29,13 @@ pub async fn store(
     let announced = announced_length(request.headers(), door)?;
     door.objects.require_coming(&target, announced).await.map_err(words)?;
     let asked = strategy(&Query::parse(request.query_string())?)?;
-    let (class, code) = door.objects.storage_of(target.name.bucket(), asked, announced).await?;
-    target.attributes.storage_class = class;
+    let storage = door.objects.storage_of(target.name.bucket(), asked, announced).await?;
+    storage.describe(&mut target.attributes);
     let stall = door.settings.body_stall;
     let mut body = Box::pin(never_still(payload, stall));
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(code, pieces).await };
+    let put = async move { objects.put_with_md5(storage.code, pieces).await };
     let put = door.objects.tasks.spawn_here(super::with_request_id(put));
     let mut pump = Pump::new(door, &sender);
     while let Some(piece) = body.next().await {

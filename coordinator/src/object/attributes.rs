@@ -24,6 +24,8 @@ pub struct Attributes {
     pub legal_hold: Option<bool>,
     /// Its storage class.
     pub storage_class: StorageClass,
+    /// Whether that follows its size and how much it is read.
+    pub tiered: bool,
 }
 
 /// What S3 calls a version.

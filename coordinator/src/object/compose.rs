@@ -28,17 +28,21 @@ use tokio::task::JoinHandle;
 /// Pages being looked up and named at once: their commits share an fsync.
 const PAGES_UNDER_WAY_MAX: usize = 4;
 
-/// A version being composed.
-struct Composition<'a> {
-    objects: &'a Objects,
-    id: VersionId,
-    intent: Intent,
+/// A manifest being composed of the chunks of a version.
+pub(super) struct Composition {
+    pub(super) objects: Objects,
+    pub(super) id: VersionId,
+    pub(super) intent: Intent,
     code: Code,
+    walk: ManifestWalk,
+    /// Chunks that no batch has taken yet, and where in the version they end.
+    waiting: Vec<ChunkEntry>,
+    walked_to: u64,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
-    pages: u64,
-    next_page_start: u64,
+    pub(super) pages: u64,
+    pub(super) next_page_start: u64,
     chunks: u64,
-    stored_bytes: u64,
+    pub(super) stored_bytes: u64,
     receipt: Receipt,
 }
 
@@ -46,20 +50,9 @@ impl Objects {
     /// Publishes the bytes of `source` once more, stored as `code` says, under the name that `target` has.
     pub(super) async fn compose(&self, source: &VersionRecord, code: Code, target: &PutTarget) -> Result<PutDone> {
         let _served = self.clients.serve();
-        let id = VersionId(self.clock.fresh_id());
-        let mut composition = Composition {
-            objects: self,
-            id,
-            intent: Intent::of(id, self.clock.now_ms()),
-            code,
-            under_way: VecDeque::new(),
-            pages: 0,
-            next_page_start: 0,
-            chunks: 0,
-            stored_bytes: 0,
-            receipt: Receipt::empty(code),
-        };
-        let mut last = composition.gather(source).await?;
+        let mut composition = Composition::of(self, source, code);
+        while composition.send_next().await? {}
+        let mut last = composition.last().await?;
         let draft = composition.draft(source);
         let done = self.publish(&draft, slice::from_mut(&mut last), target).await?;
         settle::start(self, last.stragglers);
@@ -67,31 +60,51 @@ impl Objects {
     }
 }
 
-impl Composition<'_> {
-    /// Names everything but the last batch, which is looked up.
-    async fn gather(&mut self, source: &VersionRecord) -> Result<StoredBatch> {
-        let mut walk = ManifestWalk::new(source);
-        let mut waiting: Vec<ChunkEntry> = Vec::new();
-        let mut offset = 0;
-        while let Some(run) = walk.from(self.objects, offset).await? {
-            offset = run.end();
-            waiting.extend(run.entries);
-            while waiting.len() > BATCH_CHUNKS_MAX {
-                let rest = waiting.split_off(BATCH_CHUNKS_MAX);
-                self.send_page(waiting).await?;
-                waiting = rest;
-            }
+impl Composition {
+    /// Of the chunks of `source`, stored as `code` says. Nothing is done yet.
+    pub(super) fn of(objects: &Objects, source: &VersionRecord, code: Code) -> Composition {
+        let id = VersionId(objects.clock.fresh_id());
+        Composition {
+            objects: objects.clone(),
+            id,
+            intent: Intent::of(id, objects.clock.now_ms()),
+            code,
+            walk: ManifestWalk::new(source),
+            waiting: Vec::new(),
+            walked_to: 0,
+            under_way: VecDeque::new(),
+            pages: 0,
+            next_page_start: 0,
+            chunks: 0,
+            stored_bytes: 0,
+            receipt: Receipt::empty(code),
         }
-        self.chunks += waiting.len() as u64;
-        let last = self.objects.lean_on(self.code, waiting).await?;
-        while !self.under_way.is_empty() {
-            self.join_oldest().await?;
+    }
+
+    /// Has the next page looked up and named; false once what is left is the last batch.
+    pub(super) async fn send_next(&mut self) -> Result<bool> {
+        while self.waiting.len() <= BATCH_CHUNKS_MAX {
+            let Some(run) = self.walk.from(&self.objects, self.walked_to).await? else { return Ok(false) };
+            self.walked_to = run.end();
+            self.waiting.extend(run.entries);
         }
+        let rest = self.waiting.split_off(BATCH_CHUNKS_MAX);
+        let page = std::mem::replace(&mut self.waiting, rest);
+        self.send_page(page).await?;
+        Ok(true)
+    }
+
+    /// Looks the last batch up, when all before it is named.
+    pub(super) async fn last(&mut self) -> Result<StoredBatch> {
+        let last = std::mem::take(&mut self.waiting);
+        self.chunks += last.len() as u64;
+        let last = self.objects.lean_on(self.code, last).await?;
+        self.join_all().await?;
         Ok(last)
     }
 
     async fn send_page(&mut self, entries: Vec<ChunkEntry>) -> Result<()> {
-        self.intent.begin(self.objects).await?;
+        self.intent.begin(&self.objects).await?;
         let start = self.next_page_start;
         self.next_page_start = entries.last().map_or(start, |entry| entry.end);
         self.pages += 1;
@@ -104,6 +117,14 @@ impl Composition<'_> {
         };
         self.under_way.push_back(self.objects.tasks.spawn(name));
         if self.under_way.len() >= PAGES_UNDER_WAY_MAX {
+            self.join_oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the pages under way.
+    pub(super) async fn join_all(&mut self) -> Result<()> {
+        while !self.under_way.is_empty() {
             self.join_oldest().await?;
         }
         Ok(())

@@ -44,6 +44,7 @@ impl Objects {
     /// Opens `range` of a version. Nothing is read yet but the plan.
     pub async fn open(&self, version: &VersionRecord, range: Range<u64>) -> Result<ObjectReader> {
         assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
+        self.heat.count(version, &range);
         let mut reader = ObjectReader {
             objects: self.clone(),
             walk: ManifestWalk::new(version),

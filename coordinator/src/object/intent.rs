@@ -4,6 +4,7 @@
 //! is there; and what was named before that is found by whoever gives it up (law 4).
 
 use super::Objects;
+use super::garbage_of_part;
 use super::page::given_up;
 use crate::metadata::records::{IntentRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
@@ -49,6 +50,18 @@ impl Intent {
             _ => self.begun = true,
         }
         Ok(())
+    }
+
+    /// Gives it up, with what was named under it. If that fails, its expiry does it.
+    pub(super) async fn discard(&self, objects: &Objects) {
+        if !self.begun {
+            return;
+        }
+        let key = keys::intent(self.version);
+        let mut commit = Batch::new();
+        commit.check(key.clone(), Expect::Present).delete(key);
+        commit.put(keys::garbage(self.version), garbage_of_part().encode()).reclaim();
+        drop(objects.metadata.commit(commit).await);
     }
 
     /// When the next heartbeat is due.

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// Chunks of a version that follow one another.
 #[derive(Clone, Debug)]
 pub struct ManifestRun {
-    /// Under which id they are referenced: the version's own, or that of the part they came with.
+    /// Under which id they are referenced: that of the version's manifest, or of the part they came with.
     pub owner: VersionId,
     /// Where the first of them starts in the object.
     pub start: u64,
@@ -43,7 +43,7 @@ pub struct PlacedPart {
 
 /// A walk through a version's chunks.
 pub(super) struct ManifestWalk {
-    version: VersionId,
+    manifest: VersionId,
     size: u64,
     chunks: ChunkList,
     /// The parts that the walk is among.
@@ -52,7 +52,7 @@ pub(super) struct ManifestWalk {
 
 impl ManifestWalk {
     pub(super) fn new(version: &VersionRecord) -> ManifestWalk {
-        ManifestWalk { version: version.id, size: version.size, chunks: version.chunks.clone(), parts: None }
+        ManifestWalk { manifest: version.manifest, size: version.size, chunks: version.chunks.clone(), parts: None }
     }
 
     /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
@@ -63,16 +63,16 @@ impl ManifestWalk {
         let run = match &self.chunks {
             ChunkList::Inline(_) | ChunkList::Document { .. } => {
                 let entries = self.chunks.named_here().map(Cow::into_owned).unwrap_or_default();
-                Some(ManifestRun { owner: self.version, start: 0, entries })
+                Some(ManifestRun { owner: self.manifest, start: 0, entries })
             }
-            ChunkList::Paged { .. } => objects.run_of(self.version, 0, offset).await?,
+            ChunkList::Paged { .. } => objects.run_of(self.manifest, 0, offset).await?,
             ChunkList::Parts => {
                 let PlacedPart { entry, start } = self.part_at(objects, offset).await?;
                 objects.run_of(entry.id, start, offset - start).await?
             }
         };
         let Some(mut run) = run.filter(|run| run.start <= offset && offset < run.end()) else {
-            return Err(Error::corrupt(format!("version {} has no chunk for offset {offset}", self.version)));
+            return Err(Error::corrupt(format!("manifest {} has no chunk for offset {offset}", self.manifest)));
         };
         let before = run.entries.partition_point(|entry| entry.end <= offset);
         run.start = run.entries[..before].last().map_or(run.start, |entry| entry.end);
@@ -84,9 +84,9 @@ impl ManifestWalk {
         let held =
             |parts: &PartsRecord| parts.start <= offset && parts.entries.last().is_some_and(|last| offset < last.end);
         if !self.parts.as_ref().is_some_and(held) {
-            self.parts = objects.parts_after(self.version, offset).await?;
+            self.parts = objects.parts_after(self.manifest, offset).await?;
         }
-        let missing = || Error::corrupt(format!("version {} has no part for offset {offset}", self.version));
+        let missing = || Error::corrupt(format!("manifest {} has no part for offset {offset}", self.manifest));
         let parts = self.parts.as_ref().filter(|parts| held(parts)).ok_or_else(missing)?;
         placed(parts).find(|part| offset < part.entry.end).ok_or_else(missing)
     }

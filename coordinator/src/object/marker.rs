@@ -29,6 +29,8 @@ pub(super) fn marker(id: VersionId, number: u64, is_null: bool, owner: &str, now
         retention: None,
         legal_hold: None,
         storage_class: StorageClass::Standard,
+        tiered: false,
+        manifest: id,
         parts: None,
     }
 }
@@ -61,6 +63,6 @@ pub(super) fn standing_for(before: Option<&ObjectRecord>, newest: &VersionRecord
 
 /// Any version, for a test that cares about two of its fields.
 #[cfg(test)]
-pub(super) fn sample() -> VersionRecord {
+pub(crate) fn sample() -> VersionRecord {
     marker(VersionId(uuid::Uuid::from_u128(7)), 1, false, "", 1)
 }

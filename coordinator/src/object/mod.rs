@@ -24,6 +24,7 @@ mod clients;
 mod compose;
 mod compute;
 mod condition;
+mod convert;
 mod copy;
 mod delete;
 mod delete_bucket;
@@ -36,6 +37,7 @@ mod fetch;
 mod find;
 mod gather;
 mod get;
+mod heat;
 mod incoming;
 mod intent;
 mod judge;
@@ -75,6 +77,7 @@ pub use checksum::{Checksummer, checksum_bytes};
 pub use clients::Clients;
 pub use compute::Compute;
 pub use condition::{Condition, ContentTag, Wanted};
+pub use convert::{Conversion, Converted};
 pub use copy::CopyDone;
 pub use delete::{DeleteDone, DeleteMode, DeleteRequest, Deleted};
 pub use document::{
@@ -86,10 +89,13 @@ pub use failures::{Failures, WriteOutlook};
 pub use find::Found;
 pub use gather::{Gathered, Proved};
 pub use get::ObjectReader;
+pub use heat::Heat;
 pub use incoming::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
 pub use list::{Availability, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};
 pub use list_versions::{ListVersionsRequest, ListedVersion, VersionMarker, VersionsPage};
 pub use manifest::ManifestRun;
+#[cfg(test)]
+pub(crate) use marker::sample as sample_version;
 pub(crate) use multipart::garbage_of_part;
 pub use multipart::{
     CompleteRequest, CompletedUpload, ListUploadsRequest, ListedPart, ListedUpload, NewUpload, ObjectPart,
@@ -97,7 +103,7 @@ pub use multipart::{
     UploadMarker, UploadsPage,
 };
 pub use name::{BucketName, DOCUMENTS_BUCKET, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
-pub use profiles::Profiles;
+pub use profiles::{Profiles, StoredAs};
 pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
 pub use refused::Refused;
@@ -138,6 +144,8 @@ pub struct Objects {
     pub cache: ChunkCache,
     /// What was let into buckets with a quota.
     pub usage: Usage,
+    /// How much is read of what follows that.
+    pub heat: Heat,
     /// Which fields of documents are hot.
     pub hot_fields: HotFields,
     /// How the chunks of each storage class are encoded.

@@ -5,7 +5,7 @@
 //!   it takes. It is stored otherwise only where the operator has said how.
 //! - A chunk's own record says how it is encoded; a profile that is changed holds for what is written from then on.
 
-use super::{BucketName, Objects, Refused};
+use super::{Attributes, BucketName, Objects, Refused};
 use crate::code::Code;
 use crate::metadata::keys;
 use crate::metadata::records::{BucketRecord, Record, StorageClass, Strategy};
@@ -34,9 +34,27 @@ impl Profiles {
     };
 }
 
+/// How a write is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredAs {
+    /// Its class.
+    pub class: StorageClass,
+    /// What that stands for now.
+    pub code: Code,
+    /// Whether its class follows its size and how much it is read.
+    pub tiered: bool,
+}
+
+impl StoredAs {
+    /// Has the version's record say so.
+    pub fn describe(self, attributes: &mut Attributes) {
+        (attributes.storage_class, attributes.tiered) = (self.class, self.tiered);
+    }
+}
+
 impl Objects {
-    /// The class of a write and its code: as `asked`, or as its bucket has it. `length` is that of the body; one that is not known is
-    /// taken for a long one.
+    /// How a write is stored: as `asked`, or as its bucket has it. `length` is that of the body; one that is not known is taken for a
+    /// long one.
     ///
     /// `Unavailable` as [`Objects::code_of`].
     pub async fn storage_of(
@@ -44,7 +62,7 @@ impl Objects {
         bucket: &BucketName,
         asked: Option<Strategy>,
         length: Option<u64>,
-    ) -> Result<(StorageClass, Code)> {
+    ) -> Result<StoredAs> {
         let strategy = match asked {
             Some(asked) => asked,
             None => self.strategy_of(bucket).await?,
@@ -58,7 +76,7 @@ impl Objects {
                 if fits { StorageClass::StandardIa } else { StorageClass::Standard }
             }
         };
-        Ok((class, self.code_of(class)?))
+        Ok(StoredAs { class, code: self.code_of(class)?, tiered: strategy == Strategy::Auto })
     }
 
     async fn strategy_of(&self, bucket: &BucketName) -> Result<Strategy> {

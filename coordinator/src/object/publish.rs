@@ -23,8 +23,8 @@ use super::page::given_up;
 use super::receipt::Receipt;
 use super::usage::Room;
 use crate::metadata::records::{
-    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, StorageClass, VersionId,
-    VersionRecord, VersionState, Versioning, in_order,
+    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectRecord, ObjectState, PageRecord, Record, Sha256, StorageClass,
+    VersionId, VersionRecord, VersionState, Versioning, in_order,
 };
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -237,7 +237,7 @@ impl Objects {
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
             Some(record) if draft.reuses_any || last.iter().any(StoredBatch::reuses_any) => {
-                self.shared_bytes(draft, last, record.current).await?
+                self.shared_bytes(draft, last, self.manifest_of(name, record).await?).await?
             }
             _ => 0,
         };
@@ -271,7 +271,15 @@ impl Objects {
         Ok(Some(Plan { commit, room, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
-    /// Plain bytes of this version in chunks that the version `predecessor` refers to as well.
+    /// Under which id the chunks of a key's newest version are referenced.
+    async fn manifest_of(&self, name: &ObjectName, object: &ObjectRecord) -> Result<VersionId> {
+        let key = keys::version(name.bucket().as_str(), name.key(), object.number);
+        let found = self.metadata.get(&key).await?;
+        let version = found.map(|found| VersionRecord::decode(&found.value)).transpose()?;
+        Ok(version.map_or(object.current, |version| version.manifest))
+    }
+
+    /// Plain bytes of this version in chunks that the manifest `predecessor` refers to as well.
     async fn shared_bytes(&self, draft: &Draft, last: &[StoredBatch], predecessor: VersionId) -> Result<u64> {
         let mut shared = 0;
         let mut offset = 0;
@@ -357,6 +365,8 @@ fn version_record(
         retention: retention_of_new(bucket, attributes.retention, place.now_ms),
         legal_hold: attributes.legal_hold,
         storage_class: attributes.storage_class,
+        tiered: attributes.tiered,
+        manifest: draft.id,
         parts: draft.assembly().map(Assembly::count),
     }
 }

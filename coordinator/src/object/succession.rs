@@ -78,6 +78,6 @@ pub(super) fn take_away(commit: &mut Batch, name: &ObjectName, version: &Version
     commit.check(key.clone(), Expect::Revision(revision)).delete(key);
     if version.state == VersionState::Live {
         let garbage = Garbage::Manifest { chunks: version.chunks.clone() };
-        commit.put(keys::garbage(version.id), GarbageRecord { garbage, since_ms: now_ms.max(1) }.encode());
+        commit.put(keys::garbage(version.manifest), GarbageRecord { garbage, since_ms: now_ms.max(1) }.encode());
     }
 }

@@ -25,6 +25,7 @@ pub mod repair;
 mod runner;
 pub mod safe_mode;
 pub mod scrub;
+pub mod transition;
 pub mod usage;
 pub mod verify;
 
@@ -33,6 +34,7 @@ pub use lease::{Fence, LeaseKeeper};
 pub use pass::Pass;
 pub use runner::{Running, WorkerSettings, Workers, all};
 pub use safe_mode::SafeMode;
+pub use transition::Tiering;
 
 use crate::metadata::keys::KeyRange;
 use crate::metadata::records::Record;

@@ -9,8 +9,8 @@ use super::board::{Line, State, Tuning, WorkerStatus};
 use super::lease::{BEAT, Fence, LeaseKeeper};
 use super::safe_mode::SafeMode;
 use super::{
-    Progress, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, scrub, usage,
-    verify,
+    Progress, Tiering, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, scrub,
+    transition, usage, verify,
 };
 use crate::names;
 use crate::object::Objects;
@@ -58,6 +58,8 @@ pub struct WorkerSettings {
     pub scrub_bytes_per_s: u64,
     /// Bytes a second that repair copies at most; 0 for any.
     pub repair_bytes_per_s: u64,
+    /// When the class of a version changes by itself.
+    pub tiering: Tiering,
 }
 
 /// The workers of this process, as operators see them. Cheap to clone.
@@ -104,6 +106,7 @@ pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
         (Box::new(verify::Verify::default()), tuning(0, 2)),
         (Box::new(usage::CountUsage::default()), tuning(0, 4)),
         (Box::new(lifecycle::Lifecycle::new(lifecycle::LIFECYCLE_EVERY)), tuning(0, 4)),
+        (Box::new(transition::Transition::new(settings.tiering)), tuning(0, 4)),
     ]
 }
 

@@ -26,7 +26,7 @@ impl Catalog {
         self.for_each(keys::every_version(), &mut |key, value| {
             let (bucket, name, number) = keys::parse_version(key)?;
             let version = VersionRecord::decode(value)?;
-            owners.insert(version.id);
+            owners.insert(version.manifest);
             if version.state == VersionState::Marker {
                 return Ok(());
             }
@@ -133,10 +133,10 @@ impl Catalog {
         match &version.chunks {
             ChunkList::Inline(_) | ChunkList::Document { .. } => {
                 let named = version.chunks.named_here().unwrap_or_default();
-                entries.extend(named.iter().map(|entry| (version.id, entry.clone())));
+                entries.extend(named.iter().map(|entry| (version.manifest, entry.clone())));
             }
-            ChunkList::Paged { .. } => self.pages(version.id, 0, &mut entries)?,
-            ChunkList::Parts => self.for_each(keys::parts_in(version.id), &mut |_, value| {
+            ChunkList::Paged { .. } => self.pages(version.manifest, 0, &mut entries)?,
+            ChunkList::Parts => self.for_each(keys::parts_in(version.manifest), &mut |_, value| {
                 let PartsRecord { mut start, entries: parts } = PartsRecord::decode(value)?;
                 for part in parts {
                     self.pages(part.id, start, &mut entries)?;

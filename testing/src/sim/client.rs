@@ -166,6 +166,18 @@ impl Client {
         drop(self.until_end(job::begin(&self.coordinator.objects, &request)).await);
     }
 
+    /// Has the newest version of `key` stored as this class.
+    pub async fn order_transition(&self, key: &str, class: StorageClass) {
+        let objects = &self.coordinator.objects;
+        let ordered = async {
+            if let Version::Found(version) = objects.resolve(&name(key), VersionSelector::Latest).await? {
+                objects.order_transition(&name(key), &version, class, "a client of the storm".to_owned()).await?;
+            }
+            Ok(())
+        };
+        drop(self.until_end(ordered).await);
+    }
+
     /// Removes a version or a marker of `key`, whichever there is.
     pub async fn remove_any(&self, key: &str) {
         let history = match bucket_and_key(key).0 {

@@ -20,7 +20,7 @@ use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Clients, Compute, HotFields, Objects, Profiles, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -136,6 +136,7 @@ impl Cluster {
             clients: Clients::default(),
             cache: ChunkCache::new(0),
             usage: Usage::default(),
+            heat: Heat::default(),
             hot_fields: HotFields::default(),
             profiles: self.profiles(),
         };

@@ -110,7 +110,8 @@ fn busy(cluster: &Arc<Cluster>) -> bool {
         let pass: Option<WorkerRecord> = view.record(&keys::worker(walker));
         pass.is_some_and(|pass| pass.started_ms > 0) || !view.scan(&keys::wanted_of(walker)).is_empty()
     };
-    let queues = [keys::repairs(), keys::intents(), keys::garbages(), keys::collects(), keys::all_trash()];
+    let queues =
+        [keys::repairs(), keys::intents(), keys::garbages(), keys::collects(), keys::all_trash(), keys::transitions()];
     let verifies = view.scan(&keys::verifies());
     let ordered = |value| VerifyRecord::decode(value).expect("the product wrote it").finished_ms == 0;
     let verifies = verifies.iter().any(|(_, entry)| ordered(&entry.value));

@@ -10,7 +10,7 @@ use super::rng::Rng;
 use super::world::World;
 use coordinator::object::Objects;
 use coordinator::worker::lease::BEAT;
-use coordinator::worker::{Fence, LeaseKeeper, Progress, SafeMode, Work, Worker, WorkerSettings};
+use coordinator::worker::{Fence, LeaseKeeper, Progress, SafeMode, Tiering, Work, Worker, WorkerSettings};
 use protocol::Result;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,8 @@ pub struct Habits {
     pub scrub_interval: Duration,
     /// From one census to the next.
     pub census_interval: Duration,
+    /// When the class of a version changes by itself.
+    pub tiering: Tiering,
     /// The longest rest between two steps of a worker that has work.
     pub rest_ms_max: u64,
 }
@@ -57,6 +59,7 @@ impl Habits {
         node_lost_after: Duration::ZERO,
         scrub_interval: Duration::MAX,
         census_interval: Duration::MAX,
+        tiering: Tiering { interval: Duration::MAX, ..Tiering::DEFAULT },
         rest_ms_max: 1,
     };
 
@@ -70,6 +73,7 @@ impl Habits {
             node_lost_after: one_of(&[1_200, 3_000, 60_000]),
             scrub_interval: one_of(&[200, 2_000, 60_000]),
             census_interval: one_of(&[50, 500, 5_000]),
+            tiering: Tiering { interval: Duration::MAX, ..Tiering::DEFAULT },
             rest_ms_max: *rng.pick(&[8, 30, 90]),
         }
     }
@@ -86,6 +90,7 @@ impl Habits {
             census_interval: self.census_interval,
             scrub_bytes_per_s: 0,
             repair_bytes_per_s: 0,
+            tiering: self.tiering,
         };
         coordinator::worker::all(&settings).into_iter().map(|(worker, _)| worker).collect()
     }

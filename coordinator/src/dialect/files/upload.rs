@@ -7,11 +7,11 @@ use super::super::intake::{Pump, Pumped, announced_length, condition, never_stil
 use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
-use crate::code::Code;
-use crate::metadata::records::{StorageClass, Versioning};
+use crate::metadata::records::Versioning;
 use crate::names;
 use crate::object::{
-    Attributes, BodyMessage, BucketName, Condition, MissingBucket, ObjectName, PutDone, PutTarget, body_channel, joined,
+    Attributes, BodyMessage, BucketName, Condition, MissingBucket, ObjectName, PutDone, PutTarget, StoredAs,
+    body_channel, joined,
 };
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
@@ -143,12 +143,14 @@ async fn receive(
     door: &Door,
     condition: Condition,
     owner: String,
-    (class, code): (StorageClass, Code),
+    storage: StoredAs,
 ) -> Result<(ObjectName, PutDone), Refusal> {
     let (sender, body) = body_channel();
     let objects = door.objects.clone();
-    let put =
-        door.objects.tasks.spawn_here(super::super::with_request_id(async move { objects.put(code, body).await }));
+    let put = door
+        .objects
+        .tasks
+        .spawn_here(super::super::with_request_id(async move { objects.put(storage.code, body).await }));
     let mut seen = Seen::default();
     let mut parts = 0;
     while let Some(mut part) = form.next_part().await? {
@@ -172,7 +174,8 @@ async fn receive(
             }
         }
     }
-    let attributes = Attributes { owner, storage_class: class, ..Attributes::default() };
+    let mut attributes = Attributes { owner, ..Attributes::default() };
+    storage.describe(&mut attributes);
     let target = target(seen, condition, attributes)?;
     let name = target.name.clone();
     // If this cannot be sent, the put has ended and says why.

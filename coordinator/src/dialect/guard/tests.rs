@@ -14,8 +14,10 @@ use crate::metadata::records::{BucketRecord, GrantRecord};
 use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
-use crate::object::{BucketName, ChunkCache, Clients, Compute, HotFields, NewBucket, Objects, Profiles, Tasks, Usage};
-use crate::worker::{Running, WorkerSettings};
+use crate::object::{
+    BucketName, ChunkCache, Clients, Compute, Heat, HotFields, NewBucket, Objects, Profiles, Tasks, Usage,
+};
+use crate::worker::{Running, Tiering, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::from_fn;
@@ -49,6 +51,7 @@ fn objects() -> Objects {
         clients: Clients::default(),
         cache: ChunkCache::new(0),
         usage: Usage::default(),
+        heat: Heat::default(),
         hot_fields: HotFields::default(),
         profiles: Profiles::DEFAULT,
     }
@@ -71,6 +74,7 @@ fn door(flags: &[&str]) -> Door {
         census_interval: day,
         scrub_bytes_per_s: 0,
         repair_bytes_per_s: 0,
+        tiering: Tiering::DEFAULT,
     };
     Door {
         workers: Running::start(&objects, &settings).workers,

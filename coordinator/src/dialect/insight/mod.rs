@@ -1,5 +1,6 @@
 //! The doors for those who want to know: what became of a version (`/receipt`), why it lies where it does (`/admin/explain`),
-//! what is wrong now (`/admin/diagnose`), what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`).
+//! what is wrong now (`/admin/diagnose`), what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`),
+//! what is to be stored otherwise (`/admin/transitions`).
 
 mod diagnose;
 mod diagnosis;
@@ -7,6 +8,7 @@ mod events;
 mod explain;
 mod receipt;
 mod report;
+mod transitions;
 mod verify;
 
 use super::Door;
@@ -24,6 +26,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/admin/explain").route(web::get().to(explain::explain)).default_service(only("GET")))
         .service(web::resource("/admin/diagnose").route(web::get().to(diagnose::diagnose)).default_service(only("GET")))
         .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")))
+        .service(
+            web::resource("/admin/transitions")
+                .route(web::post().to(transitions::order))
+                .route(web::get().to(transitions::list))
+                .default_service(only("GET, POST")),
+        )
         .service(
             web::resource("/admin/verify")
                 .route(web::post().to(verify::begin))

@@ -112,6 +112,25 @@ pub(super) const INSIGHT: &[Route] = &[
         }],
     ),
     (
+        "/admin/transitions",
+        "insight",
+        &[
+            Operation {
+                summary: "What waits to be stored otherwise, and why",
+                query: "limit after_version",
+                gives: &[(200, Gives::Json("Transitions"))],
+                ..GET
+            },
+            Operation {
+                summary: "Have a version stored otherwise, as it is and while it is read",
+                query: "filename bucket key version strategy",
+                gives: &[(200, Gives::Json("TransitionOrdered")), (202, Gives::Json("TransitionOrdered"))],
+                refuses: &[404, 422],
+                ..POST
+            },
+        ],
+    ),
+    (
         "/admin/verify",
         "insight",
         &[

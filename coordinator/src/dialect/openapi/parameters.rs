@@ -75,11 +75,12 @@ fn example(name: &str) -> Option<Value> {
     }
 }
 
-/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket; `!` marks what must be there.
+/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket, `after_version` a version id; `!` marks what must be there.
 fn known(name: &str, place: ParameterIn) -> Parameter {
     let (name, must) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
     let (name, kind, says) = match name {
         "after_bucket" => ("after", "bucket", "Buckets behind this one: `next` of the page before"),
+        "after_version" => ("after", "uuid", "Behind the version with this id: `next` of the page before"),
         "after_number" => ("after", "int", "Behind this number: `next` of the page before"),
         _ => *KNOWN.iter().find(|known| known.0 == name).unwrap_or_else(|| panic!("{name:?} is no parameter")),
     };

@@ -52,6 +52,9 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Verifications: verifications [Verification]",
     "Diagnosis: status healthy/degraded/critical, summary text, checked time, findings [Finding], recent_events [any]",
     "Finding: urgency now/soon/note, alert text, what text, since time|null, being_done text, to_do text, runbook text",
+    "Transition: bucket text, key text, version int, versionId uuid, to replication/ec, size int, reason text, since time",
+    "Transitions: transitions [Transition], next uuid|null",
+    "TransitionOrdered: bucket text, key text, version int, versionId uuid, from replication/ec, to replication/ec, state queued/done",
     // Workers.
     "Tuning: paused flag, bytes_per_s int, tranquility int",
     "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning",

@@ -196,7 +196,7 @@ async fn copy_target(
     let from = &source.version;
     let mut attributes = said.attributes;
     let chosen = door.objects.storage_of(name.bucket(), said.class.map(Strategy::from), Some(from.size)).await;
-    attributes.storage_class = chosen.map_err(of_verb)?.0;
+    chosen.map_err(of_verb)?.describe(&mut attributes);
     if !replaces {
         attributes.headers = from.headers.clone();
     }

@@ -66,7 +66,7 @@ pub fn described(headers: &HeaderMap, owner: &str, now_ms: u64) -> S3Result<Desc
         checksum: None,
         retention: retention(headers, now_ms)?,
         legal_hold: legal_hold(headers)?,
-        storage_class: StorageClass::default(),
+        ..Attributes::default()
     };
     let content_type = text(headers, CONTENT_TYPE.as_str()).filter(|text| !text.is_empty());
     Ok(Described {

@@ -84,7 +84,7 @@ pub async fn create(
     let owner = trace(&request.extensions).principal().owner().to_owned();
     let mut described = described(&request.headers, &owner, door.objects.clock.now_ms())?;
     let chosen = door.objects.storage_of(&bucket, described.class.map(Strategy::from), None).await;
-    described.attributes.storage_class = chosen.map_err(of_verb)?.0;
+    chosen.map_err(of_verb)?.describe(&mut described.attributes);
     let checksum = wanted_checksum(&request.headers)?;
     let new = NewUpload {
         name: name.clone(),

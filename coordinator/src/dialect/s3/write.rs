@@ -60,15 +60,15 @@ pub async fn store(
         missing_bucket: MissingBucket::Refuse,
     };
     let asked = described.class.map(Strategy::from);
-    let (class, code) = door.objects.storage_of(name.bucket(), asked, Some(length)).await.map_err(of_verb)?;
-    target.attributes.storage_class = class;
+    let storage = door.objects.storage_of(name.bucket(), asked, Some(length)).await.map_err(of_verb)?;
+    storage.describe(&mut target.attributes);
     let condition = target.condition.clone();
     if let Err(error) = door.objects.require_coming(&target, Some(length)).await {
         return Err(missing_or(door, &name, &condition, of_verb(error)).await);
     }
     let (sender, pieces) = body_channel();
     let objects = door.objects.clone();
-    let put = async move { objects.put_with_md5(code, pieces).await };
+    let put = async move { objects.put_with_md5(storage.code, pieces).await };
     let put = door.objects.tasks.spawn_here(with_request_id(put));
     let done = match (Coming { body, promise, length, trailers }).pump(&sender).await {
         Ok(checksum) => {

@@ -128,7 +128,7 @@ impl Objects {
         let key = target.name.key();
         let is_hot = |member: &Member<'_>| stored.hot.contains(member.name.as_ref());
         let (hot, others): (Vec<Member<'_>>, Vec<Member<'_>>) =
-            members(text).into_iter().partition(|member| is_hot(member) || self.hot_fields.is_hot(key, &member.name));
+            members(text).into_iter().partition(|member| is_hot(member) || self.hot_fields.is_hot(key, member));
         if hot.is_empty() {
             let names: Vec<&str> = stored.hot.iter().map(String::as_str).collect();
             return Err(Error::invalid(format!(

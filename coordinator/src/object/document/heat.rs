@@ -57,6 +57,17 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    fn is_observed(self) -> bool {
+        matches!(self, Reason::KeyChanges { .. } | Reason::CollectionChanges { .. })
+    }
+
+    /// Whether a field of this length may be hot for this reason.
+    fn allows(self, member: &Member<'_>) -> bool {
+        !self.is_observed() || member.value.len() <= HOT_VALUE_BYTES_MAX
+    }
+}
+
 /// A field and why it is hot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HotField {
@@ -137,10 +148,9 @@ impl HotFields {
         let mut left = bytes / COLD_SHARE_MIN;
         let mut chosen = HotNames::new();
         for (reason, member) in wanted {
-            let observed = matches!(reason, Reason::KeyChanges { .. } | Reason::CollectionChanges { .. });
             let length = member.key.len() + member.value.len();
-            if chosen.len() == HOT_FIELDS_MAX || observed && (member.value.len() > HOT_VALUE_BYTES_MAX || length > left)
-            {
+            let is_too_long = !reason.allows(member) || reason.is_observed() && length > left;
+            if chosen.len() == HOT_FIELDS_MAX || is_too_long {
                 continue;
             }
             left = left.saturating_sub(length);
@@ -150,8 +160,8 @@ impl HotFields {
     }
 
     /// Whether a field is hot by itself, wherever it lies now.
-    pub(super) fn is_hot(&self, key: &str, name: &str) -> bool {
-        self.reason(&self.seen(), key, name, &HotNames::new()).is_some()
+    pub(super) fn is_hot(&self, key: &str, member: &Member<'_>) -> bool {
+        self.reason(&self.seen(), key, &member.name, &HotNames::new()).is_some_and(|reason| reason.allows(member))
     }
 
     fn reason(&self, seen: &Seen, key: &str, name: &str, before: &HotNames) -> Option<Reason> {
@@ -337,7 +347,9 @@ mod tests {
             hot.observe("k", &fields);
         }
         let text = text(9);
-        assert!(hot.choose("k", &members(&text), text.len(), &HotNames::new()).is_empty());
+        let members = members(&text);
+        assert!(hot.choose("k", &members, text.len(), &HotNames::new()).is_empty());
+        assert!(!hot.is_hot("k", &members[0]), "an update that leaves it as it is would store it anew as copies");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! What it keeps true: whatever came to lie in step 2 is named by that commit, or an orphan that the census removes (law 4).
 
 use super::cut::{Cut, cut};
-use super::json::members;
+use super::json::{Member, members};
 use super::split::{HotNames, Run, split};
 use super::stored::StoredDocument;
 use super::{Document, Strategy};
@@ -183,9 +183,9 @@ impl Objects {
             .map(|field| field.name.to_string())
             .collect();
         // A field that comes to be, and is to be hot, takes nothing from the cold ones.
-        let is_new = |name: &str| !hot.contains(name) && self.hot_fields.is_hot(key, name);
-        let new = fields.iter().map(|field| field.name.as_ref()).filter(|name| is_new(name));
-        let new: Vec<String> = new.take(HOT_FIELDS_MAX.saturating_sub(hot.len())).map(str::to_owned).collect();
+        let is_new = |field: &&Member<'_>| !hot.contains(field.name.as_ref()) && self.hot_fields.is_hot(key, field);
+        let new = fields.iter().filter(is_new).map(|field| field.name.to_string());
+        let new: Vec<String> = new.take(HOT_FIELDS_MAX.saturating_sub(hot.len())).collect();
         hot.extend(new);
         let cut = self.cut_document(document, &hot).await;
         let is_kept = cut.cold.iter().map(|chunk| chunk.sha256).eq(before.cold.iter().copied());

@@ -97,7 +97,7 @@ impl Objects {
         Ok(Assembly { upload, upload_key, revision, count, last })
     }
 
-    async fn write_list(&self, version: VersionId, pages: &[PartsRecord]) -> Result<()> {
+    pub(in crate::object) async fn write_list(&self, version: VersionId, pages: &[PartsRecord]) -> Result<()> {
         for _ in 0..LIST_ATTEMPTS_MAX {
             let mut commit = Batch::new();
             commit.check(keys::intent(version), Expect::Present);
@@ -115,17 +115,6 @@ impl Objects {
         Err(Error::unavailable(format!(
             "the list of parts could not be written {LIST_ATTEMPTS_MAX} times in a row; retry"
         )))
-    }
-
-    /// Gives up the list of a completion that did not come to be. If that fails, the intent's expiry does it.
-    pub(super) async fn discard_list(&self, version: VersionId, intent: &Intent) {
-        if !intent.is_begun() {
-            return;
-        }
-        let mut commit = Batch::new();
-        commit.check(keys::intent(version), Expect::Present).delete(keys::intent(version));
-        commit.put(keys::garbage(version), super::part::garbage_of_part().encode()).reclaim();
-        drop(self.metadata.commit(commit).await);
     }
 
     /// What became of an upload that was completed under this name.

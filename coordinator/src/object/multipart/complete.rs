@@ -196,7 +196,7 @@ impl Objects {
         let done = match published {
             Ok(done) => done,
             Err(error) => {
-                self.discard_list(id, &intent).await;
+                intent.discard(self).await;
                 return Err(error);
             }
         };
@@ -245,6 +245,7 @@ fn target_of(request: &CompleteRequest, upload: &UploadRecord, checksum: Option<
             retention: upload.retention,
             legal_hold: upload.legal_hold.then_some(true),
             storage_class: upload.storage_class,
+            tiered: upload.tiered,
         },
         // An open upload keeps its bucket from being deleted.
         missing_bucket: MissingBucket::Refuse,

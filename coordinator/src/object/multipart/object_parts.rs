@@ -37,7 +37,7 @@ impl Objects {
     pub async fn object_parts(&self, version: &VersionRecord, after: u16, limit: usize) -> Result<ObjectPartsPage> {
         let limit = limit.clamp(1, OBJECT_PARTS_LIMIT_MAX);
         let mut page = ObjectPartsPage::default();
-        let mut range = keys::parts_in(version.id);
+        let mut range = keys::parts_in(version.manifest);
         while version.parts.is_some() {
             let found = self.metadata.scan(&range.from, &range.to, PAGES_AT_ONCE).await?;
             let Some((last, _)) = found.last() else { break };

@@ -127,7 +127,7 @@ fn abortion(seen: &SeenUpload, upload: UploadId) -> Batch {
 }
 
 fn record_of(new: NewUpload, initiated_ms: u64) -> UploadRecord {
-    let Attributes { owner, headers, tags, retention, legal_hold, storage_class, .. } = new.attributes;
+    let Attributes { owner, headers, tags, retention, legal_hold, storage_class, tiered, .. } = new.attributes;
     UploadRecord {
         initiated_ms,
         owner,
@@ -138,6 +138,7 @@ fn record_of(new: NewUpload, initiated_ms: u64) -> UploadRecord {
         retention,
         legal_hold: legal_hold == Some(true),
         storage_class,
+        tiered,
         checksum: new.checksum,
     }
 }

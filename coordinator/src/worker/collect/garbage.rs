@@ -105,7 +105,7 @@ async fn take_versions(
         let mut commit = Batch::new();
         commit.check(keys::object(&name.bucket, &name.key), expect);
         commit.check(version_key.clone(), Expect::Revision(version.revision)).delete(version_key);
-        commit.put(keys::garbage(record.id), manifest.encode()).reclaim();
+        commit.put(keys::garbage(record.manifest), manifest.encode()).reclaim();
         done += u64::from(work.commit(commit).await?);
     }
     Ok(done)

@@ -5,7 +5,8 @@ use super::view::called;
 use crate::sim::node::Held;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, ObjectRecord, ObjectState, PartRecord, Record, UploadId, VersionId, VersionRecord,
+    ChunkList, ChunkRecord, ChunkState, ObjectRecord, ObjectState, PartRecord, Record, UploadId, VersionId,
+    VersionRecord,
 };
 use protocol::{ChunkId, ShardId};
 use std::collections::BTreeSet;
@@ -43,6 +44,8 @@ pub struct Census {
     pub parts: usize,
     /// Lists of parts of versions that do not exist: the collector's work.
     pub lists: usize,
+    /// Versions that are to be stored as another class.
+    pub transitions: usize,
 }
 
 impl Census {
@@ -63,6 +66,7 @@ impl Oracle {
             parts: count(keys::every_part()),
             repairs: count(keys::repairs()),
             trash: count(keys::all_trash()),
+            transitions: count(keys::transitions()),
             garbage: count(keys::garbages()) + count(keys::collects()),
             ..Census::default()
         };
@@ -92,16 +96,21 @@ impl Oracle {
     }
 
     fn count_references(&self, census: &mut Census) {
-        let mut owners: BTreeSet<VersionId> = BTreeSet::new();
+        let (mut owners, mut of_parts): (BTreeSet<VersionId>, BTreeSet<VersionId>) = Default::default();
         for (_, entry) in self.view.scan(&keys::every_version()) {
-            owners.insert(VersionRecord::decode(&entry.value).expect("the product wrote it").id);
+            let version = VersionRecord::decode(&entry.value).expect("the product wrote it");
+            owners.insert(version.manifest);
+            // What was stored otherwise since names its chunks itself.
+            if version.chunks == ChunkList::Parts {
+                of_parts.insert(version.manifest);
+            }
         }
         for (key, _) in self.view.scan(&keys::parts_in_every_version()) {
             let (version, _) = keys::parse_parts(&key).expect("a key of that range");
             census.lists += usize::from(!owners.contains(&version));
         }
         let listed: Vec<VersionId> =
-            owners.iter().flat_map(|version| self.view.parts(*version)).map(|part| part.id).collect();
+            of_parts.iter().flat_map(|version| self.view.parts(*version)).map(|part| part.id).collect();
         owners.extend(listed);
         for (key, entry) in self.view.scan(&keys::every_part()) {
             let (upload, _) = keys::parse_part(&key).expect("a key of that range");

@@ -17,7 +17,7 @@ impl Oracle {
     pub fn committed(&self, batch: &Batch, before: &Before) {
         self.copies_changed(batch, before);
         let chunks = keys::chunks();
-        let objects = keys::every_object();
+        let (objects, versions) = (keys::every_object(), keys::every_version());
         for key in batch.deletes.iter().filter(|key| (&chunks.from..&chunks.to).contains(key)) {
             self.chunk_collected(keys::parse_chunk(key).expect("a key of that range"));
         }
@@ -33,6 +33,8 @@ impl Oracle {
                 let (bucket, name) = keys::parse_object(key).expect("a key of that range");
                 let record = ObjectRecord::decode(value).expect("the product wrote it");
                 self.object_changed(&called(bucket, name), &record, batch);
+            } else if (&versions.from..&versions.to).contains(&key) {
+                self.version_switched(key, &VersionRecord::decode(value).expect("the product wrote it"));
             }
         }
         self.uploads_changed(batch);
@@ -170,6 +172,22 @@ impl Oracle {
         drop(state);
         if let Err(what) = self.whole(version) {
             self.violated(format!("law 3: {key} number {} became visible, but {what}", version.number));
+        }
+    }
+
+    /// Law 3: what a version is switched over to is all there, and nobody put the version out of sight.
+    fn version_switched(&self, key: &[u8], version: &VersionRecord) {
+        if version.manifest == version.id {
+            return;
+        }
+        let (bucket, name, number) = keys::parse_version(key).expect("a key of that range");
+        self.state().counts.switched += 1;
+        if let Err(what) = self.whole(version) {
+            self.violated(format!("law 3: {bucket}/{name} number {number} was switched over, but {what}"));
+        }
+        let object: Option<ObjectRecord> = self.view.record(&keys::object(bucket, name));
+        if object.is_none_or(|object| number <= object.purged_through) {
+            self.violated(format!("law 7: {bucket}/{name} number {number} was switched over after its purge"));
         }
     }
 

@@ -153,6 +153,8 @@ pub struct Counts {
     pub uploads_aborted: u64,
     /// Copies acknowledged.
     pub copies_done: u64,
+    /// Versions that were switched over to another class.
+    pub switched: u64,
     /// Reads that gave the right bytes.
     pub reads_done: u64,
     /// Reads and listings that were told to come again.
@@ -193,6 +195,7 @@ impl Counts {
             uploads_completed: self.uploads_completed + other.uploads_completed,
             uploads_aborted: self.uploads_aborted + other.uploads_aborted,
             copies_done: self.copies_done + other.copies_done,
+            switched: self.switched + other.switched,
             reads_done: self.reads_done + other.reads_done,
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,

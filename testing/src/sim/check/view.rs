@@ -86,10 +86,15 @@ impl View {
         match &version.chunks {
             ChunkList::Inline(_) | ChunkList::Document { .. } => {
                 let named = version.chunks.named_here().unwrap_or_default();
-                entries.extend(named.iter().map(|entry| (version.id, entry.clone())));
+                entries.extend(named.iter().map(|entry| (version.manifest, entry.clone())));
             }
             ChunkList::Paged { pages } => {
-                let found = self.pages(version.id, 0, &mut entries)?;
+                // One of parts that was stored otherwise since keeps the list of them.
+                let parts = self.parts(version.manifest).len();
+                if version.parts.map_or(0, usize::from) != parts {
+                    return Err(format!("{parts} of {:?} parts are listed", version.parts));
+                }
+                let found = self.pages(version.manifest, 0, &mut entries)?;
                 if found != *pages {
                     return Err(format!("{found} of {pages} pages are there"));
                 }
@@ -105,7 +110,7 @@ impl View {
 
     fn of_parts(&self, version: &VersionRecord, entries: &mut Vec<(VersionId, ChunkEntry)>) -> Result<(), String> {
         let (mut end, mut count) = (0, 0);
-        for part in self.parts(version.id) {
+        for part in self.parts(version.manifest) {
             self.pages(part.id, end, entries)?;
             let pages_end = entries.last().map_or(0, |(_, entry)| entry.end);
             if pages_end != part.end || part.end < end {
