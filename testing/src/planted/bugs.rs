@@ -73,12 +73,16 @@ pub enum Bug {
     PagesBeforeIntent,
     /// A collector does not look which parts of a closed upload are a version's.
     ListedPartsCollected,
+    /// A version is switched over to another class without a look whether it and its key are as they were.
+    SwitchUnwatched,
+    /// What a version was made of before it was switched over is left to nobody.
+    SwitchForgetsTheOld,
     /// Workers' commits do not check that they still hold the lease (S5).
     CommitWithoutLease,
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 36] = [
+pub const BUGS: [Bug; 38] = [
     Bug::UploadUnwatched,
     Bug::AbortForgetsParts,
     Bug::ListedPartsCollected,
@@ -114,5 +118,7 @@ pub const BUGS: [Bug; 36] = [
     Bug::DeleteUnconfirmed,
     Bug::OrphansWithoutFence,
     Bug::PagesBeforeIntent,
+    Bug::SwitchUnwatched,
+    Bug::SwitchForgetsTheOld,
     Bug::CommitWithoutLease,
 ];

@@ -53,6 +53,8 @@ impl Bug {
                 | Bug::OrphansWithoutFence
                 | Bug::PagesBeforeIntent
                 | Bug::ListedPartsCollected
+                | Bug::SwitchUnwatched
+                | Bug::SwitchForgetsTheOld
                 | Bug::CommitWithoutLease
         )
     }

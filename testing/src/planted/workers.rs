@@ -7,7 +7,9 @@ use crate::sim::link::url;
 use crate::sim::node::{Mode, SimNode};
 use async_trait::async_trait;
 use bytes::Bytes;
-use coordinator::metadata::records::{ChunkRecord, ChunkState, Record, ShardPlace, TrashRecord, VersionId};
+use coordinator::metadata::records::{
+    ChunkRecord, ChunkState, Record, ShardPlace, TrashRecord, VersionId, VersionRecord,
+};
 use coordinator::metadata::{Batch, Entry, Metadata, SCAN_ENTRIES_MAX, keys};
 use protocol::{
     ByteRange, ChunkId, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId,
@@ -79,6 +81,12 @@ impl Sabotage {
                     .collect();
                 batch.puts.retain(|(key, _)| !fences.contains(key));
                 batch.checks.retain(|(key, _)| !fences.contains(key));
+            }
+            Bug::SwitchUnwatched if switches(&batch) => {
+                batch.checks.retain(|(key, _)| keys::parse_object(key).is_err() && keys::parse_version(key).is_err())
+            }
+            Bug::SwitchForgetsTheOld if switches(&batch) => {
+                batch.puts.retain(|(key, _)| !within(key, &keys::garbages()))
             }
             Bug::HealerForgetsTheRest => batch.puts.retain(|(key, _)| !within(key, &keys::repairs())),
             Bug::HealerDropsOnSilence => self.drop_the_silent(&mut batch),
@@ -173,6 +181,13 @@ impl BuggyMetadata {
             }
         }
     }
+}
+
+/// Whether a batch switches a version over to another manifest.
+fn switches(batch: &Batch) -> bool {
+    let versions = batch.puts.iter().filter(|(key, _)| within(key, &keys::every_version()));
+    let mut records = versions.filter_map(|(_, value)| VersionRecord::decode(value).ok());
+    records.any(|version| version.manifest != version.id)
 }
 
 #[async_trait]

@@ -225,6 +225,7 @@ async fn play(cluster: &Arc<Cluster>, seats: &Arc<Seats>, work: Work) {
             rng: Rng::new(cluster.world().seed(), 100 + client),
             next_tag: FRESH_TAG * (client + 1),
             classes: Rng::new(cluster.world().seed(), 200 + client),
+            orders: Rng::new(cluster.world().seed(), 300 + client),
         };
         Handle::current().spawn(player.play())
     });
@@ -245,6 +246,8 @@ struct Player {
     next_tag: u64,
     /// What decides how a write is stored.
     classes: Rng,
+    /// What decides about what is stored otherwise later.
+    orders: Rng,
 }
 
 impl Player {
@@ -259,6 +262,18 @@ impl Player {
             }
             let client = Client::new(self.cluster.oracle().clone(), coordinator).storing_as(self.class());
             self.turn(&client).await;
+            self.order(&client).await;
+        }
+    }
+
+    /// In a third of the storms, has what there is stored as another class now and then.
+    async fn order(&mut self, client: &Client) {
+        let percent = [0, 0, 15][self.cluster.world().seed() as usize / 4 % 3];
+        if self.orders.below(100) < percent {
+            let place = self.orders.below(self.work.keys);
+            let key = format!("{}k{place}", self.orders.pick(&["", "", "", "bucket-a/"]));
+            let class = *self.orders.pick(&[StorageClass::Standard, StorageClass::StandardIa]);
+            client.order_transition(&key, class).await;
         }
     }
 
