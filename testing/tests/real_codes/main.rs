@@ -2,6 +2,7 @@
 
 mod choice;
 mod losses;
+mod transitions;
 
 use reqwest::Method;
 use serde_json::Value;
