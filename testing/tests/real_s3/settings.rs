@@ -101,7 +101,7 @@ async fn rules_that_move_objects_come_back_as_they_were_given() {
     }
     let by_date = rule(&to("STANDARD_IA", "<Date>2030-01-01T00:00:00Z</Date>"));
     put(&client, &path, by_date).await.expect(200);
-    assert_eq!(one(&client.get(&path).await.expect(200), "Date"), "2030-01-01T00:00:00Z");
+    assert_eq!(one(&client.get(&path).await.expect(200), "Date"), "2030-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]
