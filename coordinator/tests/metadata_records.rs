@@ -9,11 +9,11 @@ use coordinator::metadata::records::{
     BucketRecord, BucketState, Checksum, ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkList, ChunkRecord,
     ChunkState, ClusterRecord, CollectRecord, CompletedRecord, CorsRule, CredentialRecord, DefaultRetention,
     DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, HeatRecord,
-    IntentRecord, LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState,
-    PAGE_ENTRIES_MAX, PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord,
-    RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, TransitionRecord,
-    TrashRecord, UploadRecord, UsageRecord, VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState,
-    Versioning, WantedRecord, WorkerRecord,
+    IntentRecord, LeaseRecord, LifecycleRule, NodeRecord, NodeState, NoncurrentTransition, ObjectLock, ObjectRecord,
+    ObjectState, PAGE_ENTRIES_MAX, PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record,
+    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, Transition,
+    TransitionMinimum, TransitionRecord, TrashRecord, UploadRecord, UsageRecord, VerifyCounts, VerifyRecord, VersionId,
+    VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -135,7 +135,23 @@ fn bucket() -> BucketRecord {
         public_read: true,
         quota: Some(Quota { bytes: Some(1 << 40), objects: None }),
         strategy: None,
+        transition_minimum: TransitionMinimum::AllClasses,
     }
+}
+
+fn bucket_that_moves() -> BucketRecord {
+    let class = StorageClass::StandardIa;
+    let rule = LifecycleRule {
+        id: "moves".to_owned(),
+        transitions: vec![
+            Transition { days: Some(30), at_ms: None, class },
+            Transition { days: None, at_ms: Some(1_732_147_200_000), class },
+        ],
+        noncurrent_transitions: vec![NoncurrentTransition { days: 0, kept: Some(3), class }],
+        ..LifecycleRule::default()
+    };
+    let lifecycle = bucket().lifecycle.into_iter().chain([rule]).collect();
+    BucketRecord { lifecycle, transition_minimum: TransitionMinimum::VariesByClass, ..bucket() }
 }
 
 fn paged_version() -> VersionRecord {
@@ -313,7 +329,9 @@ fn completed() -> CompletedRecord {
 fn every_released_layout_reads_for_ever() {
     golden_before("bucket.v1", &bucket());
     golden_before("bucket-plain.v1", &BucketRecord::default());
-    golden("bucket.v2", &BucketRecord { strategy: Some(Strategy::Auto), ..bucket() });
+    golden_before("bucket.v2", &BucketRecord { strategy: Some(Strategy::Auto), ..bucket() });
+    golden("bucket.v3", &bucket_that_moves());
+    golden("bucket-plain.v3", &BucketRecord::default());
     golden_before("object.v1", &object());
     golden("object.v2", &object_of_s3());
     golden_before("version.v1", &version());

@@ -70,7 +70,7 @@ impl Objects {
         })
     }
 
-    /// Has the worker store a version as `class`; false if it is that already, or is waiting to be.
+    /// Has the worker store a version as `class`; false if it is that already, is waiting to be, or is a document by its fields.
     pub async fn order_transition(
         &self,
         name: &ObjectName,
@@ -78,6 +78,9 @@ impl Objects {
         class: StorageClass,
         reason: String,
     ) -> Result<bool> {
+        if matches!(version.chunks, ChunkList::Document { .. }) {
+            return Ok(false);
+        }
         let key = keys::transition(version.id);
         let entry = self.metadata.get(&key).await?;
         let waiting = entry.as_ref().map(|entry| TransitionRecord::decode(&entry.value)).transpose()?;

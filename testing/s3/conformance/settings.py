@@ -82,6 +82,16 @@ LIFECYCLE = [
         "Filter": {"Prefix": ""},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2},
     },
+    {
+        "ID": "cold",
+        "Status": "Enabled",
+        "Filter": {"Prefix": "cold/"},
+        "Expiration": {"Days": 365},
+        "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}],
+        "NoncurrentVersionTransitions": [
+            {"NoncurrentDays": 30, "NewerNoncurrentVersions": 2, "StorageClass": "STANDARD_IA"}
+        ],
+    },
 ]
 
 
@@ -96,6 +106,17 @@ def lifecycle_rules_are_kept(t):
 
 
 @check
+def the_smallest_size_that_rules_move_is_kept(t):
+    bucket = t.bucket()
+    put, get = t.s3.put_bucket_lifecycle_configuration, t.s3.get_bucket_lifecycle_configuration
+    name = "TransitionDefaultMinimumObjectSize"
+    for asked in ({}, {name: "varies_by_storage_class"}, {}):
+        expected = asked.get(name, "all_storage_classes_128K")
+        same(put(Bucket=bucket, LifecycleConfiguration={"Rules": LIFECYCLE}, **asked).get(name), expected, "put")
+        same(get(Bucket=bucket).get(name), expected, "get")
+
+
+@check
 def a_lifecycle_rule_makes_sense(t):
     bucket = t.bucket()
     for rule in [
@@ -103,6 +124,15 @@ def a_lifecycle_rule_makes_sense(t):
         {"ID": "x", "Status": "Perhaps", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}},
         {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 0}},
         {"ID": "x" * 256, "Status": "Enabled", "Filter": {"Prefix": ""}, "Expiration": {"Days": 1}},
+        {
+            "ID": "x",
+            "Status": "Enabled",
+            "Filter": {"Prefix": ""},
+            "Expiration": {"Days": 30},
+            "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}],
+        },
+        {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Transitions": [{"StorageClass": "STANDARD_IA"}]},
+        {"ID": "x", "Status": "Enabled", "Filter": {"Prefix": ""}, "Transitions": [{"Days": 30, "StorageClass": "COLD"}]},
     ]:
         rules = {"Rules": [rule]}
         put = t.s3.put_bucket_lifecycle_configuration

@@ -48,9 +48,60 @@ async fn settings_come_back_as_they_were_given() {
         delete(&client, &path).await.expect(204);
         refused(&client.get(&path).await, 404, missing);
     }
-    let transition = "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>\
-                      <Transition><Days>3</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>";
-    refused(&put(&client, &format!("{B}?lifecycle"), transition).await, 501, "NotImplemented");
+}
+
+#[tokio::test]
+async fn rules_that_move_objects_come_back_as_they_were_given() {
+    const MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let path = format!("{B}?lifecycle");
+    let rule = |actions: &str| {
+        format!(
+            "<LifecycleConfiguration><Rule><ID>r</ID><Status>Enabled</Status><Filter><Prefix>p/</Prefix></Filter>{actions}\
+             </Rule></LifecycleConfiguration>"
+        )
+    };
+    let to = |class: &str, days: &str| format!("<Transition>{days}<StorageClass>{class}</StorageClass></Transition>");
+    let moves = rule(&format!(
+        "{}<NoncurrentVersionTransition><NewerNoncurrentVersions>2</NewerNoncurrentVersions>\
+         <NoncurrentDays>4</NoncurrentDays><StorageClass>STANDARD_IA</StorageClass></NoncurrentVersionTransition>",
+        to("STANDARD_IA", "<Days>0</Days>"),
+    ));
+    for (asked, told) in [
+        (None, "all_storage_classes_128K"),
+        (Some("varies_by_storage_class"), "varies_by_storage_class"),
+        (None, "all_storage_classes_128K"),
+    ] {
+        let head: Vec<(&str, &str)> = asked.map(|asked| (MINIMUM, asked)).into_iter().collect();
+        let set = send(&client, Method::PUT, &path, &head, moves.as_bytes()).await.expect(200);
+        assert_eq!(set.header(MINIMUM), told);
+        let got = client.get(&path).await.expect(200);
+        assert_eq!(got.header(MINIMUM), told);
+        for (element, value) in [("Days", "0"), ("NoncurrentDays", "4"), ("NewerNoncurrentVersions", "2")] {
+            assert_eq!(one(&got, element), value);
+        }
+        assert_eq!(all(&text(&got), "StorageClass"), ["STANDARD_IA", "STANDARD_IA"]);
+    }
+    let wrong = send(&client, Method::PUT, &path, &[(MINIMUM, "none")], moves.as_bytes()).await;
+    refused(&wrong, 400, "InvalidRequest");
+    let expires = "<Expiration><Days>3</Days></Expiration>";
+    for (actions, status, code) in [
+        (to("GLACIER", "<Days>3</Days>"), 501, "NotImplemented"),
+        (to("COLD", "<Days>3</Days>"), 400, "MalformedXML"),
+        (to("STANDARD_IA", ""), 400, "MalformedXML"),
+        (to("STANDARD_IA", "<Days>3</Days><Date>2030-01-01T00:00:00Z</Date>"), 400, "MalformedXML"),
+        (to("STANDARD_IA", "<Date>2030-01-01T12:00:00Z</Date>"), 400, "InvalidArgument"),
+        (to("STANDARD_IA", "<Days>1</Days>").repeat(2), 400, "InvalidRequest"),
+        (format!("{}{expires}", to("STANDARD_IA", "<Days>3</Days>")), 400, "InvalidArgument"),
+        (format!("{}{expires}", to("STANDARD_IA", "<Date>2030-01-01T00:00:00Z</Date>")), 400, "InvalidRequest"),
+    ] {
+        refused(&put(&client, &path, rule(&actions)).await, status, code);
+    }
+    let by_date = rule(&to("STANDARD_IA", "<Date>2030-01-01T00:00:00Z</Date>"));
+    put(&client, &path, by_date).await.expect(200);
+    assert_eq!(one(&client.get(&path).await.expect(200), "Date"), "2030-01-01T00:00:00.000Z");
 }
 
 #[tokio::test]

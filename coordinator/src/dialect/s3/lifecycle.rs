@@ -1,13 +1,16 @@
 //! A bucket's lifecycle rules, as documents. What they do is done by a worker.
 //!
-//! What it keeps true: a rule that asks for what the worker does not do (transitions) is refused, and so is the whole document.
+//! What it keeps true: a rule that asks for what the workers do not do (a class that is not here) is refused, and so is the whole
+//! document.
+
+mod transitions;
 
 use super::bucket::bucket_of;
-use super::fault::{bad_request, fault, invalid, not_implemented, of_verb};
+use super::fault::{bad_request, fault, invalid, of_verb};
 use super::tags::{self, OBJECT_TAGS_MAX};
 use super::times::{ms_of, timestamp};
 use crate::dialect::Door;
-use crate::metadata::records::{BucketRecord, LifecycleRule as Rule, RuleFilter};
+use crate::metadata::records::{BucketRecord, LifecycleRule as Rule, RuleFilter, TransitionMinimum};
 use hyper::StatusCode;
 use protocol::Clock;
 use s3s::dto::{
@@ -36,7 +39,7 @@ pub async fn get(
     let rules = record.lifecycle.iter().map(shown).collect();
     Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
         rules: Some(rules),
-        transition_default_minimum_object_size: None,
+        transition_default_minimum_object_size: transitions::shown_minimum(record.transition_minimum),
     }))
 }
 
@@ -46,6 +49,7 @@ pub async fn put(
     request: S3Request<PutBucketLifecycleConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
     let (name, _) = bucket_of(door, &request, &request.input.bucket).await?;
+    let minimum = transitions::minimum(request.input.transition_default_minimum_object_size.as_ref())?;
     let rules = request.input.lifecycle_configuration.map(|configuration| configuration.rules).unwrap_or_default();
     if rules.is_empty() || rules.len() > RULES_MAX {
         return Err(fault(
@@ -61,10 +65,13 @@ pub async fn put(
     }
     let change = move |record: &mut BucketRecord| {
         record.lifecycle.clone_from(&rules);
+        record.transition_minimum = minimum;
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
-    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput::default()))
+    Ok(S3Response::new(PutBucketLifecycleConfigurationOutput {
+        transition_default_minimum_object_size: transitions::shown_minimum(minimum),
+    }))
 }
 
 /// DeleteBucketLifecycle.
@@ -75,6 +82,7 @@ pub async fn forget(
     let (name, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let change = |record: &mut BucketRecord| {
         record.lifecycle.clear();
+        record.transition_minimum = TransitionMinimum::default();
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
@@ -82,11 +90,6 @@ pub async fn forget(
 }
 
 fn taken(rule: LifecycleRule, clock: &dyn Clock) -> S3Result<Rule> {
-    if rule.transitions.is_some_and(|list| !list.is_empty())
-        || rule.noncurrent_version_transitions.is_some_and(|list| !list.is_empty())
-    {
-        return Err(not_implemented("a transition to another storage class"));
-    }
     let enabled = match rule.status.as_str() {
         "Enabled" => true,
         "Disabled" => false,
@@ -111,6 +114,8 @@ fn taken(rule: LifecycleRule, clock: &dyn Clock) -> S3Result<Rule> {
         noncurrent_days: days(noncurrent.noncurrent_days)?,
         noncurrent_kept: days(noncurrent.newer_noncurrent_versions)?,
         abort_uploads_days: days(aborted.days_after_initiation)?,
+        transitions: transitions::taken(rule.transitions)?,
+        noncurrent_transitions: transitions::taken_noncurrent(rule.noncurrent_version_transitions)?,
     };
     checked(taken)
 }
@@ -133,13 +138,16 @@ fn checked(rule: Rule) -> S3Result<Rule> {
         || rule.expire_at_ms.is_some()
         || rule.expire_markers
         || rule.noncurrent_days.is_some()
-        || rule.abort_uploads_days.is_some();
+        || rule.abort_uploads_days.is_some()
+        || !rule.transitions.is_empty()
+        || !rule.noncurrent_transitions.is_empty();
     if !acts {
         return Err(bad_request("At least one action needs to be specified in a rule"));
     }
     if rule.abort_uploads_days.is_some() && (!rule.filter.tags.is_empty() || has_sizes(&rule.filter)) {
         return Err(bad_request("AbortIncompleteMultipartUpload cannot be specified with Tags or object sizes"));
     }
+    transitions::check(&rule)?;
     Ok(rule)
 }
 
@@ -202,10 +210,10 @@ fn shown(rule: &Rule) -> LifecycleRule {
             newer_noncurrent_versions: number(rule.noncurrent_kept),
             noncurrent_days: number(rule.noncurrent_days),
         }),
-        noncurrent_version_transitions: None,
+        noncurrent_version_transitions: transitions::shown_noncurrent(&rule.noncurrent_transitions),
         prefix: rule.prefix_outside.then(|| rule.filter.prefix.clone()),
         status: ExpirationStatus::from_static(status),
-        transitions: None,
+        transitions: transitions::shown(&rule.transitions),
     }
 }
 
@@ -239,6 +247,7 @@ fn shown_filter(filter: &RuleFilter) -> LifecycleRuleFilter {
 mod tests {
     use super::*;
     use protocol::SystemClock;
+    use s3s::dto::{NoncurrentVersionTransition, Transition, TransitionStorageClass};
 
     fn rule() -> LifecycleRule {
         LifecycleRule {
@@ -280,6 +289,18 @@ mod tests {
             ..rule()
         };
         assert_eq!(shown(&taken(many.clone(), &SystemClock).unwrap()), many);
+        let class = || Some(TransitionStorageClass::from_static("STANDARD_IA"));
+        let moves = LifecycleRule {
+            expiration: None,
+            noncurrent_version_transitions: Some(vec![NoncurrentVersionTransition {
+                newer_noncurrent_versions: Some(2),
+                noncurrent_days: Some(0),
+                storage_class: class(),
+            }]),
+            transitions: Some(vec![Transition { date: None, days: Some(0), storage_class: class() }]),
+            ..rule()
+        };
+        assert_eq!(shown(&taken(moves.clone(), &SystemClock).unwrap()), moves, "a rule with only transitions is one");
     }
 
     #[test]
@@ -294,7 +315,14 @@ mod tests {
         assert_eq!(code(LifecycleRule { expiration: None, ..rule() }), "InvalidRequest");
         assert_eq!(code(LifecycleRule { prefix: Some("x".to_owned()), ..rule() }), "MalformedXML");
         assert_eq!(code(LifecycleRule { status: ExpirationStatus::from_static("on"), ..rule() }), "MalformedXML");
-        let transition = vec![s3s::dto::Transition::default()];
-        assert_eq!(code(LifecycleRule { transitions: Some(transition), ..rule() }), "NotImplemented");
+        let to = |class| Transition {
+            date: None,
+            days: Some(3),
+            storage_class: Some(TransitionStorageClass::from_static(class)),
+        };
+        let moves = |class| LifecycleRule { transitions: Some(vec![to(class)]), expiration: None, ..rule() };
+        assert_eq!(code(moves("GLACIER")), "NotImplemented");
+        assert_eq!(code(LifecycleRule { transitions: Some(vec![Transition::default()]), ..rule() }), "MalformedXML");
+        assert_eq!(code(LifecycleRule { expiration: rule().expiration, ..moves("STANDARD_IA") }), "InvalidArgument");
     }
 }

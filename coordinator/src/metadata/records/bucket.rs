@@ -3,8 +3,8 @@
 //! What it keeps true: every commit that makes something visible in a bucket checks this record, so whoever changes it (a deletion
 //! of the bucket first of all) is seen by every writer under way.
 
-pub use v1::{BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning};
-pub use v2::BucketRecord;
+pub use v1::{BucketState, CorsRule, DefaultRetention, ObjectLock, Quota, RuleFilter, Versioning};
+pub use v3::{BucketRecord, LifecycleRule, NoncurrentTransition, Transition, TransitionMinimum};
 
 /// The first layout.
 pub mod v1 {
@@ -216,6 +216,161 @@ pub mod v2 {
                 public_read: previous.public_read,
                 quota: previous.quota,
                 strategy: None,
+            }
+        }
+    }
+}
+
+/// The third layout: rules that move versions to another class.
+pub mod v3 {
+    use super::v1::{self, BucketState, CorsRule, ObjectLock, Quota, RuleFilter, Versioning};
+    use super::v2;
+    use crate::metadata::codec::Migrate;
+    use crate::metadata::records::{StorageClass, Strategy};
+    use serde::{Deserialize, Serialize};
+    use std::collections::BTreeMap;
+
+    /// That current versions are moved to another class: after so many days, or at a time.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Transition {
+        /// After so many days,
+        pub days: Option<u32>,
+        /// or at this time, in milliseconds since 1970.
+        pub at_ms: Option<u64>,
+        /// To which class.
+        pub class: StorageClass,
+    }
+
+    /// That versions are moved to another class after another one took their place.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NoncurrentTransition {
+        /// So many days after it did,
+        pub days: u32,
+        /// save for the newest of them.
+        pub kept: Option<u32>,
+        /// To which class.
+        pub class: StorageClass,
+    }
+
+    /// From which size on versions are moved by rules whose filters say nothing of sizes.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub enum TransitionMinimum {
+        /// From 128 KiB on, whatever the class.
+        #[default]
+        #[serde(rename = "a")]
+        AllClasses,
+        /// As S3 does for each class; of those that are here that is 128 KiB, too.
+        #[serde(rename = "v")]
+        VariesByClass,
+    }
+
+    impl TransitionMinimum {
+        /// As S3 spells it.
+        pub fn as_str(self) -> &'static str {
+            match self {
+                TransitionMinimum::AllClasses => "all_storage_classes_128K",
+                TransitionMinimum::VariesByClass => "varies_by_storage_class",
+            }
+        }
+    }
+
+    /// What happens to objects as they grow old.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct LifecycleRule {
+        /// Its name.
+        pub id: String,
+        /// Whether it is in force.
+        pub enabled: bool,
+        /// Which objects it is about.
+        pub filter: RuleFilter,
+        /// Whether the prefix was given outside a filter, as older clients do; it is shown as it was given.
+        pub prefix_outside: bool,
+        /// Current versions are deleted after so many days,
+        pub expire_days: Option<u32>,
+        /// or at this time, in milliseconds since 1970.
+        pub expire_at_ms: Option<u64>,
+        /// Whether a marker goes that has no version below it.
+        pub expire_markers: bool,
+        /// Versions go so many days after another one took their place,
+        pub noncurrent_days: Option<u32>,
+        /// save for the newest of them.
+        pub noncurrent_kept: Option<u32>,
+        /// Multipart uploads are given up after so many days.
+        pub abort_uploads_days: Option<u32>,
+        /// Current versions are moved to other classes.
+        pub transitions: Vec<Transition>,
+        /// Versions are moved to other classes after others took their place.
+        pub noncurrent_transitions: Vec<NoncurrentTransition>,
+    }
+
+    impl From<v1::LifecycleRule> for LifecycleRule {
+        fn from(previous: v1::LifecycleRule) -> LifecycleRule {
+            LifecycleRule {
+                id: previous.id,
+                enabled: previous.enabled,
+                filter: previous.filter,
+                prefix_outside: previous.prefix_outside,
+                expire_days: previous.expire_days,
+                expire_at_ms: previous.expire_at_ms,
+                expire_markers: previous.expire_markers,
+                noncurrent_days: previous.noncurrent_days,
+                noncurrent_kept: previous.noncurrent_kept,
+                abort_uploads_days: previous.abort_uploads_days,
+                transitions: Vec::new(),
+                noncurrent_transitions: Vec::new(),
+            }
+        }
+    }
+
+    /// A bucket.
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct BucketRecord {
+        /// When it was made, in milliseconds since 1970.
+        pub created_ms: u64,
+        /// The id of the access key that made it; empty if none did.
+        pub owner: String,
+        /// What becomes of older versions.
+        pub versioning: Versioning,
+        /// Whether it is being deleted.
+        pub state: BucketState,
+        /// Whether its versions can be locked.
+        pub object_lock: Option<ObjectLock>,
+        /// Its tags.
+        pub tags: BTreeMap<String, String>,
+        /// What pages of other origins may do.
+        pub cors: Vec<CorsRule>,
+        /// What happens as time goes by.
+        pub lifecycle: Vec<LifecycleRule>,
+        /// Whether anybody may read its objects.
+        pub public_read: bool,
+        /// How much it may hold.
+        pub quota: Option<Quota>,
+        /// How what is written to it is stored, where its writer does not say; `None`: as copies.
+        pub strategy: Option<Strategy>,
+        /// From which size on its rules move versions, where they do not say.
+        pub transition_minimum: TransitionMinimum,
+    }
+
+    impl Migrate for BucketRecord {
+        const NAME: &'static str = "bucket record";
+        const TYPE: u8 = 17;
+        const VERSION: u8 = 3;
+        type Previous = v2::BucketRecord;
+
+        fn migrate(previous: v2::BucketRecord) -> BucketRecord {
+            BucketRecord {
+                created_ms: previous.created_ms,
+                owner: previous.owner,
+                versioning: previous.versioning,
+                state: previous.state,
+                object_lock: previous.object_lock,
+                tags: previous.tags,
+                cors: previous.cors,
+                lifecycle: previous.lifecycle.into_iter().map(LifecycleRule::from).collect(),
+                public_read: previous.public_read,
+                quota: previous.quota,
+                strategy: previous.strategy,
+                transition_minimum: TransitionMinimum::default(),
             }
         }
     }

@@ -34,7 +34,8 @@ pub use attributes::{
     Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Headers, Retention, RetentionMode, StorageClass, Strategy,
 };
 pub use bucket::{
-    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, ObjectLock, Quota, RuleFilter, Versioning,
+    BucketRecord, BucketState, CorsRule, DefaultRetention, LifecycleRule, NoncurrentTransition, ObjectLock, Quota,
+    RuleFilter, Transition, TransitionMinimum, Versioning,
 };
 pub use chunk::{ChunkRecord, ChunkState, ShardPlace};
 pub use cluster::ClusterRecord;

@@ -1,9 +1,10 @@
 //! Lifecycle: does what buckets' rules say as time goes by: deletes objects, removes older versions and markers that hide nothing, aborts
-//! uploads that nobody completes.
+//! uploads that nobody completes. What is to be stored as another class it puts up for that (the worker [`super::transition`]).
 //!
 //! What it keeps true:
 //! - It does nothing that a client could not do: each of its deeds is a verb, with a condition that what it was judged by is still so,
 //!   and what is locked stays. What the verbs commit checks the lease (law 9).
+//! - As in S3, what goes for good is not moved before, and what a marker hides is.
 //! - A pass walks through every bucket that has rules; how far it has come is a record, so that the next process goes on there. A page
 //!   takes bounded memory, however many versions a key has.
 //! - Days are days of `Clock`; a wrong clock deletes too early or too late, as it would anywhere.
@@ -11,14 +12,14 @@
 mod rules;
 
 use super::{Pass, Progress, Work, Worker};
-use crate::metadata::records::LifecycleRule;
+use crate::metadata::records::{BucketRecord, LifecycleRule, Versioning};
 use crate::object::{
     BucketName, Condition, DeleteMode, DeleteRequest, Found, ListUploadsRequest, ListVersionsRequest, ListedVersion,
-    ObjectName, Objects, Refused, UploadMarker, VersionMarker, Wanted,
+    ObjectName, Objects, Refused, UploadMarker, VersionMarker, VersionName, Wanted,
 };
 use async_trait::async_trait;
 use protocol::{ErrorKind, Result};
-use rules::{Fate, Subject, Succeeded};
+use rules::{Fate, Move, Subject, Succeeded};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,6 +49,7 @@ pub struct Lifecycle {
 struct Stretch {
     bucket: BucketName,
     rules: Vec<LifecycleRule>,
+    versioning: Versioning,
     /// Where the next page of uploads begins; `None`: they are done.
     uploads: Option<Option<UploadMarker>>,
     after_key: Option<String>,
@@ -106,8 +108,8 @@ impl Worker for Lifecycle {
         };
         let objects = work.fenced();
         // What is ordered is done as it stands now; a bucket that is gone has no rules.
-        let record = objects.bucket(&stretch.bucket).await?;
-        stretch.rules = record.map_or_else(Vec::new, |record| record.lifecycle);
+        let record = objects.bucket(&stretch.bucket).await?.unwrap_or_default();
+        (stretch.rules, stretch.versioning) = (record.lifecycle, record.versioning);
         let (seen, is_done) = match stretch.uploads.take() {
             Some(after) => (stretch.look_at_uploads(&objects, after, &mut pass).await?, false),
             None => stretch.look_at_versions(&objects, &mut pass).await?,
@@ -132,9 +134,8 @@ async fn next_stretch(work: &Work, pass: &mut Pass) -> Result<Option<Stretch>> {
     if !key.is_empty() {
         let bucket = BucketName::parse(bucket)?;
         if let Some(record) = work.objects.bucket(&bucket).await? {
-            let stretch =
-                Stretch { uploads: None, after_key: Some(key.to_owned()), ..Stretch::of(bucket, record.lifecycle) };
-            return Ok(Some(stretch));
+            let after_key = Some(key.to_owned());
+            return Ok(Some(Stretch { uploads: None, after_key, ..Stretch::of(bucket, record) }));
         }
     }
     let mut after = if bucket.is_empty() { None } else { Some(BucketName::parse(bucket)?) };
@@ -144,7 +145,7 @@ async fn next_stretch(work: &Work, pass: &mut Pass) -> Result<Option<Stretch>> {
         let asks = |rules: &[LifecycleRule]| rules::look_at_uploads(rules) || rules::look_at_versions(rules);
         let mut found = page.buckets.into_iter().filter(|(_, record)| asks(&record.lifecycle));
         if let Some((name, record)) = found.next() {
-            return Ok(Some(Stretch::of(name, record.lifecycle)));
+            return Ok(Some(Stretch::of(name, record)));
         }
         if !page.more {
             return Ok(None);
@@ -153,8 +154,17 @@ async fn next_stretch(work: &Work, pass: &mut Pass) -> Result<Option<Stretch>> {
 }
 
 impl Stretch {
-    fn of(bucket: BucketName, rules: Vec<LifecycleRule>) -> Stretch {
-        Stretch { bucket, rules, uploads: Some(None), after_key: None, after_version: None, last: None, done_key: None }
+    fn of(bucket: BucketName, record: BucketRecord) -> Stretch {
+        Stretch {
+            bucket,
+            rules: record.lifecycle,
+            versioning: record.versioning,
+            uploads: Some(None),
+            after_key: None,
+            after_version: None,
+            last: None,
+            done_key: None,
+        }
     }
 
     /// Where another process would go on, if that is further than where this one began: behind the bucket, or behind a key of it.
@@ -242,13 +252,20 @@ impl Stretch {
         }
         let name = ObjectName::new(self.bucket.clone(), version.key.as_str())?;
         let now_ms = objects.clock.now_ms();
-        let ListedVersion { is_marker, size, modified_ms, .. } = *version;
-        let subject = Subject { key: &version.key, is_marker, size, modified_ms, succeeded };
+        let ListedVersion { is_marker, size, modified_ms, storage_class: class, .. } = *version;
+        let subject = Subject { key: &version.key, is_marker, size, modified_ms, class, succeeded };
         let tags = match rules::asks_for_tags(&self.rules, &subject, now_ms) {
             true => tags_of(objects, &name, version).await?,
             false => BTreeMap::new(),
         };
-        let (what, outcome) = match rules::fate(&self.rules, &subject, &tags, now_ms) {
+        let fate = rules::fate(&self.rules, &subject, &tags, now_ms);
+        if (fate == Fate::Kept || fate == Fate::Deleted && self.only_hides(version))
+            && let Some(to) = rules::moved(&self.rules, &subject, &tags, now_ms)
+            && put_up(objects, &name, version, to).await?
+        {
+            pass.count("transitions_ordered", 1);
+        }
+        let (what, outcome) = match fate {
             Fate::Kept => return Ok(()),
             Fate::Deleted => {
                 let request = DeleteRequest { mode: DeleteMode::Mark, condition: still(version), owner: String::new() };
@@ -262,6 +279,23 @@ impl Stretch {
             pass.count(what, 1);
         }
         Ok(())
+    }
+
+    /// Whether deleting the object leaves `version`, the newest, where it is, below a marker.
+    fn only_hides(&self, version: &ListedVersion) -> bool {
+        match self.versioning {
+            Versioning::Off => false,
+            Versioning::Enabled => true,
+            Versioning::Suspended => version.version_name != VersionName::Null,
+        }
+    }
+}
+
+/// Whether a version was put up to be stored otherwise; not if it is already, or has gone since it was listed.
+async fn put_up(objects: &Objects, name: &ObjectName, version: &ListedVersion, to: Move) -> Result<bool> {
+    match objects.version_still(name, version.number, version.id).await? {
+        Some(found) => objects.order_transition(name, &found, to.class, to.reason).await,
+        None => Ok(false),
     }
 }
 
