@@ -49,13 +49,11 @@ of_nodes() { # path, pattern, field: the sum over the nodes that answer
 stored() { of_nodes /health '"live_bytes":[0-9]+'; }
 sent() { of_nodes /metrics 'data_transfer_bytes_total[{].*direction="out".*[}] [0-9.e+]+'; }
 
-put_all() { # strategy; the milliseconds it took
-  local number began
+put_one() { # strategy number; the milliseconds it took
+  local began
   began=$(now_ms)
-  for ((number = 1; number <= files; number++)); do
-    curl -fsS -o /dev/null -F "filename=$1-$number" -F "file=@$work/$1-$number" \
-      "http://127.0.0.1:$port/upload?strategy=$1" || fail "a $1 upload failed"
-  done
+  curl -fsS -o /dev/null -F "filename=$1-$2" -F "file=@$work/$1-$2" "http://127.0.0.1:$port/upload?strategy=$1" \
+    || fail "a $1 upload failed"
   echo $(($(now_ms) - began))
 }
 
@@ -86,6 +84,8 @@ if [[ -z ${HOLDFAST_BIN_DIR:-} ]]; then
   (cd "$root" && HOLDFAST_CODE_ROUNDS=4000 cargo test --release --locked -q -p coordinator --lib encoded_again_and_again -- --nocapture) | grep 'GiB/s'
 fi
 packages=(coordinator storage-node)
+# What is deleted goes at once: what is repaired in the end is coded and nothing else.
+export HOLDFAST_TRASH_WINDOW_S=0
 start_own_cluster "$given_data" "$nodes"
 for strategy in replication ec; do
   for ((number = 1; number <= files; number++)); do
@@ -93,14 +93,19 @@ for strategy in replication ec; do
   done
 done
 
-declare -A put healthy
+declare -A put=([replication]=0 [ec]=0) healthy kept=([replication]=0 [ec]=0)
+# Turn and turn about, so that whatever else this machine does strikes both.
+for ((number = 1; number <= files; number++)); do
+  for strategy in replication ec; do
+    before=$(stored)
+    put[$strategy]=$((put[$strategy] + $(put_one "$strategy" "$number")))
+    wait_until "stragglers are done" 60 nothing_to_repair
+    kept[$strategy]=$((kept[$strategy] + $(stored) - before))
+  done
+done
 for strategy in replication ec; do
-  before=$(stored)
-  put[$strategy]=$(put_all "$strategy")
-  wait_until "stragglers are done" 60 nothing_to_repair
   healthy[$strategy]=$(get_all "$strategy")
-  kept=$(($(stored) - before))
-  echo "$strategy: stored $(ratio "$kept" $((files * bytes)) 3) × of what was put; put $(mb_per_s "${put[$strategy]}") MB/s, got $(mb_per_s "${healthy[$strategy]}") MB/s"
+  echo "$strategy: stored $(ratio "${kept[$strategy]}" $((files * bytes)) 3) × of what was put; put $(mb_per_s "${put[$strategy]}") MB/s, got $(mb_per_s "${healthy[$strategy]}") MB/s"
 done
 echo "put, coded ÷ copies: $(ratio "${put[replication]}" "${put[ec]}")"
 
@@ -108,6 +113,8 @@ echo "put, coded ÷ copies: $(ratio "${put[replication]}" "${put[ec]}")"
 for ((number = 1; number <= files; number++)); do
   curl -fsS -o /dev/null -X DELETE "http://127.0.0.1:$port/delete?filename=replication-$number&purge=true"
 done
+only_coded() { (($(stored) * 100 <= files * bytes * 151)); }
+wait_until "the copies are gone" 120 only_coded
 cluster stop 6 --data "$data" >&2
 cluster stop 5 --data "$data" >&2
 degraded=$(get_all ec)
