@@ -11,8 +11,9 @@ use coordinator::metadata::records::{
     DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, IntentRecord,
     LeaseRecord, LifecycleRule, NodeRecord, NodeState, ObjectLock, ObjectRecord, ObjectState, PAGE_ENTRIES_MAX,
     PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record, RefRecord, RepairRecord,
-    Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, TrashRecord, UploadRecord, UsageRecord,
-    VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
+    Retention, RetentionMode, RuleFilter, SavingsRecord, ShardPlace, StorageClass, Strategy, TrashRecord, UploadRecord,
+    UsageRecord, VerifyCounts, VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord,
+    WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -201,6 +202,20 @@ fn verification() -> VerifyRecord {
     }
 }
 
+fn savings() -> SavingsRecord {
+    SavingsRecord {
+        versions: 3,
+        logical_bytes: 5 << 40,
+        unique_bytes: 4 << 40,
+        stored_bytes: 3 << 40,
+        node_bytes: 6 << 40,
+        coded_bytes: 2 << 40,
+        coded_as_copies_bytes: 4 << 40,
+        began_ms: 1_732_150_000_123,
+        ended_ms: 1_732_150_000_456,
+    }
+}
+
 fn finding() -> FindingRecord {
     FindingRecord {
         kind: FindingKind::Corrupt,
@@ -354,6 +369,7 @@ fn every_released_layout_reads_for_ever() {
         "usage.v1",
         &UsageRecord { bytes: 5 << 40, objects: 7, began_ms: 1_732_150_000_123, ended_ms: 1_732_150_000_456 },
     );
+    golden("savings.v1", &savings());
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -484,6 +500,7 @@ fn decode_as_everything(bytes: &[u8]) {
         FindingRecord::decode(bytes).err(),
         CredentialRecord::decode(bytes).err(),
         UsageRecord::decode(bytes).err(),
+        SavingsRecord::decode(bytes).err(),
         UploadRecord::decode(bytes).err(),
         PartRecord::decode(bytes).err(),
         PartsRecord::decode(bytes).err(),

@@ -27,6 +27,7 @@
 //! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
 //! transition/<version 16>                      records::TransitionRecord  versions to be stored as another class
 //! heat/<version 16>                            records::HeatRecord      how much a version is read
+//! savings/<bucket>, savings                    records::SavingsRecord   what a bucket and all of them hold, and what that takes
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -42,7 +43,10 @@ pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
 };
-pub use tiers::{heat, heats, parse_heat, parse_transition, transition, transitions};
+pub use tiers::{
+    heat, heats, parse_heat, parse_savings, parse_transition, savings, savings_after, savings_of_all, transition,
+    transitions,
+};
 pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
@@ -74,6 +78,7 @@ const CREDENTIAL: &[u8] = b"credential/";
 const USAGE: &[u8] = b"usage/";
 const TRANSITION: &[u8] = b"transition/";
 const HEAT: &[u8] = b"heat/";
+const SAVINGS: &[u8] = b"savings/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use super::board::{Line, State, Tuning, WorkerStatus};
 use super::lease::{BEAT, Fence, LeaseKeeper};
 use super::safe_mode::SafeMode;
 use super::{
-    Progress, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, scrub, usage,
-    verify,
+    Progress, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, savings, scrub,
+    usage, verify,
 };
 use crate::names;
 use crate::object::Objects;
@@ -104,6 +104,7 @@ pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
         (Box::new(verify::Verify::default()), tuning(0, 2)),
         (Box::new(usage::CountUsage::default()), tuning(0, 4)),
         (Box::new(lifecycle::Lifecycle::new(lifecycle::LIFECYCLE_EVERY)), tuning(0, 4)),
+        (Box::new(savings::Savings::new(savings::SAVINGS_EVERY)), tuning(0, 4)),
     ]
 }
 

@@ -98,6 +98,7 @@ pub const RULES: &[Rule] = &[
     ("/admin/explain", ADMIN_GET),
     ("/admin/diagnose", ADMIN_GET),
     ("/admin/events", ADMIN_GET),
+    ("/admin/savings", ADMIN_GET),
     ("/admin/verify", &[("GET", Need::Admin), ("POST", Need::Admin)]),
     ("/admin/verify/{id}", ADMIN_GET),
     ("/admin/workers", ADMIN_GET),
