@@ -35,18 +35,17 @@
 //! have fixed lengths; byte order is the order of names, numbers and offsets.
 //! A page's key holds the END offset of its last chunk, so that one scan finds the page with offset `o`: the first after `o`.
 
+mod counts;
 mod multipart;
 mod tiers;
 mod work;
 
+pub use counts::{parse_savings, parse_usage, savings, savings_after, savings_of_all, usage, usages};
 pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
 };
-pub use tiers::{
-    heat, heats, parse_heat, parse_savings, parse_transition, savings, savings_after, savings_of_all, transition,
-    transitions,
-};
+pub use tiers::{heat, heats, parse_heat, parse_transition, transition, transitions};
 pub use work::{beat, finding, findings_from, lease, parse_verify, verifies, verify, wanted, wanted_of, worker};
 
 use crate::code::Code;
@@ -335,21 +334,6 @@ pub fn credential(id: &str) -> Bytes {
 /// All of them.
 pub fn credentials() -> KeyRange {
     starting_with(Bytes::from_static(CREDENTIAL))
-}
-
-/// How full a bucket was.
-pub fn usage(bucket: &str) -> Bytes {
-    join(&[USAGE, name(bucket)])
-}
-
-/// All of these.
-pub fn usages() -> KeyRange {
-    starting_with(Bytes::from_static(USAGE))
-}
-
-/// The bucket of a [`usage`] key.
-pub fn parse_usage(key: &[u8]) -> Result<&str> {
-    text(key, strip(key, USAGE)?)
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.
