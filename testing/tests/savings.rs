@@ -7,8 +7,8 @@ use coordinator::code::Code;
 use coordinator::metadata::records::{Record, SavingsRecord, StorageClass, Versioning, WorkerRecord};
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{
-    Attributes, BucketName, Condition, DeleteMode, DeleteRequest, MissingBucket, NewBucket, ObjectName, PutTarget,
-    Version, VersionSelector, whole_body,
+    Attributes, BucketName, Condition, DeleteMode, DeleteRequest, Document, JSON, MissingBucket, NewBucket, ObjectName,
+    PutTarget, Strategy, Version, VersionSelector, whole_body,
 };
 use coordinator::worker::{Progress, savings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,6 +253,32 @@ fn what_versions_shared_counts_for_the_next_one_when_the_oldest_is_gone() {
         scene.count(&mut crew).await;
         assert_eq!(scene.of("bucket-b").await, Some(plain(2, 2_700, 2_700)));
         assert_eq!(scene.of_all().await, plain(2, 2_700, 2_700));
+        scene
+    });
+}
+
+/// Each change names the cold chunks once more, and what it replaces is garbage that still refers to them.
+#[test]
+fn the_cold_part_of_a_document_counts_for_the_version_that_is_there() {
+    in_scene(async |scene| {
+        let objects = &scene.client.objects;
+        let note = "a note that stays ".repeat(60);
+        let text = |n: u32| format!(r#"{{"view_count":{n},"note":"{note}"}}"#);
+        let mut target = target("documents", "user:1", StorageClass::Standard);
+        target.content_type = JSON.to_owned();
+        target.missing_bucket = MissingBucket::Make(Versioning::Off);
+        for n in 10..15 {
+            let document = Document::parse(Strategy::FieldHybrid, text(n).as_bytes()).unwrap();
+            let done = objects.put_document(&document, &target).await.unwrap();
+            assert_eq!(done.is_pure_hot_update, n > 10);
+        }
+        sleep(REST).await;
+        let (_process, mut crew) = scene.crew().await;
+        scene.count(&mut crew).await;
+        let told = scene.of("documents").await.unwrap();
+        assert_eq!((told.versions, told.logical_bytes), (1, text(10).len() as u64));
+        assert_eq!(told.unique_bytes, told.logical_bytes, "nothing of it counts for garbage");
+        assert!(told.coded_bytes > 0 && told.node_bytes > told.coded_bytes, "{told:?}");
         scene
     });
 }
