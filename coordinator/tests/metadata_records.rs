@@ -11,9 +11,9 @@ use coordinator::metadata::records::{
     DigestRecord, ETag, FindingKind, FindingRecord, Garbage, GarbageRecord, GrantRecord, Headers, HeatRecord,
     IntentRecord, LeaseRecord, LifecycleRule, NodeRecord, NodeState, NoncurrentTransition, ObjectLock, ObjectRecord,
     ObjectState, PAGE_ENTRIES_MAX, PARTS_ENTRIES_MAX, PageRecord, PartEntry, PartRecord, PartsRecord, Quota, Record,
-    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, ShardPlace, StorageClass, Strategy, Transition,
-    TransitionMinimum, TransitionRecord, TrashRecord, UploadRecord, UsageRecord, VerifyCounts, VerifyRecord, VersionId,
-    VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
+    RefRecord, RepairRecord, Retention, RetentionMode, RuleFilter, SavingsRecord, ShardPlace, StorageClass, Strategy,
+    Transition, TransitionMinimum, TransitionRecord, TrashRecord, UploadRecord, UsageRecord, VerifyCounts,
+    VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
@@ -220,6 +220,20 @@ fn verification() -> VerifyRecord {
     }
 }
 
+fn savings() -> SavingsRecord {
+    SavingsRecord {
+        versions: 3,
+        logical_bytes: 5 << 40,
+        unique_bytes: 4 << 40,
+        stored_bytes: 3 << 40,
+        node_bytes: 6 << 40,
+        coded_bytes: 2 << 40,
+        coded_as_copies_bytes: 4 << 40,
+        began_ms: 1_732_150_000_123,
+        ended_ms: 1_732_150_000_456,
+    }
+}
+
 fn finding() -> FindingRecord {
     FindingRecord {
         kind: FindingKind::Corrupt,
@@ -396,6 +410,7 @@ fn every_released_layout_reads_for_ever() {
     );
     golden("transition.v1", &transition());
     golden("heat.v1", &HeatRecord { milli_reads: 12_500, at_ms: 1_732_150_000_123 });
+    golden("savings.v1", &savings());
     golden("wanted.v1", &WantedRecord { since_ms: 7, reason: "node n3 has a new disk".to_owned() });
 }
 
@@ -526,6 +541,7 @@ fn decode_as_everything(bytes: &[u8]) {
         FindingRecord::decode(bytes).err(),
         CredentialRecord::decode(bytes).err(),
         UsageRecord::decode(bytes).err(),
+        SavingsRecord::decode(bytes).err(),
         UploadRecord::decode(bytes).err(),
         PartRecord::decode(bytes).err(),
         PartsRecord::decode(bytes).err(),

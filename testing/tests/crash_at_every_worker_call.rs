@@ -463,6 +463,11 @@ fn expire_survives_the_failure_of_each_of_its_calls() {
 }
 
 #[test]
+fn the_count_of_what_is_saved_survives_the_failure_of_each_of_its_calls() {
+    fail_every_call(Scene::Purged, "savings", 10);
+}
+
+#[test]
 fn the_loss_and_the_return_of_a_node_survive_the_failure_of_each_call() {
     fail_every_call(Scene::LostNode, "membership", 3);
     fail_every_call(Scene::Draining, "membership", 4);

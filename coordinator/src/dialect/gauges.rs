@@ -2,13 +2,14 @@
 //! memory and by a bounded number of reads of the catalog.
 
 use super::Door;
-use crate::metadata::records::{Quota, Record, UsageRecord, WorkerRecord};
+use crate::metadata::records::{Quota, Record, SavingsRecord, UsageRecord, WorkerRecord};
 use crate::metadata::{Serves, keys};
 use crate::names::readings as names;
 use crate::nodes::NodeReport;
 use crate::nodes::client::QUEUE_BYTES_MAX;
 use crate::object::{BucketName, Objects, RepairQueue};
 use crate::placement::Circuit;
+use crate::worker::savings;
 use crate::worker::scrub::SCRUB;
 use crate::worker::{State, Workers};
 use process::readings::Readings;
@@ -36,6 +37,10 @@ pub(super) async fn read(door: &Door) -> Readings {
     match fullest_quota(objects).await {
         Ok(ratio) => readings.add(&names::QUOTA_FULLEST_RATIO, &[], ratio),
         Err(error) => warn!(%error, "how full quotas are cannot be read"),
+    }
+    match savings::of_all(objects).await {
+        Ok(counted) => saved(&mut readings, &counted.unwrap_or_default()),
+        Err(error) => warn!(%error, "what is saved cannot be read"),
     }
     readings
 }
@@ -134,6 +139,21 @@ fn repair(readings: &mut Readings, queue: &RepairQueue, now_ms: u64) {
     readings.add(&names::REPLICATION_LAG, &[], queue.short() as f64);
     readings.add(&names::REPAIR_QUEUE_BYTES, &[], queue.bytes as f64);
     readings.add(&names::REPAIR_OLDEST_SECONDS, &[], waited_ms as f64 / 1e3);
+}
+
+fn saved(readings: &mut Readings, counted: &SavingsRecord) {
+    readings.add(&names::SAVINGS_LOGICAL_BYTES, &[], counted.logical_bytes as f64);
+    readings.add(&names::SAVINGS_UNIQUE_BYTES, &[], counted.unique_bytes as f64);
+    readings.add(&names::SAVINGS_STORED_BYTES, &[], counted.stored_bytes as f64);
+    readings.add(&names::SAVINGS_NODE_BYTES, &[], counted.node_bytes as f64);
+    readings.add(&names::SAVINGS_COUNTED, &[], counted.ended_ms as f64 / 1e3);
+    for (by, bytes) in [
+        ("dedup", counted.saved_by_dedup_bytes() as f64),
+        ("compression", counted.saved_by_compression_bytes() as f64),
+        ("coding", counted.saved_by_coding_bytes() as f64),
+    ] {
+        readings.add(&names::SAVINGS_SAVED_BYTES, &[("by", by)], bytes);
+    }
 }
 
 async fn scrub_finished_ms(objects: &Objects) -> Result<u64> {

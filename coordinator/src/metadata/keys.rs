@@ -27,6 +27,7 @@
 //! usage/<bucket>                               records::UsageRecord     how full a bucket with a quota was
 //! transition/<version 16>                      records::TransitionRecord  versions to be stored as another class
 //! heat/<version 16>                            records::HeatRecord      how much a version is read
+//! savings/<bucket>, savings                    records::SavingsRecord   what a bucket and all of them hold, and what that takes
 //! cluster                                      records::ClusterRecord
 //! ```
 //!
@@ -34,10 +35,12 @@
 //! have fixed lengths; byte order is the order of names, numbers and offsets.
 //! A page's key holds the END offset of its last chunk, so that one scan finds the page with offset `o`: the first after `o`.
 
+mod counts;
 mod multipart;
 mod tiers;
 mod work;
 
+pub use counts::{parse_savings, parse_usage, savings, savings_after, savings_of_all, usage, usages};
 pub use multipart::{
     all_completed, completed, every_part, every_upload, parse_part, parse_parts, parse_upload, part, parts, parts_from,
     parts_in, parts_in_every_version, parts_of, upload, uploads, uploads_of,
@@ -74,6 +77,7 @@ const CREDENTIAL: &[u8] = b"credential/";
 const USAGE: &[u8] = b"usage/";
 const TRANSITION: &[u8] = b"transition/";
 const HEAT: &[u8] = b"heat/";
+const SAVINGS: &[u8] = b"savings/";
 
 /// A half-open range of keys, `[from, to)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -330,21 +334,6 @@ pub fn credential(id: &str) -> Bytes {
 /// All of them.
 pub fn credentials() -> KeyRange {
     starting_with(Bytes::from_static(CREDENTIAL))
-}
-
-/// How full a bucket was.
-pub fn usage(bucket: &str) -> Bytes {
-    join(&[USAGE, name(bucket)])
-}
-
-/// All of these.
-pub fn usages() -> KeyRange {
-    starting_with(Bytes::from_static(USAGE))
-}
-
-/// The bucket of a [`usage`] key.
-pub fn parse_usage(key: &[u8]) -> Result<&str> {
-    text(key, strip(key, USAGE)?)
 }
 
 /// The key right after `key`: a scan from here skips `key` and nothing else.

@@ -1,7 +1,7 @@
 //! Gauges that are read from the coordinator's state when `/metrics` is asked for; each with its help text, spelled once.
 //!
-//! Labels: `node` is a node's name (its URL before it is known), `worker` a worker's, `severity`, `state` and `direction` are one of a
-//! few words.
+//! Labels: `node` is a node's name (its URL before it is known), `worker` a worker's, `severity`, `state`, `direction` and `by` are one
+//! of a few words.
 
 use process::readings::Reading;
 
@@ -80,6 +80,37 @@ pub const SCRUB_FINISHED: Reading = Reading {
 pub const QUOTA_FULLEST_RATIO: Reading = Reading {
     name: "quota_fullest_ratio",
     help: "Share of its quota that the fullest bucket has used, by its last count; 0 where no bucket has a quota.",
+};
+
+/// What is kept, plainly.
+pub const SAVINGS_LOGICAL_BYTES: Reading = Reading {
+    name: "savings_logical_bytes",
+    help: "Plain bytes of all versions that are kept, by the last count; 0 before the first one.",
+};
+/// The same, each chunk once.
+pub const SAVINGS_UNIQUE_BYTES: Reading = Reading {
+    name: "savings_unique_bytes",
+    help: "Plain bytes of the chunks that versions are made of, each once, by the last count.",
+};
+/// The same, compressed.
+pub const SAVINGS_STORED_BYTES: Reading = Reading {
+    name: "savings_stored_bytes",
+    help: "Bytes of these chunks as they are stored, compressed where that pays, one copy, by the last count.",
+};
+/// The same, with copies and shards.
+pub const SAVINGS_NODE_BYTES: Reading = Reading {
+    name: "savings_node_bytes",
+    help: "Bytes that the copies and shards of these chunks take on storage nodes, by the last count.",
+};
+/// What is saved, label `by`.
+pub const SAVINGS_SAVED_BYTES: Reading = Reading {
+    name: "savings_saved_bytes",
+    help: "Bytes saved by dedup and by compression of one copy, and by coding instead of copies, by the last count.",
+};
+/// When that was counted.
+pub const SAVINGS_COUNTED: Reading = Reading {
+    name: "savings_counted_timestamp_seconds",
+    help: "When the last count of what is saved ended, in seconds since 1970; 0 before the first one.",
 };
 
 /// What a worker is doing: one of its states is 1.

@@ -24,6 +24,7 @@ pub mod rebalance;
 pub mod repair;
 mod runner;
 pub mod safe_mode;
+pub mod savings;
 pub mod scrub;
 pub mod transition;
 pub mod usage;
@@ -37,8 +38,7 @@ pub use safe_mode::SafeMode;
 pub use transition::Tiering;
 
 use crate::metadata::keys::KeyRange;
-use crate::metadata::records::Record;
-use crate::metadata::records::WantedRecord;
+use crate::metadata::records::{ObjectRecord, Record, WantedRecord};
 use crate::metadata::{Batch, Entry, keys};
 use crate::object::Objects;
 use async_trait::async_trait;
@@ -120,6 +120,14 @@ impl Work {
     /// The first `limit` entries of a range.
     pub async fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Bytes, Entry)>> {
         self.objects.metadata.scan(&range.from, &range.to, limit).await
+    }
+
+    /// The number through which the versions of a name are purged: nobody sees those any more, and their records wait for the trash
+    /// window to pass.
+    pub async fn purged_through(&self, bucket: &str, name: &str) -> Result<u64> {
+        let entry = self.objects.metadata.get(&keys::object(bucket, name)).await?;
+        let object = entry.map(|entry| ObjectRecord::decode(&entry.value)).transpose()?;
+        Ok(object.map_or(0, |object| object.purged_through))
     }
 
     /// Records that a whole pass of `worker` is wanted, because of `reason`.

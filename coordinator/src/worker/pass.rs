@@ -70,10 +70,15 @@ impl Pass {
 
     /// Ends the pass; its counts stay until the next one begins.
     pub async fn finish(&mut self, work: &Work) -> Result<bool> {
+        self.finish_with(work, Batch::new()).await
+    }
+
+    /// The same, with what else is to be committed.
+    pub async fn finish_with(&mut self, work: &Work, commit: Batch) -> Result<bool> {
         self.record.finished_ms = work.objects.clock.now_ms().max(1);
         self.record.started_ms = 0;
         self.record.position.clear();
-        self.save(work).await
+        self.save_with(work, commit).await
     }
 
     /// Adds to a count.

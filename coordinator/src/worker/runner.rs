@@ -9,8 +9,8 @@ use super::board::{Line, State, Tuning, WorkerStatus};
 use super::lease::{BEAT, Fence, LeaseKeeper};
 use super::safe_mode::SafeMode;
 use super::{
-    Progress, Tiering, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, scrub,
-    transition, usage, verify,
+    Progress, Tiering, Work, Worker, census, collect, expire, lifecycle, membership, pace, rebalance, repair, savings,
+    scrub, transition, usage, verify,
 };
 use crate::names;
 use crate::object::Objects;
@@ -107,6 +107,7 @@ pub fn all(settings: &WorkerSettings) -> Vec<(Box<dyn Worker>, Tuning)> {
         (Box::new(usage::CountUsage::default()), tuning(0, 4)),
         (Box::new(lifecycle::Lifecycle::new(lifecycle::LIFECYCLE_EVERY)), tuning(0, 4)),
         (Box::new(transition::Transition::new(settings.tiering)), tuning(0, 4)),
+        (Box::new(savings::Savings::new(savings::SAVINGS_EVERY)), tuning(0, 4)),
     ]
 }
 

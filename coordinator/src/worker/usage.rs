@@ -5,7 +5,7 @@
 //! take no room, although their records stay for the length of the trash window.
 
 use super::{Progress, Work, Worker};
-use crate::metadata::records::{ObjectRecord, Record, UsageRecord, VersionRecord, VersionState};
+use crate::metadata::records::{Record, UsageRecord, VersionRecord, VersionState};
 use crate::metadata::{Batch, SCAN_ENTRIES_MAX, keys};
 use crate::object::BucketName;
 use async_trait::async_trait;
@@ -120,7 +120,7 @@ impl CountUsage {
 }
 
 impl Count {
-    /// Whether the version with this key was purged: nobody sees it any more, and its record waits for the trash window to pass.
+    /// Whether the version with this key was purged.
     async fn is_purged(&mut self, work: &Work, key: &[u8]) -> Result<bool> {
         let (bucket, name, number) = keys::parse_version(key)?;
         if let Some((known, through)) = &self.name
@@ -128,9 +128,7 @@ impl Count {
         {
             return Ok(number <= *through);
         }
-        let entry = work.objects.metadata.get(&keys::object(bucket, name)).await?;
-        let object = entry.map(|entry| ObjectRecord::decode(&entry.value)).transpose()?;
-        let through = object.map_or(0, |object| object.purged_through);
+        let through = work.purged_through(bucket, name).await?;
         self.name = Some((name.to_owned(), through));
         Ok(number <= through)
     }

@@ -5,6 +5,7 @@
 mod events;
 mod explain;
 mod receipt;
+mod savings;
 mod usage;
 mod verify;
 

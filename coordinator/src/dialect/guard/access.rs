@@ -99,6 +99,7 @@ pub const RULES: &[Rule] = &[
     ("/admin/diagnose", ADMIN_GET),
     ("/admin/events", ADMIN_GET),
     ("/admin/transitions", &[("GET", Need::Admin), ("POST", Need::Admin)]),
+    ("/admin/savings", ADMIN_GET),
     ("/admin/verify", &[("GET", Need::Admin), ("POST", Need::Admin)]),
     ("/admin/verify/{id}", ADMIN_GET),
     ("/admin/workers", ADMIN_GET),

@@ -1,6 +1,7 @@
 //! The doors for those who want to know: what became of a version (`/receipt`), why it lies where it does (`/admin/explain`),
 //! what is wrong now (`/admin/diagnose`), what breaks and is mended (`/admin/events`), whether every copy is what it should be (`/admin/verify`),
-//! what is to be stored otherwise (`/admin/transitions`).
+//! what is to be stored otherwise (`/admin/transitions`),
+//! what buckets hold and save (`/admin/savings`).
 
 mod diagnose;
 mod diagnosis;
@@ -8,6 +9,7 @@ mod events;
 mod explain;
 mod receipt;
 mod report;
+mod savings;
 mod transitions;
 mod verify;
 
@@ -26,6 +28,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/admin/explain").route(web::get().to(explain::explain)).default_service(only("GET")))
         .service(web::resource("/admin/diagnose").route(web::get().to(diagnose::diagnose)).default_service(only("GET")))
         .service(web::resource("/admin/events").route(web::get().to(events::events)).default_service(only("GET")))
+        .service(web::resource("/admin/savings").route(web::get().to(savings::savings)).default_service(only("GET")))
         .service(
             web::resource("/admin/transitions")
                 .route(web::post().to(transitions::order))

@@ -131,6 +131,17 @@ pub(super) const INSIGHT: &[Route] = &[
         ],
     ),
     (
+        "/admin/savings",
+        "insight",
+        &[Operation {
+            summary: "What buckets hold, what that takes, and what is saved of it",
+            query: "bucket limit after",
+            gives: &[(200, Gives::Json("Savings"))],
+            refuses: &[404],
+            ..GET
+        }],
+    ),
+    (
         "/admin/verify",
         "insight",
         &[

@@ -55,6 +55,9 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Transition: bucket text, key text, version int, versionId uuid, to replication/ec, size int, reason text, since time",
     "Transitions: transitions [Transition], next uuid|null",
     "TransitionOrdered: bucket text, key text, version int, versionId uuid, from replication/ec, to replication/ec, state queued/done",
+    // A chunk can be so short that coding it saves less than nothing.
+    "Saved: bucket? text, versions int, logical_bytes int, unique_bytes int, stored_bytes int, node_bytes int, saved_by_dedup_bytes int, saved_by_compression_bytes int, saved_by_coding_bytes number, began time|null, ended time|null",
+    "Savings: buckets [Saved], total Saved, next text|null",
     // Workers.
     "Tuning: paused flag, bytes_per_s int, tranquility int",
     "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning",
