@@ -20,7 +20,7 @@ use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
 use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
-use coordinator::worker::{Running, WorkerSettings};
+use coordinator::worker::{Running, Tiering, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
 use process::events::Events;
 use process::logs::{self, LogConfig, LogTask};
@@ -312,7 +312,16 @@ fn worker_settings(config: &Config, server_id: &str) -> WorkerSettings {
         census_interval: Duration::from_secs(config.census_interval_s),
         scrub_bytes_per_s: config.scrub_bytes_per_s,
         repair_bytes_per_s: config.repair_bytes_per_s,
-        tiering: config.storage.tiering(),
+        tiering: tiering(&config.storage),
+    }
+}
+
+fn tiering(storage: &Storage) -> Tiering {
+    Tiering {
+        interval: Duration::from_secs(storage.tiering_interval_s),
+        cold_after: Duration::from_secs(storage.cold_after_s),
+        half_life: Duration::from_secs(storage.heat_half_life_s),
+        hot_reads: storage.hot_reads,
     }
 }
 

@@ -86,7 +86,10 @@ fn codes_are_those_that_can_hold() {
     let storage = |args: &[&str]| try_load(&[args, &[NODE]].concat()).unwrap().storage;
     let Storage { ec, ec_fallback, auto_ec_bytes, .. } = storage(&[]);
     assert_eq!(Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT }, Profiles::DEFAULT);
-    assert_eq!(storage(&[]).tiering(), Tiering::DEFAULT);
+    let Storage { cold_after_s, hot_reads, heat_half_life_s, tiering_interval_s, .. } = storage(&[]);
+    let given = [cold_after_s, heat_half_life_s, tiering_interval_s].map(Duration::from_secs);
+    let Tiering { interval, cold_after, half_life, .. } = Tiering::DEFAULT;
+    assert_eq!((given, hot_reads), ([cold_after, half_life, interval], Tiering::DEFAULT.hot_reads));
     let given = storage(&["--ec=6+3", "--ec-fallback=2+1", "--auto-ec-bytes=64KiB"]);
     assert_eq!((given.ec.to_string(), given.auto_ec_bytes), ("6+3".to_owned(), 64 << 10));
     assert_eq!(given.ec_fallback.map(|code| code.to_string()).as_deref(), Some("2+1"));

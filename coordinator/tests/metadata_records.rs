@@ -392,6 +392,10 @@ fn every_released_layout_reads_for_ever() {
     golden("part.v1", &part());
     golden("parts.v1", &PartsRecord { start: 5 << 20, entries: vec![part_entry(1), part_entry(10_000)] });
     golden("completed.v1", &completed());
+    the_cluster_and_its_workers();
+}
+
+fn the_cluster_and_its_workers() {
     golden_before("node.v1", &node());
     let draining = NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() };
     golden_before("node.v2", &draining);
@@ -542,6 +546,8 @@ fn decode_as_everything(bytes: &[u8]) {
         CredentialRecord::decode(bytes).err(),
         UsageRecord::decode(bytes).err(),
         SavingsRecord::decode(bytes).err(),
+        TransitionRecord::decode(bytes).err(),
+        HeatRecord::decode(bytes).err(),
         UploadRecord::decode(bytes).err(),
         PartRecord::decode(bytes).err(),
         PartsRecord::decode(bytes).err(),

@@ -3,10 +3,8 @@
 //! What it keeps true: a code that could not survive the loss of a node, or that would leave no index for shards stored anew, is refused.
 
 use crate::code::Code;
-use crate::worker::Tiering;
 use clap::Args;
 use process::settings::bytes;
-use std::time::Duration;
 
 /// The most shards of a chunk: a shard's index is a byte, and each shard stored anew elsewhere takes another one.
 const SHARDS_MAX: usize = 32;
@@ -43,18 +41,6 @@ pub struct Storage {
     /// Seconds between two looks at what was stored with strategy=auto
     #[arg(long, env = "HOLDFAST_TIERING_INTERVAL_S", value_name = "SECONDS", default_value_t = 900)]
     pub tiering_interval_s: u64,
-}
-
-impl Storage {
-    /// When the class of a version changes by itself.
-    pub fn tiering(&self) -> Tiering {
-        Tiering {
-            interval: Duration::from_secs(self.tiering_interval_s),
-            cold_after: Duration::from_secs(self.cold_after_s),
-            half_life: Duration::from_secs(self.heat_half_life_s),
-            hot_reads: self.hot_reads,
-        }
-    }
 }
 
 fn code(text: &str) -> Result<Code, String> {
