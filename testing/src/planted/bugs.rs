@@ -45,6 +45,10 @@ pub enum Bug {
     BucketUnwatched,
     /// A null version stays when another takes its place.
     NullsPileUp,
+    /// A document that is written anew takes the cold part of the version before, if that is as long.
+    ColdOfAnother,
+    /// A change of a document is published although another writer came first.
+    ChangeUnwatched,
     /// Shortfalls leave no repair record.
     ShortfallForgotten,
     /// A chunk record names a node that never answered.
@@ -73,12 +77,14 @@ pub enum Bug {
     PagesBeforeIntent,
     /// A collector does not look which parts of a closed upload are a version's.
     ListedPartsCollected,
+    /// A collector gives back a document's hot part and forgets the cold one.
+    ColdPartKept,
     /// Workers' commits do not check that they still hold the lease (S5).
     CommitWithoutLease,
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 36] = [
+pub const BUGS: [Bug; 39] = [
     Bug::UploadUnwatched,
     Bug::AbortForgetsParts,
     Bug::ListedPartsCollected,
@@ -101,6 +107,8 @@ pub const BUGS: [Bug; 36] = [
     Bug::StaleReads,
     Bug::BucketUnwatched,
     Bug::NullsPileUp,
+    Bug::ColdOfAnother,
+    Bug::ChangeUnwatched,
     Bug::ShortfallForgotten,
     Bug::NamesWhoNeverAnswered,
     Bug::HealerTrustsSource,
@@ -114,5 +122,6 @@ pub const BUGS: [Bug; 36] = [
     Bug::DeleteUnconfirmed,
     Bug::OrphansWithoutFence,
     Bug::PagesBeforeIntent,
+    Bug::ColdPartKept,
     Bug::CommitWithoutLease,
 ];
