@@ -3,7 +3,7 @@
 //! is left of any (law 4). A new verb adds a scenario.
 
 use bytes::Bytes;
-use coordinator::metadata::records::VersionRecord;
+use coordinator::metadata::records::{StorageClass, VersionRecord};
 use coordinator::object::{Condition, FILES_BUCKET, PartClaim, Refused, VersionSelector};
 use md5::{Digest, Md5};
 use protocol::ErrorKind;
@@ -42,8 +42,8 @@ struct Body {
 
 #[derive(Clone, Copy, Debug)]
 enum Verb {
-    /// A copy of this, which is under another key.
-    Copy(Body),
+    /// A copy of this, which is under another key, stored as that says.
+    Copy(Body, StorageClass),
     /// A copy of this, put together from [`SOME`] parts under another key: it takes more than one page.
     CopyOfSome(Body),
     /// The beginning of an upload in parts.
@@ -66,8 +66,12 @@ const MANY: usize = 101;
 /// More than one commit names.
 const SOME: usize = 45;
 
-const SMALL_SCENARIOS: [Scenario; 8] = [
-    Scenario { name: "copy", verb: Verb::Copy(SMALL) },
+const COPIES: StorageClass = StorageClass::Standard;
+const CODED: StorageClass = StorageClass::StandardIa;
+
+const SMALL_SCENARIOS: [Scenario; 9] = [
+    Scenario { name: "copy", verb: Verb::Copy(SMALL, COPIES) },
+    Scenario { name: "coded copy", verb: Verb::Copy(SMALL, CODED) },
     Scenario { name: "begin an upload", verb: Verb::Begin(SMALL) },
     Scenario { name: "part", verb: Verb::Part { body: SMALL, of: 3, replaces: false } },
     Scenario { name: "part in place of another", verb: Verb::Part { body: SMALL, of: 2, replaces: true } },
@@ -76,8 +80,9 @@ const SMALL_SCENARIOS: [Scenario; 8] = [
     Scenario { name: "complete nothing", verb: Verb::Complete { body: EMPTY, of: 1 } },
     Scenario { name: "abort", verb: Verb::Abort(SMALL) },
 ];
-const LARGE_SCENARIOS: [Scenario; 3] = [
-    Scenario { name: "large copy", verb: Verb::Copy(LARGE) },
+const LARGE_SCENARIOS: [Scenario; 4] = [
+    Scenario { name: "large copy", verb: Verb::Copy(LARGE, COPIES) },
+    Scenario { name: "large coded copy", verb: Verb::Copy(LARGE, CODED) },
     Scenario { name: "copy of some", verb: Verb::CopyOfSome(SMALL) },
     Scenario { name: "large part", verb: Verb::Part { body: LARGE, of: 1, replaces: true } },
 ];
@@ -97,7 +102,7 @@ async fn prepare(client: &Client, scenario: Scenario) -> Ready {
         Verb::Complete { body, of } => (body, of, of),
         Verb::Abort(body) => (body, 2, 2),
         Verb::Begin(_) => return Ready { source: None, upload: None },
-        Verb::Copy(body) => {
+        Verb::Copy(body, _) => {
             must(put(client, ELSEWHERE, body).await);
             return Ready { source: Some(version_of(client, ELSEWHERE).await), upload: None };
         }
@@ -211,8 +216,10 @@ fn must<T: std::fmt::Debug>(ended: Ended<T>) -> T {
 async fn act(client: &Client, scenario: Scenario, ready: &Ready) -> bool {
     let upload = || ready.upload.as_ref().expect("it was begun");
     match scenario.verb {
-        Verb::Copy(_) | Verb::CopyOfSome(_) => {
+        Verb::Copy(..) | Verb::CopyOfSome(_) => {
+            let class = if let Verb::Copy(_, class) = scenario.verb { class } else { COPIES };
             let source = ready.source.as_ref().expect("it was put");
+            let client = client.clone().storing_as(class);
             matches!(client.copy(source, KEY, Condition::None).await, Ended::Answered(Ok(_)))
         }
         Verb::Begin(body) => {
@@ -245,7 +252,7 @@ async fn check_state(cluster: &Arc<Cluster>, client: &Client, scenario: Scenario
     for number in 1..=3 {
         reads.push(client.get(KEY, VersionSelector::Number(number)).await);
     }
-    if matches!(scenario.verb, Verb::Copy(_) | Verb::CopyOfSome(_)) {
+    if matches!(scenario.verb, Verb::Copy(..) | Verb::CopyOfSome(_)) {
         reads.push(client.get(ELSEWHERE, VersionSelector::Latest).await);
     }
     for read in reads {

@@ -1,5 +1,6 @@
-//! Documents in the simulated cluster: every external call of every verb fails in turn, and writers of one key race. What is read then is
-//! the old document or the new one, whole (law 3), never the hot fields of one with the cold ones of another.
+//! Documents in the simulated cluster: what an update stores, what it is refused for, and writers of one key that race. What is read then is
+//! one document, whole (law 3), never the hot fields of one with the cold ones of another. That every external call of every verb may
+//! fail is tested in `crash_at_every_document_call.rs`.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
 
 use coordinator::code::Code;
@@ -8,15 +9,14 @@ use coordinator::object::{
     Attributes, BucketName, Change, Condition, DeleteMode, DeleteRequest, Document, DocumentDone, JSON, MissingBucket,
     ObjectName, Objects, PutTarget, Refused, Strategy, Version, VersionSelector,
 };
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use protocol::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use testing::sim::call::{Fate, Planned};
-use testing::sim::cluster::{Cluster, Coordinator, Plants};
-use testing::sim::failing::{Run, fail_every_call, fail_every_call_after_a_failure};
+use testing::sim::cluster::{Cluster, Plants};
 use testing::sim::runtime::simulate;
+use testing::sim::workers::Habits;
 use tokio::time::sleep;
 
 /// As many as 4+2 needs.
@@ -67,138 +67,6 @@ async fn read(objects: &Objects, version: &VersionRecord) -> Result<String> {
         bytes.extend_from_slice(&piece?);
     }
     Ok(String::from_utf8(bytes).unwrap())
-}
-
-/// A verb, and the document that is there before it.
-#[derive(Clone, Copy, Debug)]
-struct Scenario {
-    name: &'static str,
-    before: bool,
-    verb: Verb,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Verb {
-    Write(Strategy, u32, u32),
-    Patch(&'static str),
-    HotOnly(&'static str),
-    Delete,
-}
-
-const SCENARIOS: [Scenario; 8] = [
-    Scenario { name: "first write", before: false, verb: Verb::Write(Strategy::FieldHybrid, 1, 1) },
-    Scenario { name: "pure hot update", before: true, verb: Verb::Write(Strategy::FieldHybrid, 2, 1) },
-    Scenario { name: "mixed update", before: true, verb: Verb::Write(Strategy::FieldHybrid, 2, 2) },
-    Scenario { name: "coded over hybrid", before: true, verb: Verb::Write(Strategy::Ec, 2, 2) },
-    Scenario { name: "hot patch", before: true, verb: Verb::Patch(r#"{"view_count":7}"#) },
-    Scenario { name: "cold patch", before: true, verb: Verb::Patch(r#"{"k":7,"view_count":7}"#) },
-    Scenario { name: "hot only", before: true, verb: Verb::HotOnly(r#"{"view_count":7,"k":9}"#) },
-    Scenario { name: "delete", before: true, verb: Verb::Delete },
-];
-
-impl Verb {
-    /// What is there once it has happened.
-    fn after(self) -> Option<String> {
-        match self {
-            Verb::Write(_, views, k) => Some(text(views, k)),
-            Verb::Patch(patch) if patch.contains("\"k\"") => Some(text(7, 1).replace("\"k\":1,", "\"k\":7,")),
-            Verb::Patch(_) | Verb::HotOnly(_) => Some(text(7, 1)),
-            Verb::Delete => None,
-        }
-    }
-
-    async fn act(self, objects: &Objects) -> Result<()> {
-        match self {
-            Verb::Write(strategy, views, k) => write(objects, strategy, &text(views, k)).await.map(drop),
-            Verb::Patch(patch) => change(objects, Change::patch(patch.as_bytes())?).await.map(drop),
-            Verb::HotOnly(fields) => change(objects, Change::hot_only(fields.as_bytes())?).await.map(drop),
-            Verb::Delete => {
-                let request = DeleteRequest::from(DeleteMode::Purge);
-                objects.delete_document(&name(), &request).await.map(drop)
-            }
-        }
-    }
-}
-
-fn run(scenario: Scenario, plan: &[Planned]) -> Run {
-    let (mut run, panics) = simulate(play(scenario, plan.to_vec()));
-    run.violations.extend(panics);
-    run
-}
-
-async fn play(scenario: Scenario, plan: Vec<Planned>) -> Run {
-    let cluster = Cluster::new(7, NODES, PLANTS);
-    let coordinator = Arc::new(cluster.coordinator().await);
-    let before = scenario.before.then(|| text(1, 1));
-    if let Some(before) = &before {
-        write(&coordinator.objects, Strategy::FieldHybrid, before).await.unwrap();
-    }
-    coordinator.calls.arm(&plan);
-    let succeeded = tokio::select! {
-        biased;
-        outcome = scenario.verb.act(&coordinator.objects) => outcome.is_ok(),
-        () = coordinator.calls.died() => false,
-    };
-    sleep(REST).await;
-    let targets = coordinator.calls.disarm();
-    let coordinator = if coordinator.calls.is_dead() { restarted(&cluster, &coordinator).await } else { coordinator };
-    let states = [before, scenario.verb.after()];
-    let possible = if succeeded { &states[1..] } else { &states[..] };
-    for place in coordinator.calls.nodes_died() {
-        check(&cluster, &coordinator, possible, "with the node down").await;
-        cluster.nodes()[place].start();
-    }
-    sleep(REST).await;
-    coordinator.objects.nodes.probe_all().await;
-    check(&cluster, &coordinator, possible, "after it").await;
-    if let Err(error) = scenario.verb.act(&coordinator.objects).await {
-        cluster.oracle().violated(format!("the verb cannot be sent again: {error}"));
-    }
-    sleep(REST).await;
-    let fresh = restarted(&cluster, &coordinator).await;
-    check(&cluster, &fresh, &states[1..], "at the end").await;
-    cluster.oracle().census();
-    Run { targets, violations: cluster.oracle().violations(), succeeded }
-}
-
-async fn restarted(cluster: &Arc<Cluster>, coordinator: &Coordinator) -> Arc<Coordinator> {
-    coordinator.crash();
-    Arc::new(cluster.coordinator().await)
-}
-
-/// The newest document is one of these, and every older version can be read.
-async fn check(cluster: &Arc<Cluster>, coordinator: &Coordinator, possible: &[Option<String>], when: &str) {
-    let objects = &coordinator.objects;
-    let newest = newest(objects).await;
-    for number in 1..=newest.as_ref().map_or(0, |version| version.number) {
-        if let Ok(Version::Found(version)) = objects.resolve(&name(), VersionSelector::Number(number)).await
-            && let Err(error) = read(objects, &version).await
-        {
-            cluster.oracle().violated(format!("{when}: version {number} cannot be read: {error}"));
-        }
-    }
-    let found = match &newest {
-        Some(version) => read(objects, version).await.map(Some),
-        None => Ok(None),
-    };
-    if !found.as_ref().is_ok_and(|found| possible.contains(found)) {
-        cluster.oracle().violated(format!("{when}: {found:?} is none of {possible:?}"));
-    }
-}
-
-#[test]
-fn a_document_survives_the_failure_of_each_call_of_each_verb() {
-    for scenario in SCENARIOS {
-        fail_every_call(scenario.name, |plan| run(scenario, plan));
-    }
-}
-
-#[test]
-fn a_document_whose_commit_was_not_answered_survives_the_failure_of_each_call_that_follows() {
-    let lost = [Fate::FailBefore(protocol::ErrorKind::Unknown), Fate::FailAfter(protocol::ErrorKind::Unknown)];
-    for scenario in [SCENARIOS[1], SCENARIOS[4]] {
-        fail_every_call_after_a_failure(scenario.name, &lost, |plan| run(scenario, plan));
-    }
 }
 
 fn in_cluster<F: Future<Output = ()>>(nodes: usize, test: impl FnOnce(Arc<Cluster>) -> F) {
@@ -264,6 +132,73 @@ fn too_few_nodes_for_a_code_are_said_and_leave_no_trace() {
             "a reuse is as durable as a write"
         );
         write(objects, Strategy::Replication, &text(2, 2)).await.unwrap();
+    });
+}
+
+/// Two of six, which is what 4+2 bears, and one of three copies more than a read needs.
+#[test]
+fn a_document_is_read_whole_while_any_two_nodes_are_away() {
+    in_cluster(NODES, |cluster| async move {
+        let coordinator = cluster.coordinator().await;
+        let objects = &coordinator.objects;
+        let strategies = [Strategy::FieldHybrid, Strategy::Ec, Strategy::Replication];
+        for (strategy, n) in strategies.into_iter().zip(1..) {
+            write(objects, strategy, &text(n, n)).await.unwrap();
+        }
+        sleep(REST).await;
+        for (one, other) in (0..NODES).flat_map(|one| (one + 1..NODES).map(move |other| (one, other))) {
+            cluster.nodes()[one].crash();
+            cluster.nodes()[other].crash();
+            for n in 1..=3 {
+                let found = objects.resolve(&name(), VersionSelector::Number(n)).await.unwrap();
+                let Version::Found(version) = found else { panic!("version {n} is not there") };
+                assert_eq!(read(objects, &version).await.unwrap(), text(n as u32, n as u32), "{one} and {other} away");
+            }
+            cluster.nodes()[one].start();
+            cluster.nodes()[other].start();
+        }
+    });
+}
+
+/// However little a write comes before a delete of what was not there yet: who takes it away says so.
+#[test]
+fn a_delete_that_ended_a_document_does_not_say_that_there_was_none() {
+    for late_ms in 0..30 {
+        in_cluster(NODES, |cluster| async move {
+            let coordinator = cluster.coordinator().await;
+            let objects = &coordinator.objects;
+            let delete = async {
+                sleep(Duration::from_millis(late_ms)).await;
+                objects.delete_document(&name(), &DeleteRequest::from(DeleteMode::Purge)).await.unwrap()
+            };
+            let (written, gone) = join(write(objects, Strategy::FieldHybrid, &text(1, 1)), delete).await;
+            written.unwrap();
+            let is_there = newest(objects).await.is_some();
+            assert_eq!(gone.is_some(), !is_there, "a delete {late_ms} ms late: {gone:?}");
+        });
+    }
+}
+
+/// Its text goes while it is read, hot run by hot run, to be changed.
+#[test]
+fn a_change_of_what_is_deleted_and_collected_meanwhile_finds_no_document() {
+    in_cluster(NODES, |cluster| async move {
+        let coordinator = cluster.coordinator().await;
+        let objects = &coordinator.objects;
+        write(objects, Strategy::FieldHybrid, &text(1, 1)).await.unwrap();
+        sleep(REST).await;
+        let workers = cluster.worker_process(0, &Habits { rest_ms_max: 20, ..Habits::EAGER });
+        sleep(REST).await;
+        cluster.nodes().iter().for_each(|node| node.set_slow(Duration::from_secs(3)));
+        let delete = async {
+            sleep(Duration::from_millis(20)).await;
+            objects.delete_document(&name(), &DeleteRequest::from(DeleteMode::Purge)).await.unwrap()
+        };
+        let hot = Change::Patch(r#"{"view_count":3}"#.to_owned());
+        let (changed, gone) = join(change(objects, hot), delete).await;
+        let error = changed.unwrap_err();
+        assert_eq!((Refused::of(&error), gone.is_some()), (Some(Refused::NoSuchKey), true), "{error}");
+        workers.crash();
     });
 }
 

@@ -99,6 +99,7 @@ fn require_eventful(reports: &[Report]) {
     assert!(counts.removals_done > storms / 10, "{counts:?}");
     assert!(counts.parts_done > storms && counts.uploads_completed > storms / 2, "{counts:?}");
     assert!(counts.uploads_aborted > storms / 20 && counts.copies_done > storms / 10, "{counts:?}");
+    assert!(counts.changes_done > storms, "{counts:?}");
     assert!(counts.nulls_replaced > storms / 4 && counts.keys_forgotten > storms / 20, "{counts:?}");
     assert!(counts.buckets_deleted > storms / 40 && (storms < 500 || counts.buckets_revived > 0), "{counts:?}");
     for fault in FAULTS {

@@ -45,6 +45,10 @@ pub enum Bug {
     BucketUnwatched,
     /// A null version stays when another takes its place.
     NullsPileUp,
+    /// A document that is written anew takes the cold part of the version before, if that is as long.
+    ColdOfAnother,
+    /// A change of a document is published although another writer came first.
+    ChangeUnwatched,
     /// Shortfalls leave no repair record.
     ShortfallForgotten,
     /// A chunk record names a node that never answered.
@@ -77,12 +81,14 @@ pub enum Bug {
     SwitchUnwatched,
     /// What a version was made of before it was switched over is left to nobody.
     SwitchForgetsTheOld,
+    /// A collector gives back a document's hot part and forgets the cold one.
+    ColdPartKept,
     /// Workers' commits do not check that they still hold the lease (S5).
     CommitWithoutLease,
 }
 
 /// Every bug.
-pub const BUGS: [Bug; 38] = [
+pub const BUGS: [Bug; 41] = [
     Bug::UploadUnwatched,
     Bug::AbortForgetsParts,
     Bug::ListedPartsCollected,
@@ -105,6 +111,8 @@ pub const BUGS: [Bug; 38] = [
     Bug::StaleReads,
     Bug::BucketUnwatched,
     Bug::NullsPileUp,
+    Bug::ColdOfAnother,
+    Bug::ChangeUnwatched,
     Bug::ShortfallForgotten,
     Bug::NamesWhoNeverAnswered,
     Bug::HealerTrustsSource,
@@ -120,5 +128,6 @@ pub const BUGS: [Bug; 38] = [
     Bug::PagesBeforeIntent,
     Bug::SwitchUnwatched,
     Bug::SwitchForgetsTheOld,
+    Bug::ColdPartKept,
     Bug::CommitWithoutLease,
 ];

@@ -3,6 +3,7 @@
 //! are in [`workers`].
 
 mod bugs;
+mod documents;
 mod workers;
 
 pub use bugs::{BUGS, Bug};
@@ -55,6 +56,7 @@ impl Bug {
                 | Bug::ListedPartsCollected
                 | Bug::SwitchUnwatched
                 | Bug::SwitchForgetsTheOld
+                | Bug::ColdPartKept
                 | Bug::CommitWithoutLease
         )
     }
@@ -79,6 +81,7 @@ impl Bug {
                 inner: metadata,
                 before: Mutex::default(),
                 just_condemned: Mutex::default(),
+                read_last: documents::ReadLast::default(),
             }),
             links,
         )
@@ -93,6 +96,7 @@ struct BuggyMetadata {
     before: Mutex<BTreeMap<Bytes, Option<Entry>>>,
     /// Chunks that were condemned and not looked at since: the collector looks again, and sees what it did.
     just_condemned: Mutex<BTreeSet<Bytes>>,
+    read_last: documents::ReadLast,
 }
 
 fn within(key: &Bytes, range: &KeyRange) -> bool {
@@ -196,6 +200,9 @@ impl Metadata for BuggyMetadata {
         if self.bug == Bug::StaleReads && self.world.draw(|rng| rng.chance(50)) {
             return Ok(self.before().get(key).cloned().unwrap_or(found));
         }
+        if self.bug == Bug::ChangeUnwatched {
+            return Ok(found.map(|entry| self.read_last.newest(key, entry)));
+        }
         if let (Bug::ReuseOfTheCondemned, Some(entry)) = (self.bug, &found)
             && let Ok(record) = ChunkRecord::decode(&entry.value)
             && !record.shards.is_empty()
@@ -212,10 +219,11 @@ impl Metadata for BuggyMetadata {
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
-        let batch = self.spoilt(batch);
+        let mut batch = self.spoilt(batch);
         match self.bug {
             Bug::CommitLost if self.world.draw(|rng| rng.chance(30)) => return Ok(()),
             Bug::StaleReads => self.remember(&batch).await?,
+            Bug::ColdOfAnother => documents::take_older_cold(&*self.inner, &mut batch).await?,
             Bug::ReuseOfTheCondemned => {
                 self.just_condemned().extend(condemned(&batch).cloned());
                 // The collector is slow between its last look and its commit: a reuse comes in between.

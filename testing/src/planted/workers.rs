@@ -8,7 +8,8 @@ use crate::sim::node::{Mode, SimNode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use coordinator::metadata::records::{
-    ChunkRecord, ChunkState, Record, ShardPlace, TrashRecord, VersionId, VersionRecord,
+    ChunkList, ChunkRecord, ChunkState, Garbage, GarbageRecord, Record, ShardPlace, TrashRecord, VersionId,
+    VersionRecord,
 };
 use coordinator::metadata::{Batch, Entry, Metadata, SCAN_ENTRIES_MAX, keys};
 use protocol::{
@@ -133,6 +134,16 @@ fn live_chunks(batch: &Batch) -> impl Iterator<Item = (ChunkId, ChunkRecord)> {
     chunks.flatten().filter(|(_, record)| record.state == ChunkState::Live)
 }
 
+/// What is garbage of a document without its cold part.
+fn forget_cold(entry: &mut Entry) {
+    if let Ok(GarbageRecord { garbage: Garbage::Manifest { chunks: ChunkList::Document { hot, .. } }, since_ms }) =
+        GarbageRecord::decode(&entry.value)
+    {
+        let garbage = Garbage::Manifest { chunks: ChunkList::Document { hot, cold: Vec::new() } };
+        entry.value = GarbageRecord { garbage, since_ms }.encode();
+    }
+}
+
 struct BuggyMetadata {
     sabotage: Arc<Sabotage>,
     inner: Arc<dyn Metadata>,
@@ -213,7 +224,11 @@ impl Metadata for BuggyMetadata {
         if self.sabotage.bug == Bug::NoSecondLook && self.sabotage.memory().condemned.contains(from) {
             return Ok(Vec::new());
         }
-        self.inner.scan(from, to, limit).await
+        let mut found = self.inner.scan(from, to, limit).await?;
+        if self.sabotage.bug == Bug::ColdPartKept {
+            found.iter_mut().for_each(|(_, entry)| forget_cold(entry));
+        }
+        Ok(found)
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {

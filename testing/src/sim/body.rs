@@ -63,7 +63,8 @@ impl TestBody {
         TestBody::of(tag, data)
     }
 
-    fn of(tag: u64, data: Vec<u8>) -> TestBody {
+    /// These bytes, as the body of `tag`.
+    pub fn of(tag: u64, data: Vec<u8>) -> TestBody {
         let sha256 = Sha256::digest(&data).into();
         TestBody { tag, data: data.into(), sha256 }
     }

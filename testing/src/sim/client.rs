@@ -1,5 +1,6 @@
 //! A client of one coordinator: it tells the oracle what it asks and what it is told.
 
+pub mod documents;
 pub mod uploads;
 
 use super::body::TestBody;

@@ -22,6 +22,7 @@ pub mod check;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod document;
 pub mod failing;
 pub mod ledger;
 pub mod link;

@@ -17,7 +17,7 @@ use crate::object::{
     Attributes, Condition, MissingBucket, ObjectName, Objects, PutTarget, Refused, Version, VersionSelector,
 };
 use futures_util::future::join;
-use protocol::{Error, Result};
+use protocol::{Error, ErrorKind, Result};
 
 /// How often a change is made anew when other writers of the key come first.
 const CHANGE_ATTEMPTS_MAX: u32 = 64;
@@ -78,6 +78,12 @@ impl Objects {
             self.require_of(condition, name, &version)?;
             match self.change_version(name, &version, &change, owner).await {
                 Err(error) if Refused::of(&error) == Some(Refused::ConditionFailed) => {}
+                // Of a version that is not the newest any more bytes may go while they are read.
+                Err(error) if error.kind == ErrorKind::Corrupt => {
+                    if self.is_newest(name, &version).await? {
+                        return Err(error);
+                    }
+                }
                 outcome => return outcome,
             }
         }
@@ -85,6 +91,14 @@ impl Objects {
             "'{}' is being written by too many at once: {CHANGE_ATTEMPTS_MAX} attempts lost the race; retry",
             name.key()
         )))
+    }
+
+    /// Whether this is the newest version still.
+    async fn is_newest(&self, name: &ObjectName, version: &VersionRecord) -> Result<bool> {
+        match self.resolve(name, VersionSelector::Latest).await? {
+            Version::Found(newest) => Ok(newest.id == version.id),
+            Version::NoObject | Version::NoVersion => Ok(false),
+        }
     }
 
     async fn change_version(

@@ -15,16 +15,23 @@ use super::{Document, Strategy};
 use crate::code::Code;
 use crate::config::HOT_FIELDS_MAX;
 use crate::metadata::keys;
-use crate::metadata::records::{ChunkEntry, ChunkRecord, ETag, Record, StorageClass, VersionId, in_order};
+use crate::metadata::records::{
+    ChunkEntry, ChunkRecord, ETag, Record, StorageClass, VersionId, VersionRecord, in_order,
+};
 use crate::object::batch::StoredBatch;
 use crate::object::compute::CUT_COST;
 use crate::object::digest::{Md5, sha256};
 use crate::object::publish::{ComposedOf, Draft};
-use crate::object::{DeleteMode, DeleteRequest, Deleted, ObjectName, Objects, PutDone, PutTarget, Receipt, settle};
-use crate::object::{Version, VersionSelector};
+use crate::object::{
+    Condition, DeleteMode, DeleteRequest, Deleted, ObjectName, Objects, PutDone, PutTarget, Receipt, Refused, Version,
+    VersionSelector, settle,
+};
 use futures_util::future::join;
-use protocol::{NodeId, Result};
+use protocol::{Error, NodeId, Result};
 use std::collections::BTreeSet;
+
+/// How often a delete looks again when writers of the document come first.
+const DELETE_ATTEMPTS_MAX: u32 = 64;
 
 /// A document that was published.
 #[derive(Clone, Debug)]
@@ -250,24 +257,44 @@ impl Objects {
         }
     }
 
-    /// Deletes every version of a document; `None` if there was none. `Ok` is durable; bytes go when the collector comes by.
+    /// Deletes every version of a document; `None` if there was none. `Ok` is durable; bytes go when the collector comes by. What is told of
+    /// is what the delete ended: where a writer comes between looking and deleting it is looked for again.
     pub async fn delete_document(&self, name: &ObjectName, request: &DeleteRequest) -> Result<Option<GoneDocument>> {
-        let gone = match self.resolve(name, VersionSelector::Latest).await? {
-            Version::Found(version) => {
-                let entries = self.chunks_from(&version, 0).await?.map(|run| run.entries).unwrap_or_default();
-                let cold = entries.iter().filter(|entry| !version.chunks.is_hot(entry)).cloned().collect::<Vec<_>>();
-                let hot = entries.iter().filter(|entry| version.chunks.is_hot(entry)).cloned().collect::<Vec<_>>();
-                let (mut holders, cold_shards) = self.weigh_chunks(&cold).await?;
-                let (hot_holders, hot_copies) = self.weigh_chunks(&hot).await?;
-                holders.extend(hot_holders);
-                Some(GoneDocument { strategy: Strategy::of(&version), holders, hot_copies, cold_shards })
+        for attempt in 0..DELETE_ATTEMPTS_MAX {
+            self.back_off(attempt).await;
+            let (gone, seen) = match self.resolve(name, VersionSelector::Latest).await? {
+                Version::Found(version) => {
+                    self.require_of(&request.condition, name, &version)?;
+                    (Some(self.weigh_document(&version).await?), Condition::Current(version.id))
+                }
+                Version::NoObject | Version::NoVersion => {
+                    self.require(&request.condition, name, None).await?;
+                    (None, Condition::Absent)
+                }
+            };
+            let request = DeleteRequest { mode: DeleteMode::Purge, condition: seen, owner: request.owner.clone() };
+            match self.delete_as(name, &request).await {
+                Err(error) if Refused::of(&error) == Some(Refused::ConditionFailed) => {}
+                Err(error) => return Err(error),
+                Ok(done) => {
+                    self.hot_fields.forget(name.key());
+                    return Ok(gone.filter(|_| done.deleted == Deleted::Done));
+                }
             }
-            Version::NoObject | Version::NoVersion => None,
-        };
-        let request = DeleteRequest { mode: DeleteMode::Purge, ..request.clone() };
-        let deleted = self.delete_as(name, &request).await?.deleted;
-        self.hot_fields.forget(name.key());
-        Ok(gone.filter(|_| deleted == Deleted::Done))
+        }
+        let key = name.key();
+        Err(Error::unavailable(format!("'{key}' is being written by too many at once; retry the delete")))
+    }
+
+    /// What there is to say of a document that is to go.
+    async fn weigh_document(&self, version: &VersionRecord) -> Result<GoneDocument> {
+        let entries = self.chunks_from(version, 0).await?.map(|run| run.entries).unwrap_or_default();
+        let (hot, cold): (Vec<ChunkEntry>, Vec<ChunkEntry>) =
+            entries.iter().cloned().partition(|entry| version.chunks.is_hot(entry));
+        let (mut holders, cold_shards) = self.weigh_chunks(&cold).await?;
+        let (hot_holders, hot_copies) = self.weigh_chunks(&hot).await?;
+        holders.extend(hot_holders);
+        Ok(GoneDocument { strategy: Strategy::of(version), holders, hot_copies, cold_shards })
     }
 
     /// The nodes that hold these chunks, and how many shards the weakest of them has.

@@ -1,5 +1,6 @@
 //! What must hold of every commit at the moment it happens.
 
+use super::documents::{is_document, is_made_of};
 use super::view::{bucket_and_key, called};
 use super::{Asked, Before, Moment, OPERATION, OpId, Oracle, Published, State};
 use crate::sim::client::uploads::is_of_parts;
@@ -248,13 +249,21 @@ impl State {
     /// Notes a published version; gives what is wrong with it.
     fn publish(&mut self, key: &str, version: &VersionRecord, before: Moment) -> Option<String> {
         let since = self.sequence;
-        let op: OpId = version.metadata.get(OPERATION)?.parse().ok()?;
+        let named: OpId = version.metadata.get(OPERATION)?.parse().ok()?;
+        let op = match self.operations[named].landed {
+            // What a document is changed to keeps what was said of it before.
+            Some(_) if is_document(key) => match self.change_that_made(key, version, before) {
+                Ok(op) => op,
+                Err(what) => return Some(what),
+            },
+            _ => named,
+        };
         let (id, number) = (version.id, self.offset(key) + version.number);
-        let published = Published { op, id, shown: version.number };
+        let published = Published { op, id, shown: version.number, etag: version.etag };
         let twice = self.published.insert((key.to_owned(), number), published);
         let landed_before = self.operations[op].landed.replace((number, since, id));
         let operation = &self.operations[op];
-        let Asked::Put { body, condition } = &operation.asked else {
+        let Some(body) = self.body(op) else {
             return Some(format!("operation {op} is no put and published number {number} of {key}"));
         };
         if let Some(other) = twice {
@@ -267,10 +276,12 @@ impl State {
             return Some(format!("law 3: operation {op} was refused, and became number {number} of {key}"));
         }
         // What is put together from parts is hashed by nobody; its readers are.
-        let is_right = version.sha256.map_or(is_of_parts(version.etag), |sha256| sha256 == body.sha256);
+        let is_right = version.sha256.map_or(is_of_parts(version.etag), |sha256| sha256 == body.sha256)
+            && (!is_document(key) || is_made_of(version, &body.data));
         if operation.key != key || !is_right || version.size != body.data.len() as u64 {
             return Some(format!("law 6: number {number} of {key} is not what operation {op} sent"));
         }
+        let Asked::Put { condition, .. } = &operation.asked else { return None };
         let current = before.live.and_then(|number| self.digest(key, number));
         let holds = match condition {
             Condition::None => true,
@@ -291,7 +302,7 @@ impl State {
         let published = self.published.get(&(key.to_owned(), number))?;
         match &self.operations[published.op].asked {
             Asked::Put { body, .. } => Some(body.sha256),
-            Asked::Delete { .. } | Asked::Remove { .. } | Asked::Bucket => None,
+            Asked::Change { .. } | Asked::Delete { .. } | Asked::Remove { .. } | Asked::Bucket => None,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! - Law 4 and 5: what manifests name is referenced, what is referenced has a record, and no record names a shard that was
 //!   acknowledged and is gone.
 //! - A bucket goes only while nothing is visible in it, and nothing becomes visible where there is none ([`buckets`]).
-//! - What workers do is told in [`copies`], what becomes of uploads in parts in [`uploads`].
+//! - What workers do is told in [`copies`], what becomes of uploads in parts in [`uploads`], what documents are in [`documents`].
 //!
 //! Keys of the file door's bucket are called by their own name, those of others by bucket, slash and key.
 
@@ -19,6 +19,7 @@ mod buckets;
 mod census;
 mod commits;
 mod copies;
+mod documents;
 mod operations;
 mod reads;
 mod uploads;
@@ -32,11 +33,12 @@ pub use view::{View, bucket_and_key, called};
 
 use super::body::TestBody;
 use super::client::uploads::Begun;
+use super::document::FieldChanges;
 use super::node::SimNode;
 use super::rng::Rng;
 use super::world::World;
 use coordinator::metadata::memory::MemoryMetadata;
-use coordinator::metadata::records::{UploadId, VersionId};
+use coordinator::metadata::records::{ETag, UploadId, VersionId};
 use coordinator::object::{Condition, DeleteMode};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,6 +95,7 @@ struct Published {
     id: VersionId,
     /// Its number as its readers see it.
     shown: u64,
+    etag: ETag,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +103,12 @@ enum Asked {
     Put {
         body: TestBody,
         condition: Condition,
+    },
+    /// A change of a document; once it is visible, what it made.
+    Change {
+        changes: FieldChanges,
+        if_match: Option<ETag>,
+        became: Option<TestBody>,
     },
     Delete {
         mode: DeleteMode,
@@ -155,6 +164,8 @@ pub struct Counts {
     pub copies_done: u64,
     /// Versions that were switched over to another class.
     pub switched: u64,
+    /// Changes of documents acknowledged.
+    pub changes_done: u64,
     /// Reads that gave the right bytes.
     pub reads_done: u64,
     /// Reads and listings that were told to come again.
@@ -196,6 +207,7 @@ impl Counts {
             uploads_aborted: self.uploads_aborted + other.uploads_aborted,
             copies_done: self.copies_done + other.copies_done,
             switched: self.switched + other.switched,
+            changes_done: self.changes_done + other.changes_done,
             reads_done: self.reads_done + other.reads_done,
             reads_refused: self.reads_refused + other.reads_refused,
             chunks_named: self.chunks_named + other.chunks_named,

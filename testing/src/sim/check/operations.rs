@@ -112,7 +112,7 @@ impl Oracle {
             let what = format!("law 7: {number} of {} after {}", operation.key, operation.acknowledged_before);
             state.violated(&self.world, what);
         }
-        let Asked::Put { body, .. } = &operation.asked else { unreachable!("a put ended") };
+        let body = state.body(op).expect("what was published has a body");
         // What is put together from parts is hashed by nobody; its readers are.
         let is_right = done.sha256.map_or(is_of_parts(done.etag), |sha256| sha256 == body.sha256);
         if !is_right || done.size != body.data.len() as u64 {
@@ -139,10 +139,12 @@ impl Oracle {
         for entry in self.view.entries(&version).unwrap_or_default() {
             let Some(record) = self.view.chunk(entry.chunk) else { continue };
             let durable = self.view.durable_on(entry.chunk, &record).len();
-            if durable < self.view.quorum(&record) || durable < done.receipt.copies as usize {
+            // Chunks of a document may be encoded in two ways; what each of them survives can be compared.
+            let survives = durable.saturating_sub(usize::from(record.code.data));
+            if durable < self.view.quorum(&record) || survives < done.receipt.survives as usize {
                 self.violated(format!(
-                    "law 1: number {} of {key} was acknowledged with {} copies, and chunk {} is durable on {durable} nodes",
-                    done.number, done.receipt.copies, entry.chunk
+                    "law 1: number {} of {key} was acknowledged to survive {} losses, and chunk {} of {} is durable on {durable} nodes",
+                    done.number, done.receipt.survives, entry.chunk, record.code
                 ));
             }
         }
@@ -174,6 +176,8 @@ impl Oracle {
         if matches!(ended, Ended::Answered(Ok(_))) {
             state.counts.deletes_done += 1;
         }
+        // What found nothing takes nothing away.
+        state.operations[op].refused |= matches!(ended, Ended::Answered(Ok(Deleted::Nothing)));
         if !fits {
             let what = format!("law 7: delete {op} of {} ended {ended:?} within {window:?}", operation.key);
             state.violated(&self.world, what);

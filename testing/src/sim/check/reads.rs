@@ -3,7 +3,7 @@
 
 use super::operations::told;
 use super::view::{bucket_and_key, called};
-use super::{Asked, Ended, Got, Moment, Oracle, State};
+use super::{Ended, Got, Moment, Oracle, State};
 use crate::sim::world::World;
 use coordinator::metadata::records::{VersionRecord, VersionState};
 use coordinator::object::{HistoryPage, ListPage, VersionSelector};
@@ -103,7 +103,7 @@ impl State {
         let Some(published) = self.published.get(&(key.to_owned(), number)) else {
             return Err(format!("law 3: number {number} was never published"));
         };
-        let Asked::Put { body, .. } = &self.operations[published.op].asked else {
+        let Some(body) = self.body(published.op) else {
             return Err(format!("law 3: number {number} was made by no put"));
         };
         if bytes != body.data || version.id != published.id {
