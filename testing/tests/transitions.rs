@@ -120,10 +120,7 @@ fn name(key: &str) -> ObjectName {
     ObjectName::new(BucketName::files(), key).unwrap()
 }
 
-fn play<F: Future<Output = ()>>(test: impl FnOnce() -> F + 'static)
-where
-    F: 'static,
-{
+fn play<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     let ((), panics) = simulate(async move { test().await });
     assert!(panics.is_empty(), "{panics:#?}");
 }
