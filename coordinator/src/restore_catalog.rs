@@ -4,7 +4,7 @@
 use crate::config::{Config, RestoreCatalog};
 use crate::metadata::journal::JournalMember;
 use crate::metadata::journal::quorum::{Electorate, is_voter};
-use crate::metadata::journal::restore::{ReadBack, Survey, read_back, survey};
+use crate::metadata::journal::restore::{ReadBack, Survey, claim, read_back, survey};
 use crate::metadata::keys::{self, KeyRange};
 use crate::metadata::records::{NodeRecord, Record};
 use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
@@ -61,23 +61,40 @@ async fn into_directory(
 ) -> Result<(Survey, ReadBack, Census)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = SledSettings::default();
-    let mut directory =
-        RestoredDirectory::begin(&restore.data, cluster.cluster, &*clock, &settings).map_err(NotOurs)?;
+    let begin = || RestoredDirectory::begin(&restore.data, cluster.cluster, &*clock, &settings);
+    let directory = begin().map_err(NotOurs)?;
     let connections = Connections::new(cluster, TaskTracker::new(), Handle::current())?;
     let connections = connections.trusting(config.access.tls_ca.as_deref())?;
     let member = |url: &String| -> Result<JournalMember> {
         Ok(JournalMember { url: url.as_str().into(), node: Arc::new(HttpNode::new(url, &connections)?) })
     };
     let members = restore.node.iter().map(member).collect::<Result<Vec<_>>>()?;
-    let survey = survey(&members, &*clock).await?;
-    let read = read_back(&survey, &mut |entries| directory.append(entries)).await?;
-    let dir = directory.end()?;
-    let metadata = SledMetadata::open(&dir, cluster.cluster, clock, settings)?;
+    let mut seen = survey(&members).await?;
+    let (mut read, mut census) = fill(directory, &seen, cluster, &clock).await?;
+    require_enough(&seen, &census)?;
+    // Whoever still wrote may do so no more; what came meanwhile is read, too.
+    seen = claim(&seen, &*clock).await;
+    if seen.answers.first().is_none_or(|(_, newest)| newest.last != read.last) {
+        durable::remove_dir_all(&restore.data)?;
+        (read, census) = fill(begin()?, &seen, cluster, &clock).await?;
+    }
+    require_enough(&seen, &census)?;
+    RestoredDirectory::claim(&restore.data, seen.claim)?;
+    Ok((seen, read, census))
+}
+
+/// Reads what the nodes hold into the directory, and counts it.
+async fn fill(
+    mut directory: RestoredDirectory,
+    seen: &Survey,
+    cluster: &ClusterFile,
+    clock: &Arc<dyn Clock>,
+) -> Result<(ReadBack, Census)> {
+    let read = read_back(seen, &mut |entries| directory.append(entries)).await?;
+    let metadata = SledMetadata::open(&directory.end()?, cluster.cluster, clock.clone(), SledSettings::default())?;
     let census = count(&metadata).await?;
     metadata.stop().await?;
-    require_enough(&survey, &census)?;
-    RestoredDirectory::claim(&dir, survey.claim)?;
-    Ok((survey, read, census))
+    Ok((read, census))
 }
 
 async fn count(metadata: &SledMetadata) -> Result<Census> {

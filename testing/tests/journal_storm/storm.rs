@@ -5,7 +5,7 @@ use crate::machine::{Answer, Death, Directory, Process, state_of};
 use coordinator::metadata::journal::JournalMembers;
 use coordinator::metadata::journal::claim::ClaimFile;
 use coordinator::metadata::journal::quorum::Electorate;
-use coordinator::metadata::journal::restore::{read_back, survey};
+use coordinator::metadata::journal::restore::{claim, read_back, survey};
 use protocol::{JournalEntry, JournalState};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -326,7 +326,7 @@ impl Storm {
         self.kill();
         self.counts.restores += 1;
         let members = self.keepers.members();
-        let survey = match survey(&members, &*self.clock).await {
+        let survey = match survey(&members).await {
             Ok(survey) => survey,
             Err(error) if self.acknowledged.is_empty() => {
                 assert!(!error.message.is_empty());
@@ -337,6 +337,11 @@ impl Storm {
         };
         let electorate = Electorate { voters: self.keepers.voters(), members: members.len() };
         let holds = |state: &JournalState| state.last.sequence > 0 && electorate.remembers(state);
+        let holding = survey.answers.iter().filter(|(_, state)| holds(state)).count();
+        if holding < electorate.read_quorum() {
+            return;
+        }
+        let survey = claim(&survey, &*self.clock).await;
         let holding = survey.answers.iter().filter(|(_, state)| holds(state)).count();
         if holding < electorate.read_quorum() {
             return;

@@ -54,6 +54,24 @@ async fn a_coordinator_is_fenced_by_a_restore_and_its_directory_is_refused() {
     client.upload("after", b"three").await;
 }
 
+/// What cannot succeed must not end the coordinator that there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_is_refused_fences_nobody() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("before", b"one").await;
+    for node in [2, 3] {
+        cluster.node(node).kill();
+    }
+    let output = restore(&cluster, "restored", &[1, 2, 3, 4]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && !cluster.data("restored").exists(), "{said}");
+    cluster.start_all().await;
+    cluster.wait_healthy().await;
+    client.upload("after", b"two").await;
+    assert_eq!(client.names("").await, ["after", "before"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_from_a_backup_is_refused() {
     let mut cluster = Cluster::start().await;

@@ -1,10 +1,12 @@
 //! Reads the catalog's log back from the nodes, for a directory that is to take the place of a lost one.
 //!
 //! In order:
-//! 1. Every node is asked what it holds; then the next epoch is claimed at all that answered, so that no coordinator writes any more.
-//! 2. The journal with the greatest mark is the newest: with all but one of the nodes it ends with, or behind, the last group that was
+//! 1. Every node is asked what it holds, and whoever asks looks whether those that answered are enough.
+//! 2. The next epoch is claimed at all that answered, so that no coordinator writes any more. A restore that cannot succeed comes to no
+//!    claim, and leaves the coordinator that there is alone.
+//! 3. The journal with the greatest mark is the newest: with all but one of the nodes it ends with, or behind, the last group that was
 //!    acknowledged (`quorum`).
-//! 3. Its groups are read from where they give the whole catalog. One that is damaged there is taken from another node, if it is the one
+//! 4. Its groups are read from where they give the whole catalog. One that is damaged there is taken from another node, if it is the one
 //!    that the next group names as the one before it.
 //!
 //! What it keeps true: what is given to the caller is one line of groups without gaps, or an error that says what is missing.
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 /// What the nodes said.
 #[derive(Clone)]
 pub struct Survey {
-    /// The epoch that they obey now.
+    /// The highest claim that any of them obeys.
     pub claim: JournalClaim,
     /// Those that answered, the newest first.
     pub answers: Vec<(JournalMember, JournalState)>,
@@ -43,26 +45,34 @@ pub struct ReadBack {
 }
 
 /// Step 1. `NotFound` if no node that answers holds a group.
-pub async fn survey(members: &[JournalMember], clock: &dyn Clock) -> Result<Survey> {
+pub async fn survey(members: &[JournalMember]) -> Result<Survey> {
     let asked = members.iter().map(|member| async move { (member, ask(member).await) });
-    let (answers, mut silent) = sort(join_all(asked).await);
-    let highest = answers.iter().map(|(_, state)| state.claim.epoch).max().unwrap_or(0);
-    if answers.iter().all(|(_, state)| state.last.sequence == 0) {
-        let (asked, silent) = (members.len(), silent.join("; "));
-        return Err(Error::not_found(format!(
-            "none of {asked} nodes holds a catalog journal of this cluster: {silent}"
-        )));
+    let (answers, silent) = sort(join_all(asked).await);
+    let highest = answers.iter().map(|(_, state)| state.claim).max_by_key(|claim| claim.epoch);
+    match highest.filter(|_| answers.iter().any(|(_, state)| state.last.sequence > 0)) {
+        Some(claim) => Ok(newest_first(claim, answers, silent)),
+        None => {
+            let (asked, silent) = (members.len(), silent.join("; "));
+            Err(Error::not_found(format!("none of {asked} nodes holds a catalog journal of this cluster: {silent}")))
+        }
     }
-    let claim = JournalClaim { epoch: highest + 1, holder: clock.fresh_id() };
-    let claimed = answers.iter().map(|(member, _)| async move { (*member, claim_at(member, claim).await) });
-    let (answers, failed) = sort(join_all(claimed).await);
-    silent.extend(failed);
-    let mut answers: Vec<_> = answers.into_iter().map(|(member, state)| (member.clone(), state)).collect();
-    answers.sort_by_key(|(_, answer)| std::cmp::Reverse(answer.last));
-    Ok(Survey { claim, answers, silent })
 }
 
-/// Steps 2 and 3: gives the groups to `take`, in order.
+/// Step 2: what those that answered hold now that they obey the next epoch. It may be more than they said before.
+pub async fn claim(survey: &Survey, clock: &dyn Clock) -> Survey {
+    let claim = JournalClaim { epoch: survey.claim.epoch + 1, holder: clock.fresh_id() };
+    let claimed = survey.answers.iter().map(|(member, _)| async move { (member, claim_at(member, claim).await) });
+    let (answers, failed) = sort(join_all(claimed).await);
+    newest_first(claim, answers, survey.silent.iter().cloned().chain(failed).collect())
+}
+
+fn newest_first(claim: JournalClaim, answers: Vec<(&JournalMember, JournalState)>, silent: Vec<String>) -> Survey {
+    let mut answers: Vec<_> = answers.into_iter().map(|(member, state)| (member.clone(), state)).collect();
+    answers.sort_by_key(|(_, answer)| std::cmp::Reverse(answer.last));
+    Survey { claim, answers, silent }
+}
+
+/// Steps 3 and 4: gives the groups to `take`, in order.
 pub async fn read_back(survey: &Survey, take: &mut dyn FnMut(&[JournalEntry]) -> Result<()>) -> Result<ReadBack> {
     let Some((_, newest)) = survey.answers.first() else {
         return Err(Error::not_found("no node answered"));

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 /// Chunks mended at the same time while clients are being served,
-const AT_ONCE_BESIDE_CLIENTS: usize = 4;
+const AT_ONCE_BESIDE_CLIENTS: usize = 3;
 /// and while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
 const AT_ONCE_ALONE: usize = 48;
 /// Chunks of one step, for each that is mended at the same time.
