@@ -33,6 +33,7 @@
 //!
 //! What it keeps true: keys of different kinds or names never collide, because a bucket and a key hold no NUL and binary parts
 //! have fixed lengths; byte order is the order of names, numbers and offsets.
+//! In keys of pages, references, lists of parts, intents and garbage a version's id is that of its manifest: its own, until its class was changed.
 //! A page's key holds the END offset of its last chunk, so that one scan finds the page with offset `o`: the first after `o`.
 
 mod counts;

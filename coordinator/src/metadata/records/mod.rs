@@ -70,7 +70,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use uuid::Uuid;
 
-/// A version of an object: a UUIDv7, never reused. The same id names the upload that makes it and the garbage it becomes.
+/// A version of an object: a UUIDv7, never reused. The same id names its manifest, the upload that makes it and the garbage it becomes; a
+/// version whose class was changed has a manifest with an id of its own, for all of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VersionId(pub Uuid);
