@@ -6,10 +6,12 @@ use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
 use super::manifest::{ManifestRun, ManifestWalk};
+use super::profiles::Profiles;
 use super::tasks::joined;
-use crate::metadata::records::{ChunkEntry, ChunkList, VersionRecord};
+use crate::metadata::keys;
+use crate::metadata::records::{ChunkEntry, ChunkList, DigestRecord, Record, VersionRecord};
 use bytes::Bytes;
-use protocol::Result;
+use protocol::{ErrorKind, Result};
 use std::collections::VecDeque;
 use std::ops::Range;
 use tokio::task::JoinHandle;
@@ -66,6 +68,32 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// The bytes of a chunk of a manifest. Where that one is gone because its version was stored otherwise since the manifest was read, the
+    /// chunk of the same bytes that took its place.
+    async fn fetch_entry(&self, entry: &ChunkEntry) -> Result<Bytes> {
+        let mut error = match self.fetch_chunk(entry.chunk).await {
+            Err(error) if error.kind == ErrorKind::Corrupt => error,
+            outcome => return outcome,
+        };
+        if self.metadata.get(&keys::chunk(entry.chunk)).await?.is_some() {
+            return Err(error);
+        }
+        let Profiles { replication, ec, ec_fallback, .. } = self.profiles;
+        for code in [Some(replication), Some(ec), ec_fallback].into_iter().flatten() {
+            if let Some(found) = self.metadata.get(&keys::digest(&entry.sha256, code)).await? {
+                match self.fetch_chunk(DigestRecord::decode(&found.value)?.chunk).await {
+                    Ok(data) => return Ok(data),
+                    // It is there, and cannot be read now.
+                    Err(other) if other.kind != ErrorKind::Corrupt => error = other,
+                    Err(_) => {}
+                }
+            }
+        }
+        Err(error)
+    }
+}
+
 impl ObjectReader {
     /// The next verified bytes; `None` at the end of the range.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
@@ -77,7 +105,7 @@ impl ObjectReader {
             return Some(joined(chunk).await.map(|data| data.slice(wanted)));
         }
         let part = self.planned.pop_front()?;
-        Some(self.objects.fetch_chunk(part.entry.chunk).await.map(|data| data.slice(part.wanted)))
+        Some(self.objects.fetch_entry(&part.entry).await.map(|data| data.slice(part.wanted)))
     }
 
     /// Starts reading what fits the window. A range within one chunk is read in place, without a task.
@@ -96,8 +124,8 @@ impl ObjectReader {
                 return Ok(());
             }
             let part = self.planned.pop_front().expect("just seen");
-            let (objects, chunk) = (self.objects.clone(), part.entry.chunk);
-            let read = self.objects.tasks.spawn_here(async move { objects.fetch_chunk(chunk).await });
+            let (objects, entry) = (self.objects.clone(), part.entry);
+            let read = self.objects.tasks.spawn_here(async move { objects.fetch_entry(&entry).await });
             self.under_way_bytes += part.wanted.len();
             self.under_way.push_back((part.wanted, read));
         }
