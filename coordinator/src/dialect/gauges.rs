@@ -55,9 +55,9 @@ fn flag(condition: bool) -> f64 {
 }
 
 fn nodes(readings: &mut Readings, objects: &Objects) {
-    let nodes = objects.nodes.status();
+    let (nodes, lags) = (objects.nodes.status(), objects.metadata.journal_lags());
     for node in &nodes {
-        of_node(readings, node, objects.clock.now_ms());
+        of_node(readings, node, lags.get(node.url.as_str()).copied(), objects.clock.now_ms());
     }
     let healthy = nodes.iter().filter(|node| node.healthy).count();
     let score = if nodes.is_empty() { 0.0 } else { healthy as f64 * 100.0 / nodes.len() as f64 };
@@ -67,11 +67,14 @@ fn nodes(readings: &mut Readings, objects: &Objects) {
     readings.add(&names::HEDGE_AFTER_SECONDS, &[], objects.nodes.read_times.late_after().as_secs_f64());
 }
 
-fn of_node(readings: &mut Readings, report: &NodeReport, now_ms: u64) {
+fn of_node(readings: &mut Readings, report: &NodeReport, lag: Option<u64>, now_ms: u64) {
     let node = report.id.as_ref().map_or(report.url.as_str(), |id| id.as_str());
     let mut add = |reading, value| readings.add(reading, &[("node", node)], value);
     add(&names::NODE_AVAILABILITY, flag(report.healthy));
     add(&names::NODE_CALLS_IN_FLIGHT, f64::from(report.in_flight));
+    if let Some(groups) = lag {
+        add(&names::JOURNAL_LAG, groups as f64);
+    }
     if let Some(seen_ms) = report.last_seen_ms {
         add(&names::NODE_SILENT_SECONDS, now_ms.saturating_sub(seen_ms) as f64 / 1e3);
         add(&names::STORAGE_USED_BYTES, report.used_bytes as f64);

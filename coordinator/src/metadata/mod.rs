@@ -17,7 +17,8 @@ pub mod sled;
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{Error, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 2048;
@@ -225,5 +226,10 @@ pub trait Metadata: Send + Sync + 'static {
     /// Whether it takes commits; from memory, at once. Who wraps an engine says what that one says.
     fn serves(&self) -> Serves {
         Serves::All
+    }
+
+    /// Groups of the catalog's journal that each node lacks, by its base URL; none where no journal is kept.
+    fn journal_lags(&self) -> BTreeMap<Arc<str>, u64> {
+        BTreeMap::new()
     }
 }

@@ -16,8 +16,6 @@ pub const MOVE_SECONDS: &str = "metadata_move_seconds";
 pub const LOG_BYTES: &str = "metadata_log_bytes";
 /// Times the index was made anew from the log; counter.
 pub const INDEX_REBUILDS: &str = "metadata_index_rebuilds_total";
-/// Groups that a node's catalog journal lacks; gauge, label `node`.
-pub const JOURNAL_LAG: &str = "metadata_journal_lag";
 /// The epoch that this coordinator holds; gauge.
 pub const JOURNAL_EPOCH: &str = "metadata_journal_epoch";
 /// Seconds that a group waited for its quorum after its local fsync; histogram.
@@ -32,7 +30,6 @@ pub fn describe_all() {
     describe_histogram!(MOVE_SECONDS, Unit::Seconds, "Seconds to move one table into the index.");
     describe_gauge!(LOG_BYTES, Unit::Bytes, "Bytes of the commit log.");
     describe_counter!(INDEX_REBUILDS, Unit::Count, "Times the catalog's index was made anew from its log.");
-    describe_gauge!(JOURNAL_LAG, Unit::Count, "Groups of the catalog's journal that a node lacks.");
     describe_gauge!(JOURNAL_EPOCH, Unit::Count, "The epoch of the catalog that this coordinator holds.");
     describe_histogram!(JOURNAL_WAIT_SECONDS, Unit::Seconds, "Seconds that a group of commits waited for the nodes.");
     metrics::counter!(INDEX_REBUILDS).increment(0);

@@ -25,6 +25,11 @@ pub const NODE_LATENCY_SECONDS: Reading = Reading {
 /// The bound of what waits for one node.
 pub const NODE_QUEUE_MAX: Reading =
     Reading { name: "node_queue_waiting_max", help: "The most bytes that may wait to be sent to one node." };
+/// What a node's copy of the catalog's journal lacks.
+pub const JOURNAL_LAG: Reading = Reading {
+    name: "metadata_journal_lag",
+    help: "Groups of the catalog's journal that a storage node lacks, as far as it has told.",
+};
 /// Bytes used on a node.
 pub const STORAGE_USED_BYTES: Reading =
     Reading { name: "storage_used_bytes", help: "Bytes used on a storage node, by its last probe." };

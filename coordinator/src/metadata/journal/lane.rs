@@ -10,7 +10,6 @@
 //! After any failure it begins again with 1, a little later each time.
 
 use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase};
-use crate::metadata::names;
 use protocol::{
     Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalState,
     Node, NodeId, Result,
@@ -93,7 +92,6 @@ pub(super) struct Lane {
     pause: Duration,
     /// It has waited for more to come.
     lingered: bool,
-    lag: Option<metrics::Gauge>,
 }
 
 enum Work {
@@ -120,7 +118,6 @@ impl Lane {
             astray: false,
             pause: PAUSE_MIN,
             lingered: false,
-            lag: None,
         }
     }
 
@@ -144,9 +141,8 @@ impl Lane {
             Work::Send(claim, entries) => (claim, self.send(claim, entries).await),
             Work::Fetch(claim) => (claim, self.fetch(claim).await),
         };
-        match outcome {
-            Ok(()) => self.pause = PAUSE_MIN,
-            Err(error) => self.fail(claim, error).await,
+        if let Err(error) = outcome {
+            self.fail(claim, error).await;
         }
         true
     }
@@ -185,7 +181,10 @@ impl Lane {
             (false, false) => last,
         };
         (self.joined, self.astray) = (Some(claim), false);
-        self.note(claim, &state, if agrees { end.sequence } else { 0 }, None);
+        match agrees {
+            true => self.holds(claim, &state, end.sequence, None),
+            false => self.note(claim, &state, 0, |_| {}),
+        }
         Ok(())
     }
 
@@ -197,7 +196,7 @@ impl Lane {
         let took_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
         if appended.through >= last {
             (self.next, self.anew, self.astray) = (last + 1, false, false);
-            self.note(claim, &appended.state, last, Some(took_us));
+            self.holds(claim, &appended.state, last, Some(took_us));
             return Ok(());
         }
         if self.astray && self.anew {
@@ -229,21 +228,26 @@ impl Lane {
         Ok(())
     }
 
-    fn note(&mut self, claim: JournalClaim, state: &JournalState, through: u64, took_us: Option<u64>) {
-        let end = self.journal.core().end.sequence;
-        let gauge = || metrics::gauge!(names::JOURNAL_LAG, "node" => state.node.to_string());
-        self.lag.get_or_insert_with(gauge).set(end.saturating_sub(through) as f64);
-        self.journal.note(&self.member.url, claim, |lane| {
+    /// The node holds everything up to `through`. That it takes groups is known by this only: one whose disk is broken obeys claims, too.
+    fn holds(&mut self, claim: JournalClaim, state: &JournalState, through: u64, took_us: Option<u64>) {
+        self.pause = PAUSE_MIN;
+        self.note(claim, state, through, |lane| {
             if lane.trouble.take().is_some() {
-                tracing::info!(target: "degradation", node = %state.node, "the node's catalog journal answers again");
+                tracing::info!(target: "degradation", node = %state.node, "the node's catalog journal takes groups again");
             }
+            took_us.into_iter().for_each(|took_us| lane.measure(took_us));
+        });
+    }
+
+    fn note(&self, claim: JournalClaim, state: &JournalState, through: u64, change: impl FnOnce(&mut LaneState)) {
+        self.journal.note(&self.member.url, claim, |lane| {
             if lane.node.as_ref() != Some(&state.node) {
                 lane.node = Some(state.node.clone());
             }
             lane.has_room = state.has_room;
             lane.obeys = None;
             lane.through = lane.through.max(through);
-            took_us.into_iter().for_each(|took_us| lane.measure(took_us));
+            change(lane);
         });
     }
 

@@ -29,6 +29,7 @@ use async_trait::async_trait;
 use lane::{Lane, LaneState};
 use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, Result};
 use quorum::Voters;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -341,6 +342,16 @@ impl Journal {
             core.lanes.insert(member.url, state);
             self.tasks.spawn_on(lane.run(), &self.runtime);
         }
+    }
+
+    /// How many groups each node lacks, by its URL, as far as it has told; nothing while no epoch is held.
+    pub fn lags(&self) -> BTreeMap<Arc<str>, u64> {
+        let core = self.core();
+        if !matches!(core.phase, Phase::Claimed(_)) {
+            return BTreeMap::new();
+        }
+        let end = core.end.sequence;
+        core.lanes.iter().map(|(url, lane)| (Arc::clone(url), end.saturating_sub(lane.through))).collect()
     }
 
     fn set_phase(&self, phase: Phase) {

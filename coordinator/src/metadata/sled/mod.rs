@@ -43,6 +43,7 @@ use protocol::{Clock, ClusterId, Error, ErrorKind, Result};
 use segments::{GroupCommit, GroupLimits};
 use source::LogSource;
 use state::State;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -266,6 +267,10 @@ impl Metadata for SledMetadata {
         let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
         metrics::histogram!(names::COMMIT_SECONDS, "outcome" => label).record(started.elapsed().as_secs_f64());
         outcome
+    }
+
+    fn journal_lags(&self) -> BTreeMap<Arc<str>, u64> {
+        self.journal.get().map(|journal| journal.lags()).unwrap_or_default()
     }
 
     fn serves(&self) -> Serves {
