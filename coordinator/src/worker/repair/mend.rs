@@ -11,6 +11,7 @@
 //! 4. one commit: the record names what is there now; what it no longer names goes to the trash, its index behind the fence; the
 //!    repair records that were read go, if nobody has changed them.
 
+use super::Room;
 use super::inspect::{Condition, Inspected, inspect};
 use super::rebuild::Rebuilt;
 use crate::code::Code;
@@ -52,7 +53,7 @@ struct Patient {
 }
 
 /// Mends `chunk`, which is queued under the key `queued`, as far as that is possible now.
-pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<Mended> {
+pub(super) async fn mend(work: &Work, room: &Room, queued: Bytes, chunk: ChunkId) -> Result<Mended> {
     let entry = work.objects.metadata.get(&keys::chunk(chunk)).await?;
     let record = entry.as_ref().map(|entry| ChunkRecord::decode(&entry.value)).transpose()?;
     let (Some(entry), Some(record)) = (entry, record) else {
@@ -65,6 +66,7 @@ pub(super) async fn mend(work: &Work, queued: Bytes, chunk: ChunkId) -> Result<M
             false => Ok(Mended::Blocked("the collector is deciding about it".to_owned())),
         };
     }
+    let _room = room.take(record.stored_length).await;
     let repairs = repairs_of(work, chunk, &record).await?;
     let (mut away_from, mut toward, mut check_bytes) = (None, None, false);
     for (_, entry) in &repairs {

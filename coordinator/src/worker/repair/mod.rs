@@ -21,22 +21,44 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use mend::Mended;
-use protocol::{ChunkId, Result};
+use protocol::{ChunkId, Result, SHARD_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 /// Chunks mended at the same time while clients are being served,
-const AT_ONCE_BESIDE_CLIENTS: usize = 3;
-/// and while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
+const AT_ONCE_BESIDE_CLIENTS: usize = 16;
+/// and their bytes, but for a larger one alone: three chunks of the first size class. Clients wait for the bytes that are copied; what
+/// is small shares its round trips and fsyncs with theirs.
+const BYTES_BESIDE_CLIENTS: u32 = 192 << 10;
+/// And while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
 const AT_ONCE_ALONE: usize = 48;
+const BYTES_ALONE: u32 = AT_ONCE_ALONE as u32 * SHARD_BYTES_MAX as u32;
 /// Chunks of one step, for each that is mended at the same time.
 const ROUNDS_PER_STEP: usize = 4;
 /// Entries of the queue looked at in one step, to find some that can be mended now.
 const LOOKED_AT_MAX: usize = 16 * 1024;
 /// A chunk that could not be mended is tried again after this time, or when a node has changed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The bytes of chunks that may be mended at the same time.
+struct Room {
+    bytes: Semaphore,
+    all: u32,
+}
+
+impl Room {
+    fn of(bytes: u32) -> Room {
+        Room { bytes: Semaphore::new(bytes as usize), all: bytes }
+    }
+
+    /// Waits for room for so many bytes, or for all that there is. It is given back with what this returns.
+    async fn take(&self, bytes: u32) -> SemaphorePermit<'_> {
+        self.bytes.acquire_many(bytes.min(self.all)).await.expect("this semaphore is never closed")
+    }
+}
 
 /// The worker.
 #[derive(Default)]
@@ -61,7 +83,11 @@ impl Worker for Repair {
 
     async fn step(&mut self, work: &Work) -> Result<Progress> {
         self.unblock(work);
-        let at_once = if work.objects.clients.any() { AT_ONCE_BESIDE_CLIENTS } else { AT_ONCE_ALONE };
+        let (at_once, room) = match work.objects.clients.any() {
+            true => (AT_ONCE_BESIDE_CLIENTS, Room::of(BYTES_BESIDE_CLIENTS)),
+            false => (AT_ONCE_ALONE, Room::of(BYTES_ALONE)),
+        };
+        let room = &room;
         let due = self.due(work, at_once * ROUNDS_PER_STEP).await?;
         if due.is_empty() {
             return Ok(if self.cursor.is_none() { self.at_rest() } else { Progress::Did { items: 0, bytes: 0 } });
@@ -70,10 +96,9 @@ impl Worker for Repair {
             info!(target: "degradation", "repair begins");
             self.busy_since = Some(Instant::now());
         }
-        let mut outcomes = stream::iter(
-            due.into_iter()
-                .map(|(queued, chunk)| async move { (queued.clone(), chunk, mend::mend(work, queued, chunk).await) }),
-        )
+        let mut outcomes = stream::iter(due.into_iter().map(|(queued, chunk)| async move {
+            (queued.clone(), chunk, mend::mend(work, room, queued, chunk).await)
+        }))
         .buffer_unordered(at_once);
         let (mut items, mut bytes) = (0, 0);
         while let Some((queued, chunk, outcome)) = outcomes.next().await {
