@@ -116,19 +116,22 @@ fn write(lines: &Receiver<Vec<u8>>, file: &mut Rotating) {
     while let Ok(first) = lines.recv() {
         let more = lines.try_iter().take(WRITE_LINES_MAX - 1);
         let batch: Vec<Vec<u8>> = std::iter::once(first).chain(more).collect();
+        let mut outcome = Ok(());
         for line in &batch {
-            let outcome = file.append(line);
-            if let Err(error) = &outcome {
+            if let Err(error) = file.append(line) {
                 dropped(1);
-                if !fails {
-                    warn!(target: "degradation", %error, "the audit log cannot be written; lines are dropped and counted");
-                }
+                outcome = Err(error);
             }
-            fails = outcome.is_err();
         }
-        if let Err(error) = file.flush() {
-            warn!(target: "degradation", %error, "the audit log cannot be written");
+        let outcome = outcome.and(file.flush());
+        match &outcome {
+            Err(error) if !fails => {
+                warn!(target: "degradation", %error, "the audit log cannot be written; lines that find no room are dropped and counted");
+            }
+            Ok(()) if fails => tracing::info!(target: "degradation", "the audit log is written again"),
+            _ => {}
         }
+        fails = outcome.is_err();
     }
 }
 
