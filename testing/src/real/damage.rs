@@ -2,11 +2,13 @@
 
 use super::body::mix;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
-/// Flips `count` random bits, chosen by `seed`, in the parts of the files below `dir` that hold anything. Gives how many.
+/// Flips `count` random bits, chosen by `seed`, in the parts of the files below `dir` that hold anything. Gives how many: fewer where a
+/// file was removed meanwhile.
 pub fn flip_bits(dir: &Path, seed: u64, count: usize) -> usize {
     flip_bits_in(&files_of(dir), seed, count)
 }
@@ -19,28 +21,41 @@ pub fn flip_bits_in(files: &[PathBuf], seed: u64, count: usize) -> usize {
     let blocks: Vec<(&PathBuf, u64)> =
         files.iter().flat_map(|(path, blocks)| blocks.iter().map(move |block| (*path, *block))).collect();
     assert!(!blocks.is_empty(), "there is nothing to damage");
+    let mut flipped = 0;
     for _ in 0..count {
         chance = mix(chance);
         let (path, block) = blocks[(chance % blocks.len() as u64) as usize];
         chance = mix(chance);
-        flip_bit(path, block * BLOCK_BYTES as u64 + chance % BLOCK_BYTES as u64, (chance >> 32) as u32 % 8);
+        let offset = block * BLOCK_BYTES as u64 + chance % BLOCK_BYTES as u64;
+        flipped += usize::from(flip_bit(path, offset, (chance >> 32) as u32 % 8));
     }
-    count
+    flipped
 }
 
 const BLOCK_BYTES: usize = 4096;
 
-fn flip_bit(path: &Path, offset: u64, bit: u32) {
-    let file = OpenOptions::new().read(true).write(true).open(path).expect("a segment can be opened");
+fn flip_bit(path: &Path, offset: u64, bit: u32) -> bool {
+    let Some(file) = open(path, OpenOptions::new().read(true).write(true)) else { return false };
     let mut byte = [0];
-    if file.read_exact_at(&mut byte, offset).is_ok() {
+    let read = file.read_exact_at(&mut byte, offset).is_ok();
+    if read {
         file.write_all_at(&[byte[0] ^ (1 << bit)], offset).expect("a segment can be damaged");
+    }
+    read
+}
+
+/// A file of a process that may run, and may have removed it: compaction does.
+fn open(path: &Path, how: &OpenOptions) -> Option<File> {
+    match how.open(path) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("{}: {error}", path.display()),
     }
 }
 
 /// The blocks of a file that are not all zeros: segments are preallocated.
 fn written_blocks(path: &Path) -> Vec<u64> {
-    let file = File::open(path).expect("a segment can be opened");
+    let Some(file) = open(path, OpenOptions::new().read(true)) else { return Vec::new() };
     let length = file.metadata().expect("a file has a length").len();
     let mut block = [0; BLOCK_BYTES];
     (0..length / BLOCK_BYTES as u64)
