@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the scripts and tests need beyond Rust: Debian packages, and below the target directory Python programs in environments
-# of their own, and Prometheus. Does nothing where all of it is there.
+# of their own, Prometheus, and libfaketime. Does nothing where all of it is there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,22 +44,29 @@ install_python() { # environment, list
 }
 
 # Taken out of its package, not installed: an installed Prometheus is a service that starts by itself and takes port 9090.
-take_prometheus() { # directory
-  [[ -x $1/prometheus && -x $1/promtool ]] && return
+take() { # directory, package, files
+  local directory=$1 package=$2 work file missing=0
+  shift 2
+  for file in "$@"; do
+    [[ -x $directory/$(basename "$file") ]] || missing=1
+  done
+  ((missing)) || return 0
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
-    fail "prometheus and promtool missing in $1, and there is no apt-get; https://prometheus.io/download has them"
+    fail "$* missing in $directory, and there is no apt-get to take the Debian package $package with"
   fi
-  local work
   work=$(mktemp -d)
-  echo "install-test-deps: taking prometheus out of its package into $1" >&2
-  (cd "$work" && apt-get download -qq prometheus >&2) || { rm -rf -- "$work"; fail "apt-get cannot download prometheus"; }
-  dpkg -x "$work"/prometheus_*.deb "$work/files"
-  mkdir -p "$1"
-  install -m 755 "$work"/files/usr/bin/prometheus "$work"/files/usr/bin/promtool "$1/"
+  echo "install-test-deps: taking $* out of the package $package into $directory" >&2
+  (cd "$work" && apt-get download -qq "$package" >&2) || { rm -rf -- "$work"; fail "apt-get cannot download $package"; }
+  dpkg -x "$work/$package"_*.deb "$work/files"
+  mkdir -p "$directory"
+  for file in "$@"; do
+    find "$work/files/usr" -name "$file" -type f -exec install -m 755 {} "$directory/" \;
+  done
   rm -rf -- "$work"
 }
 
 install_packages
-take_prometheus "$target_dir/test-tools/bin"
+take "$target_dir/test-tools/bin" prometheus prometheus promtool
+take "$target_dir/test-tools/bin" libfaketime libfaketime.so.1
 install_python "$target_dir/test-python" scripts/python-test-deps.txt
 install_python "$target_dir/s3-clients" testing/s3/requirements.txt

@@ -1,5 +1,5 @@
-//! Alerts fired by what they are about: a cluster that loses one thing after the other. Those whose cause takes days, or a broken clock
-//! or disk, are fired by numbers (`rules.rs`).
+//! Alerts fired by what they are about: a cluster that loses one thing after the other. Those of machines that are slow, full or broken
+//! are in `machines.rs`.
 
 use super::prometheus::{Prometheus, Secured, program};
 use super::receiver::receive;
@@ -9,12 +9,12 @@ use testing::real::{Authority, Client, Cluster, Plan, Server, eventually, flip_b
 use tokio::net::TcpListener;
 
 /// How long a cause may take to become an alert.
-const FIRES_WITHIN: Duration = Duration::from_secs(40);
+pub const FIRES_WITHIN: Duration = Duration::from_secs(40);
 /// Flipped bits: enough to meet some live shard.
 const FLIPS: usize = 2_000;
 
 /// Every alert fires as soon as its numbers are there, and looks back some seconds.
-fn at_once(alerts: String) -> String {
+pub fn at_once(alerts: String) -> String {
     let lines = alerts.lines().filter(|line| !line.trim().starts_with("for: "));
     let text = lines.collect::<Vec<&str>>().join("\n");
     text.replace("[10m]", "[10s]").replace("[5m]", "[10s]").replace("[1h]", "[20s]")

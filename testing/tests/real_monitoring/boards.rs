@@ -3,6 +3,9 @@
 use crate::{root, text_of};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use testing::real::{python_tool, skipped};
 
 /// The oldest layout that the shipped dashboards may have: that of Grafana 10.
 const SCHEMA_VERSION_MIN: u64 = 39;
@@ -23,16 +26,20 @@ pub struct Panel {
 
 /// Every dashboard.
 pub fn boards() -> Vec<Value> {
+    let parse = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a dashboard can be read");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    files().iter().map(parse).collect()
+}
+
+fn files() -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(root().join("grafana/dashboards"))
         .expect("there are dashboards")
         .map(|entry| entry.expect("a directory can be read").path())
         .collect();
     files.sort();
-    let parse = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).expect("a dashboard can be read");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    };
-    files.iter().map(parse).collect()
+    files
 }
 
 /// Every expression of every panel.
@@ -101,5 +108,38 @@ fn every_panel_asks_a_data_source_that_is_provisioned() {
     for panel in panels {
         assert!(provisioned.contains(&panel.datasource), "{}: {}", panel.title, panel.datasource);
         assert!(!panel.expression.trim().is_empty(), "{} asks nothing", panel.title);
+    }
+}
+
+/// Grafana's own types, as its foundation SDK has them.
+#[test]
+fn the_dashboards_fit_grafanas_schema() {
+    let test = "the_dashboards_fit_grafanas_schema";
+    let Some(python) = python_tool("python3") else {
+        return skipped(test, "no Python with Grafana's SDK; run scripts/install-test-deps.sh");
+    };
+    let check = |files: &[PathBuf]| {
+        let program = root().join("testing/grafana/check_dashboards.py");
+        let output = Command::new(&python).arg(program).args(files).output().expect("Python can be started");
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), told)
+    };
+    let (code, told) = check(&files());
+    assert_eq!(code, Some(0), "{told}");
+
+    // And it would be seen if one did not.
+    let dir = tempfile::tempdir().expect("a temporary directory can be made");
+    for (right, wrong) in [
+        (r#""colorMode": "background""#, r#""colorMode": "backdrop""#),
+        (r#""justifyMode""#, r#""justification""#),
+        (r#""unit": "short""#, r#""unit": 5"#),
+    ] {
+        let text = text_of("grafana/dashboards/overview.json");
+        assert!(text.contains(right), "{right}");
+        let path = dir.path().join("wrong.json");
+        std::fs::write(&path, text.replacen(right, wrong, 1)).expect("a file can be written");
+        let (code, told) = check(&[path]);
+        assert_eq!(code, Some(1), "{wrong}: {told}");
+        assert_eq!(told.lines().count(), 1, "{wrong}: {told}");
     }
 }

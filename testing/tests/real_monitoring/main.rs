@@ -8,6 +8,7 @@
 
 mod alerts;
 mod boards;
+mod machines;
 mod panels;
 mod prometheus;
 mod receiver;

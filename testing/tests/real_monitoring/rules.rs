@@ -34,6 +34,15 @@ fn every_alert_fires_at_its_numbers() {
 }
 
 #[test]
+fn every_alert_is_fired_by_what_causes_it() {
+    let causes =
+        ["alerts", "machines"].map(|name| text_of(&format!("testing/tests/real_monitoring/{name}.rs"))).concat();
+    for alert in alerts() {
+        assert!(causes.contains(&format!("fires(\"{alert}\"")), "{alert} is not fired by a cluster");
+    }
+}
+
+#[test]
 fn every_alert_is_explained() {
     let (rules, runbook) = (text_of("monitoring/prometheus/alerts.yml"), text_of("docs/operating.md"));
     let alerts = alerts();
