@@ -197,6 +197,9 @@ impl<'a> Judge<'a> {
         // At once, because they wait for the same group commits; each for itself, because one that is queued already fails its commit.
         let commits = self.repairs.drain(..).map(|Repair { chunk, severity, reason }| async move {
             let key = keys::repair(severity, chunk);
+            if work.objects.metadata.get(&key).await?.is_some() {
+                return Ok(());
+            }
             let mut commit = Batch::new();
             commit.check(key.clone(), Expect::Absent);
             commit.put(key, RepairRecord::new(chunk, now_ms, reason).encode());
