@@ -48,8 +48,6 @@ const JOURNAL_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 const CREDENTIALS_KEY_VARIABLE: &str = "HOLDFAST_CREDENTIALS_KEY";
 /// Time between two attempts to make the first key: the catalog takes commits once enough nodes answer.
 const FIRST_KEY_RETRY: Duration = Duration::from_secs(1);
-/// Share of `--memory-bytes` for uploads; downloads get the rest.
-const UPLOAD_SHARE_PERCENT: u64 = 67;
 
 /// Not the C library's: a fifth of the CPU of a small put went into it (measured). Not the nodes': where one thread takes what
 /// another frees, it kept three times the bytes in use (measured: 377 MiB after small puts, this one 171).
@@ -283,15 +281,15 @@ fn objects(
     tasks: &Tasks,
 ) -> Objects {
     let Storage { ec, ec_fallback, auto_ec_bytes, .. } = config.storage;
-    let upload_bytes = config.memory_bytes * UPLOAD_SHARE_PERCENT / 100;
+    let (budget, read_budget) = Budget::of(config.memory_bytes);
     Objects {
         metadata,
         nodes,
         clock,
         tasks: tasks.clone(),
         compute: Compute::Threads,
-        budget: Budget::new(upload_bytes as usize),
-        read_budget: Budget::new((config.memory_bytes - upload_bytes) as usize),
+        budget,
+        read_budget,
         clients: Clients::default(),
         cache: ChunkCache::new(config.cache_bytes),
         usage: Usage::default(),

@@ -17,9 +17,9 @@ use std::ops::Range;
 use tokio::task::JoinHandle;
 
 /// The smallest read-ahead, in bytes: a few chunks of a small object.
-const WINDOW_BYTES_MIN: usize = 512 << 10;
+pub(super) const WINDOW_BYTES_MIN: usize = 512 << 10;
 /// The read-ahead when there is plenty, in bytes.
-const WINDOW_BYTES_MAX: usize = 8 << 20;
+pub(super) const WINDOW_BYTES_MAX: usize = 4 << 20;
 
 /// A version that is being read.
 pub struct ObjectReader {

@@ -36,9 +36,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
-const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
+pub(super) const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
-const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
+pub(super) const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next stage fills.
