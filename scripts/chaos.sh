@@ -12,7 +12,8 @@ usage() {
 scripts/chaos.sh [OPTIONS]
 
   --seed S             what bodies, clients and faults are drawn from         (1)
-  --minutes M          how long faults last; then everything must get well    (1)
+  --minutes M          how long faults last, if each kind has struck by then;  (1)
+                       afterwards everything must get well
   --nodes N            storage nodes, 3 to 14                                 (4)
   --scenario LETTERS   which faults                                           (all: katspdwr)
       k kill -9 of one process or two    a kill -9 of all          t SIGTERM and a new start

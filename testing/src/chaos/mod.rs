@@ -71,11 +71,12 @@ impl Run {
         let client = cluster.client();
         let healing = Healing::of(&client).await;
         let kinds = permitted(kinds, healing);
-        let steps = Schedule::new(self.seed, &kinds, self.nodes, disk_node).within((self.minutes * 60_000.0) as u64);
+        let lasts = Duration::from_millis((self.minutes * 60_000.0) as u64);
+        let steps = Schedule::new(self.seed, &kinds, self.nodes, disk_node).within(lasts.as_millis() as u64);
         println!("{}", self.describe(&kinds, healing, &cluster, &steps));
         let history = Arc::new(History::create(&cluster.root().join("history.jsonl")));
         let clients = Clients::begin(self.seed, &client, &history);
-        let fired = Nemesis::new(&mut cluster, healing, self.seed).run(&steps).await;
+        let fired = Nemesis::new(&mut cluster, healing, self.seed).run(&steps, lasts).await;
         let asker = clients.end(FINAL, self.seed, &client, &history).await;
         let mut verdict = Verdict::default();
         match fired {

@@ -37,9 +37,15 @@ impl<'a> Nemesis<'a> {
         Nemesis { cluster, healing, seed, begun: Instant::now(), later: JoinSet::new(), fired }
     }
 
-    /// Carries out the steps; gives how often each kind came to pass. An error says why the cluster could not be mended.
-    pub async fn run(mut self, steps: &[Step]) -> Result<BTreeMap<Kind, u64>, String> {
+    /// Carries out the steps for as long as faults are to last, and until each of their kinds has struck: a loss waits until the one before
+    /// is mended, so not all steps may be reached. Gives how often each kind came to pass. An error says why the cluster could not be
+    /// mended.
+    pub async fn run(mut self, steps: &[Step], lasts: Duration) -> Result<BTreeMap<Kind, u64>, String> {
         for (number, step) in steps.iter().enumerate() {
+            if self.begun.elapsed() >= lasts && steps.iter().all(|step| self.fired.contains_key(&step.kind)) {
+                println!("{:8.1?} time is up; {} steps are left out", self.begun.elapsed(), steps.len() - number);
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(step.pause_ms)).await;
             if step.kind.is_permanent() {
                 self.calm().await;
