@@ -25,6 +25,7 @@ use coordinator::{names, new_cluster, restore_catalog};
 use process::events::Events;
 use process::logs::{self, LogConfig, LogTask};
 use process::metrics::Metrics;
+use process::requests::Requests;
 use process::shutdown::Shutdown;
 use process::tls::Certificate;
 use process::traces::TraceConfig;
@@ -109,8 +110,15 @@ async fn serve(config: Config) -> Result<()> {
     let workers = running.workers.clone();
     let guard = guard(&config, &cluster, &objects).await?;
     let settings = door_settings(&config, server_id, cluster);
-    let door =
-        Door { objects, workers, settings, metrics: metrics.clone(), guard: guard.clone(), events: events.clone() };
+    let door = Door {
+        objects,
+        workers,
+        requests: Arc::new(Requests::new(&settings.server_id)),
+        settings,
+        metrics: metrics.clone(),
+        guard: guard.clone(),
+        events: events.clone(),
+    };
     let tls = certificate.as_ref().map(Certificate::server);
     let s3_settings = S3Settings { domain: config.s3_domain.clone(), takes_v2: config.s3_sigv2 };
     let s3 = s3::serve(door.clone(), &s3_listener, s3_settings, tls.clone())?;

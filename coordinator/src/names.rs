@@ -8,18 +8,10 @@ pub mod readings;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Requests answered; labels `method`, `endpoint` (the route, not the path), `status_code`, `server_id`.
-pub const HTTP_REQUESTS_TOTAL: &str = "http_requests_total";
-/// Time from a request's head to its reply's last byte; labels `method`, `endpoint`.
-pub const HTTP_REQUEST_DURATION_SECONDS: &str = "http_request_duration_seconds";
-/// The same measurement, without labels (contract B9).
-pub const HTTP_REQUEST_DURATION: &str = "http_request_duration";
-/// Requests answered 4xx or 5xx; labels `method`, `endpoint`, `status_code`.
-pub const HTTP_ERRORS_TOTAL: &str = "http_errors_total";
-/// Requests under way.
-pub const ACTIVE_CONNECTIONS: &str = "active_connections";
-/// Bytes of bodies; label `direction`: `in` or `out`.
-pub const DATA_TRANSFER_BYTES_TOTAL: &str = "data_transfer_bytes_total";
+pub use process::requests::{
+    ACTIVE_CONNECTIONS, DATA_TRANSFER_BYTES_TOTAL, HTTP_ERRORS_TOTAL, HTTP_REQUEST_DURATION,
+    HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
+};
 
 /// Calls to storage nodes; labels `operation` (put, get …), `node`.
 pub const STORAGE_OPERATION_DURATION_SECONDS: &str = "storage_operation_duration_seconds";

@@ -11,6 +11,7 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod readings;
+pub mod requests;
 pub mod settings;
 pub mod shutdown;
 pub mod timestamp;

@@ -29,6 +29,7 @@ use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
 use process::readings::Readings;
+use process::requests::Requests;
 use process::tls::ServerConfig;
 use protocol::{
     ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId, VerifyCursor, decode_ids,
@@ -42,9 +43,8 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::Instrument;
-use watch::Meters;
 
 /// The longest framed body: what a coordinator sends at once, twice.
 const BATCH_BYTES_MAX: u64 = 4 * SHARD_BYTES_MAX as u64;
@@ -70,7 +70,7 @@ pub struct Service {
     cluster: ClusterFile,
     cluster_text: String,
     disk_text: String,
-    meters: Meters,
+    requests: Requests,
     metrics: Metrics,
     gate: Arc<Gate>,
     body_timeout: Duration,
@@ -104,7 +104,7 @@ impl Service {
             peers,
             cluster_text: cluster.cluster.to_string(),
             disk_text: store.health().disk.to_string(),
-            meters: Meters::new(store.health().node.as_str()),
+            requests: Requests::new(store.health().node.as_str()),
             gate: Arc::new(Gate::new(in_flight_bytes)),
             store,
             committer,
@@ -137,7 +137,7 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize, tls: Optio
 
 /// Every request comes through here.
 async fn answer(request: HttpRequest, payload: Payload, service: Data<Service>) -> HttpResponse {
-    let watched = service.meters.begin();
+    let (_under_way, began) = (service.requests.begin(), Instant::now());
     let route = Route::of(request.path());
     let request_id = watch::request_id(&request);
     let span = match request_id.as_ref().and_then(|id| id.to_str().ok()) {
@@ -157,7 +157,7 @@ async fn answer(request: HttpRequest, payload: Payload, service: Data<Service>) 
         if let Some(id) = request_id {
             response.headers_mut().insert(watch::HEADER_REQUEST, id);
         }
-        watched.end(request.method(), route, response.status());
+        watch::tell(&service.requests, began, request.method(), route, response.status());
         response
     })
 }
@@ -229,7 +229,7 @@ async fn get(request: &HttpRequest, id: ShardId, service: &Service) -> Result<Ht
         }
     };
     let permit = service.gate.admit(shard.data.len() as u64)?;
-    service.meters.bytes_out.increment(shard.data.len() as u64);
+    service.requests.bytes_out.increment(shard.data.len() as u64);
     reply::shard(request, shard.crc, ShardBody { bytes: shard.data, permit })
 }
 

@@ -3,17 +3,11 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use process::readings::Reading;
+use process::requests::{
+    ACTIVE_CONNECTIONS, DATA_TRANSFER_BYTES_TOTAL, HTTP_ERRORS_TOTAL, HTTP_REQUEST_DURATION,
+    HTTP_REQUEST_DURATION_SECONDS, HTTP_REQUESTS_TOTAL,
+};
 
-/// Requests answered, by `method`, `endpoint` (a route, never a path), `status_code`, `server_id`; counter.
-pub const HTTP_REQUESTS: &str = "http_requests_total";
-/// Seconds from head to answer, by `endpoint`, `method`; histogram.
-pub const HTTP_SECONDS: &str = "http_request_duration_seconds";
-/// Requests answered with 4xx or 5xx, by `endpoint`, `status_code`; counter.
-pub const HTTP_ERRORS: &str = "http_errors_total";
-/// Requests being served; gauge.
-pub const ACTIVE_CONNECTIONS: &str = "active_connections";
-/// Bytes of shards in and out, by `direction`; counter.
-pub const TRANSFER_BYTES: &str = "data_transfer_bytes_total";
 /// Seconds of one operation of the store, by `operation`; histogram.
 pub const OPERATION_SECONDS: &str = "storage_operation_duration_seconds";
 /// Operations that failed for the disk's or the data's reasons, by `operation`, `kind`; counter.
@@ -66,9 +60,9 @@ pub const QUEUE_CALLS_MAX: Reading =
     Reading { name: "commit_queue_calls_max", help: "The most puts and deletes that may wait for an fsync." };
 
 const COUNTERS: [(&str, Unit, &str); 8] = [
-    (HTTP_REQUESTS, Unit::Count, "Requests answered."),
-    (HTTP_ERRORS, Unit::Count, "Requests answered 4xx or 5xx."),
-    (TRANSFER_BYTES, Unit::Bytes, "Bytes of shards in and out."),
+    (HTTP_REQUESTS_TOTAL, Unit::Count, "Requests answered."),
+    (HTTP_ERRORS_TOTAL, Unit::Count, "Requests answered 4xx or 5xx."),
+    (DATA_TRANSFER_BYTES_TOTAL, Unit::Bytes, "Bytes of shards in and out."),
     (OPERATION_ERRORS, Unit::Count, "Operations that failed for the disk's or the data's reasons, by kind."),
     (ERRORS, Unit::Count, "Operations that failed for the disk's or the data's reasons."),
     (INDEX_REBUILDS, Unit::Count, "Times the index was made anew from the segments."),
@@ -93,8 +87,9 @@ const GAUGES: [(&str, Unit, &str); 14] = [
     (INDEX_BYTES, Unit::Bytes, "Size of the index on disk."),
 ];
 
-const HISTOGRAMS: [(&str, Unit, &str); 2] = [
-    (HTTP_SECONDS, Unit::Seconds, "Seconds from a request's head to its answer, by endpoint."),
+const HISTOGRAMS: [(&str, Unit, &str); 3] = [
+    (HTTP_REQUEST_DURATION_SECONDS, Unit::Seconds, "Seconds from a request's head to its answer, by endpoint."),
+    (HTTP_REQUEST_DURATION, Unit::Seconds, "Seconds from a request's head to its answer."),
     (OPERATION_SECONDS, Unit::Seconds, "Seconds of one operation of the store."),
 ];
 

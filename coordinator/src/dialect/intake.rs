@@ -4,7 +4,6 @@
 
 use super::Door;
 use super::reply::Refusal;
-use crate::names;
 use crate::object::{BodyMessage, Condition, ContentTag};
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
@@ -117,6 +116,6 @@ impl<'a> Pump<'a> {
 
     /// All pieces have passed.
     pub fn end(self) {
-        metrics::counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "in").increment(self.bytes);
+        self.door.requests.bytes_in.increment(self.bytes);
     }
 }

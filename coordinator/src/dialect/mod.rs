@@ -36,6 +36,7 @@ use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use process::requests::Requests;
 use process::tls::ServerConfig;
 use protocol::ClusterFile;
 use reply::Refusal;
@@ -84,6 +85,8 @@ pub struct Door {
     pub settings: DoorSettings,
     /// The process's metrics.
     pub metrics: process::metrics::Metrics,
+    /// Those of requests.
+    pub requests: Arc<Requests>,
     /// Who may come in, and how much.
     pub guard: Arc<guard::Guard>,
     /// Events of degradation, for those who watch.

@@ -1,14 +1,12 @@
 //! What happens around every request: an id, a span, a line in the log, and the metrics.
 
 use super::Door;
-use crate::names;
 use crate::nodes::{self, home};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
-use metrics::{counter, gauge, histogram};
 use process::traces::{self, TRACEPARENT};
 use protocol::routes::HEADER_REQUEST;
 use std::sync::Arc;
@@ -34,31 +32,21 @@ pub async fn watch(
     let endpoint = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
     let place = request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?));
     let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint, traceparent = place);
-    let connections = gauge!(names::ACTIVE_CONNECTIONS);
-    connections.increment(1.0);
+    let under_way = door.as_ref().map(|door| door.requests.begin());
     let outcome = nodes::REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await;
-    connections.decrement(1.0);
+    drop(under_way);
     let mut response = outcome?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
     let status = response.status();
     let seconds = began.elapsed().as_secs_f64();
-    let server = door.map_or_else(String::new, |door| door.settings.server_id.clone());
-    let method = method.as_str().to_owned();
-    histogram!(names::HTTP_REQUEST_DURATION_SECONDS, "method" => method.clone(), "endpoint" => endpoint.clone())
-        .record(seconds);
-    histogram!(names::HTTP_REQUEST_DURATION).record(seconds);
-    if status.is_client_error() || status.is_server_error() {
-        counter!(names::HTTP_ERRORS_TOTAL, "endpoint" => endpoint.clone(), "status_code" => status.as_str().to_owned())
-            .increment(1);
+    if let Some(door) = &door {
+        door.requests.answered(method.as_str(), &endpoint, status.as_u16(), seconds);
+        if let BodySize::Sized(bytes) = response.response().body().size() {
+            door.requests.bytes_out.increment(bytes);
+        }
     }
-    if let BodySize::Sized(bytes) = response.response().body().size() {
-        counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "out").increment(bytes);
-    }
-    let status_code = status.as_str().to_owned();
-    counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "endpoint" => endpoint, "status_code" => status_code, "server_id" => server)
-        .increment(1);
     span.in_scope(|| info!(status = status.as_u16(), seconds, "request served"));
     Ok(response)
 }

@@ -53,7 +53,7 @@ impl Body {
             return Err(too_long(bytes_max));
         }
         let permit = service.gate.admit(told)?;
-        let counter = service.meters.bytes_in.clone();
+        let counter = service.requests.bytes_in.clone();
         Ok(Body {
             payload,
             permit,

@@ -73,6 +73,6 @@ pub(super) async fn entries(request: &HttpRequest, service: &Service) -> Result<
     let permit = service.gate.admit(limit_bytes + JOURNAL_ENTRY_BYTES_MAX as u64)?;
     let journal = Arc::clone(&service.journal);
     let bytes = on_disk_thread(move || journal.read(from, limit_bytes)).await?;
-    service.meters.bytes_out.increment(bytes.len() as u64);
+    service.requests.bytes_out.increment(bytes.len() as u64);
     Ok(reply::checked(bytes, permit))
 }

@@ -25,6 +25,7 @@ use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, HttpRequest, HttpResponse, web};
 use clap::Parser;
 use futures_util::future::{FutureExt, LocalBoxFuture};
+use process::requests::Requests;
 use protocol::routes::HEADER_SECRET;
 use protocol::{Clock, ClusterFile, ClusterId, SystemClock};
 use std::collections::BTreeSet;
@@ -89,6 +90,7 @@ fn door(flags: &[&str]) -> Door {
             cors_origins: Vec::new(),
         },
         metrics: process::metrics::Metrics::install().unwrap(),
+        requests: Arc::new(Requests::new("test")),
         guard: Arc::new(Guard { identity, limits: Limits::new(&config.access), audit: None }),
         events: process::events::Events::new("test"),
     }

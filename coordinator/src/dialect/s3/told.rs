@@ -4,10 +4,8 @@ use super::access::Trace;
 use super::target::Target;
 use crate::audit::Line;
 use crate::dialect::Door;
-use crate::names;
 use hyper::header::CONTENT_LENGTH;
 use hyper::{Method, Response};
-use metrics::{counter, histogram};
 use process::timestamp::rfc3339_ms;
 use s3s::Body;
 use std::net::IpAddr;
@@ -30,22 +28,11 @@ pub fn tell(door: &Door, response: &Response<Body>, seen: &Seen, trace: &Trace, 
     let seconds = seen.began.elapsed().as_secs_f64();
     let operation = trace.operation();
     // An operation's name is one of a hundred; keys and buckets are never labels.
-    let (method, endpoint) = (seen.method.as_str().to_owned(), format!("s3:{operation}"));
-    histogram!(names::HTTP_REQUEST_DURATION_SECONDS, "method" => method.clone(), "endpoint" => endpoint.clone())
-        .record(seconds);
-    histogram!(names::HTTP_REQUEST_DURATION).record(seconds);
-    let code = status.as_str().to_owned();
-    if status.is_client_error() || status.is_server_error() {
-        counter!(names::HTTP_ERRORS_TOTAL, "method" => method.clone(), "endpoint" => endpoint.clone(), "status_code" => code.clone())
-            .increment(1);
-    }
+    door.requests.answered(seen.method.as_str(), &format!("s3:{operation}"), status.as_u16(), seconds);
     let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if seen.method != Method::HEAD {
-        counter!(names::DATA_TRANSFER_BYTES_TOTAL, "direction" => "out").increment(length.unwrap_or(0));
+        door.requests.bytes_out.increment(length.unwrap_or(0));
     }
-    let server = door.settings.server_id.clone();
-    counter!(names::HTTP_REQUESTS_TOTAL, "method" => method, "endpoint" => endpoint, "status_code" => code, "server_id" => server)
-        .increment(1);
     info!(operation, status = status.as_u16(), seconds, "request served");
     let Some(audit) = &door.guard.audit else { return };
     let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
