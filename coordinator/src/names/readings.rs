@@ -28,7 +28,7 @@ pub const NODE_QUEUE_MAX: Reading =
 /// What a node's copy of the catalog's journal lacks.
 pub const JOURNAL_LAG: Reading = Reading {
     name: "metadata_journal_lag",
-    help: "Groups of the catalog's journal that a storage node lacks, as far as it has told.",
+    help: "Groups of the catalog's journal that a storage node lacks; all of them where it has told nothing yet.",
 };
 /// Bytes used on a node.
 pub const STORAGE_USED_BYTES: Reading =

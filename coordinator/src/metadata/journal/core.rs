@@ -72,7 +72,9 @@ impl Core {
         if answering < needed {
             let troubles: Vec<&str> = self.lanes.values().filter_map(|lane| lane.trouble.as_deref()).collect();
             let why = troubles.join("; ");
-            return Err(Error::unavailable(format!("catalog journal: {answering} nodes answer, {needed} must: {why}")));
+            return Err(Error::unavailable(format!(
+                "catalog journal: {answering} nodes take groups, {needed} must: {why}"
+            )));
         }
         if !makes_room && self.count(|lane| lane.trouble.is_none() && lane.has_room) < needed {
             return Err(Error::full(format!("catalog journal: fewer than {needed} nodes have room for it")));

@@ -35,7 +35,7 @@ pub(super) struct LaneState {
     pub node: Option<NodeId>,
     /// It holds everything up to this group, under the claim.
     pub through: u64,
-    /// Why it does not answer.
+    /// Why it takes no groups.
     pub trouble: Option<String>,
     pub has_room: bool,
     /// Moving average of one append, in microseconds.
@@ -87,6 +87,8 @@ pub(super) struct Lane {
     /// The next group to send, and whether the node begins anew with it.
     next: u64,
     anew: bool,
+    /// The last group that the node held when it joined: what it is sent up to there it need not write.
+    held: u64,
     /// Whether the last entries sent did not fit.
     astray: bool,
     pause: Duration,
@@ -115,6 +117,7 @@ impl Lane {
             joined: None,
             next: 1,
             anew: false,
+            held: 0,
             astray: false,
             pause: PAUSE_MIN,
             lingered: false,
@@ -172,7 +175,8 @@ impl Lane {
             let core = self.journal.core();
             (core.end, core.whole_from)
         };
-        let agrees = state.last == end && state.is_whole();
+        // There is nothing yet that it could lack.
+        let agrees = state.last == end && (state.is_whole() || end.sequence == 0);
         let last = state.last.sequence.min(end.sequence).max(1);
         self.anew = !agrees && (last < whole_from || (state.last.sequence > 0 && !state.is_whole()));
         self.next = match (agrees, self.anew) {
@@ -180,7 +184,7 @@ impl Lane {
             (false, true) => whole_from,
             (false, false) => last,
         };
-        (self.joined, self.astray) = (Some(claim), false);
+        (self.joined, self.astray, self.held) = (Some(claim), false, state.last.sequence);
         match agrees {
             true => self.holds(claim, &state, end.sequence, None),
             false => self.note(claim, &state, 0, |_| {}),
@@ -195,8 +199,12 @@ impl Lane {
         let appended = node(&self.member)?.journal_append(append).await?;
         let took_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
         if appended.through >= last {
+            let wrote = self.anew || last > self.held || last >= self.journal.core().end.sequence;
             (self.next, self.anew, self.astray) = (last + 1, false, false);
-            self.holds(claim, &appended.state, last, Some(took_us));
+            match wrote {
+                true => self.holds(claim, &appended.state, last, Some(took_us)),
+                false => self.note(claim, &appended.state, last, |_| {}),
+            }
             return Ok(());
         }
         if self.astray && self.anew {

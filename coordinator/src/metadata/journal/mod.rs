@@ -344,7 +344,7 @@ impl Journal {
         }
     }
 
-    /// How many groups each node lacks, by its URL, as far as it has told; nothing while no epoch is held.
+    /// How many groups each node lacks, by its URL: all of them where it has told nothing yet. Nothing while no epoch is held.
     pub fn lags(&self) -> BTreeMap<Arc<str>, u64> {
         let core = self.core();
         if !matches!(core.phase, Phase::Claimed(_)) {
