@@ -30,14 +30,16 @@ use tracing::{debug, error, info};
 
 /// Chunks mended at the same time while clients are being served,
 const AT_ONCE_BESIDE_CLIENTS: usize = 16;
-/// and their bytes, but for a larger one alone: three chunks of the first size class. Clients wait for the bytes that are copied; what
-/// is small shares its round trips and fsyncs with theirs.
+/// and their bytes, but for a larger one alone: three chunks of 64 KiB, the average of small objects. Clients wait for the bytes that are
+/// copied; what is small shares its round trips and fsyncs with theirs.
 const BYTES_BESIDE_CLIENTS: u32 = 192 << 10;
 /// And while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
 const AT_ONCE_ALONE: usize = 48;
 const BYTES_ALONE: u32 = AT_ONCE_ALONE as u32 * SHARD_BYTES_MAX as u32;
-/// Chunks of one step, for each that is mended at the same time.
+/// Chunks of one step at most, for each that is mended at the same time,
 const ROUNDS_PER_STEP: usize = 4;
+/// and how long a step begins with more: what is more urgent by then comes first, and clients that came or went are seen.
+const STEP_LASTS: Duration = Duration::from_secs(1);
 /// Entries of the queue looked at in one step, to find some that can be mended now.
 const LOOKED_AT_MAX: usize = 16 * 1024;
 /// A chunk that could not be mended is tried again after this time, or when a node has changed.
@@ -96,7 +98,9 @@ impl Worker for Repair {
             info!(target: "degradation", "repair begins");
             self.busy_since = Some(Instant::now());
         }
-        let mut outcomes = stream::iter(due.into_iter().map(|(queued, chunk)| async move {
+        let (began, mut due) = (Instant::now(), due.into_iter());
+        let in_time = std::iter::from_fn(|| (began.elapsed() < STEP_LASTS).then(|| due.next()).flatten());
+        let mut outcomes = stream::iter(in_time.map(|(queued, chunk)| async move {
             (queued.clone(), chunk, mend::mend(work, room, queued, chunk).await)
         }))
         .buffer_unordered(at_once);
@@ -119,6 +123,10 @@ impl Worker for Repair {
                     self.block(chunk, failure.message);
                 }
             }
+        }
+        drop(outcomes);
+        if let (Some(cursor), Some((queued, _))) = (&mut self.cursor, due.next()) {
+            *cursor = queued;
         }
         self.mended += items;
         match items {
