@@ -108,7 +108,8 @@ impl Requests {
     }
 }
 
-fn method_name(method: &str) -> &'static str {
+/// The method's name, or `other`.
+pub fn method_name(method: &str) -> &'static str {
     let names = ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
     names.into_iter().find(|name| *name == method).unwrap_or("other")
 }

@@ -4,6 +4,7 @@ use super::Door;
 use crate::nodes::{self, home};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
@@ -43,7 +44,10 @@ pub async fn watch(
     let seconds = began.elapsed().as_secs_f64();
     if let Some(door) = &door {
         door.requests.answered(method.as_str(), &endpoint, status.as_u16(), seconds);
-        if let BodySize::Sized(bytes) = response.response().body().size() {
+        // The answer to HEAD tells a length and has no bytes.
+        if method != Method::HEAD
+            && let BodySize::Sized(bytes) = response.response().body().size()
+        {
             door.requests.bytes_out.increment(bytes);
         }
     }

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a stream waits for its allowance; meanwhile its client is slowed down, which is what a queue is for.
 const ADMISSION_WAIT: Duration = Duration::from_secs(60);
-/// More than the least is given only while so many others could have it too.
+/// More than the least is given only while so many could have it, the one that asks among them. Of the default that is the first upload
+/// and the first two downloads; with the least for the others 21 and 18 go on at once.
 const PLENTY: usize = 3;
 /// The smallest budget: any one stream can work.
 pub const BUDGET_BYTES_MIN: usize = 16 << 20;

@@ -5,7 +5,7 @@ use super::route::Route;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use process::requests::Requests;
+use process::requests::{Requests, method_name};
 use process::traces::{self, TRACEPARENT};
 use protocol::{Error, routes, secrets_match};
 use std::time::Instant;
@@ -18,9 +18,10 @@ pub(super) const HEADER_REQUEST: HeaderName = HeaderName::from_static(routes::HE
 
 /// Tells of a request that was answered.
 pub(super) fn tell(requests: &Requests, began: Instant, method: &Method, route: Route<'_>, status: StatusCode) {
-    let (endpoint, status, seconds) = (route.endpoint(), status.as_u16(), began.elapsed().as_secs_f64());
-    requests.answered(method.as_str(), endpoint, status, seconds);
-    tracing::info!(%method, endpoint, status, seconds, "request served");
+    let (method, endpoint) = (method_name(method.as_str()), route.endpoint());
+    let (status, seconds) = (status.as_u16(), began.elapsed().as_secs_f64());
+    requests.answered(method, endpoint, status, seconds);
+    tracing::info!(method, endpoint, status, seconds, "request served");
 }
 
 /// `Denied` unless the caller knows the secret and means this cluster, and this disk if it names one.

@@ -72,6 +72,7 @@ impl Front {
             info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3", traceparent = place);
         let (head, body) = request.into_parts();
         let seen = told::Seen { method: head.method.clone(), peer, began };
+        let _under_way = self.door.requests.begin();
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();
         let target = Target::of(&head, self.domain.as_deref());
         let asked = Asked::of(&head, target.as_ref().ok());
