@@ -30,7 +30,7 @@ run_tests() {
   HOLDFAST_BIN_DIR=$target_dir/release cargo test --workspace --locked --no-fail-fast -- --show-output >"$test_log" 2>&1
 }
 
-# Ten thousand storms; optimised, because debug builds make a sixth as many in the same time. Those of the tests have its checks of arithmetic.
+# Ten thousand storms; optimised, because debug builds make a fifth as many in the same time. Those of the tests have its checks of arithmetic.
 run_storms() {
   HOLDFAST_STORM_SEEDS=10000 cargo test --release --locked -p testing --test storm -- --show-output >>"$test_log" 2>&1
 }

@@ -11,6 +11,17 @@ target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 
 fail() { echo "install-test-deps: $1" >&2; exit 1; }
 
+as_root() {
+  if [[ $EUID -eq 0 ]]; then
+    "$@"
+  else
+    command -v sudo >/dev/null || fail "this is neither root nor is there sudo: $*"
+    sudo "$@"
+  fi
+}
+
+update_lists() { as_root apt-get update -qq >&2; }
+
 install_packages() {
   local missing=() packages=() tool
   for tool in "${tools[@]}"; do
@@ -23,15 +34,9 @@ install_packages() {
   fi
   [[ ${#packages[@]} -eq 0 ]] && return
   command -v apt-get >/dev/null || fail "${packages[*]} missing, and there is no apt-get; please install them"
-  local as_root=()
-  if [[ $EUID -ne 0 ]]; then
-    command -v sudo >/dev/null || fail "${packages[*]} missing, and this is neither root nor is there sudo"
-    as_root=(sudo)
-  fi
   echo "install-test-deps: installing ${packages[*]}" >&2
-  export DEBIAN_FRONTEND=noninteractive
-  "${as_root[@]}" apt-get update -qq >&2
-  "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+  update_lists
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
 }
 
 # The list beside the environment tells what is in it; it is written last.
@@ -48,7 +53,7 @@ take() { # directory, package, files
   local directory=$1 package=$2 work file missing=0
   shift 2
   for file in "$@"; do
-    [[ -x $directory/$(basename "$file") ]] || missing=1
+    [[ -x $directory/$file ]] || missing=1
   done
   ((missing)) || return 0
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
@@ -56,17 +61,23 @@ take() { # directory, package, files
   fi
   work=$(mktemp -d)
   echo "install-test-deps: taking $* out of the package $package into $directory" >&2
-  (cd "$work" && apt-get download -qq "$package" >&2) || { rm -rf -- "$work"; fail "apt-get cannot download $package"; }
+  if ! (cd "$work" && { apt-get download -qq "$package" || { update_lists && apt-get download -qq "$package"; }; } >&2); then
+    rm -rf -- "$work"
+    fail "apt-get cannot download $package"
+  fi
   dpkg -x "$work/$package"_*.deb "$work/files"
   mkdir -p "$directory"
   for file in "$@"; do
     find "$work/files/usr" -name "$file" -type f -exec install -m 755 {} "$directory/" \;
   done
   rm -rf -- "$work"
+  for file in "$@"; do
+    [[ -x $directory/$file ]] || fail "the package $package has no $file"
+  done
 }
 
 install_packages
-take "$target_dir/test-tools/bin" prometheus prometheus promtool
-take "$target_dir/test-tools/bin" libfaketime libfaketime.so.1
 install_python "$target_dir/test-python" scripts/python-test-deps.txt
 install_python "$target_dir/s3-clients" testing/s3/requirements.txt
+take "$target_dir/test-tools/bin" prometheus prometheus promtool
+take "$target_dir/test-tools/bin" libfaketime libfaketime.so.1

@@ -24,7 +24,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// How long faults last
+    /// How long faults last at least
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
 

@@ -52,7 +52,7 @@ const SHORT_TIMES: [(&str, &str); 7] = [
 pub struct Run {
     /// What everything is drawn from.
     pub seed: u64,
-    /// How long faults last.
+    /// How long faults last at least.
     pub minutes: f64,
     /// Storage nodes.
     pub nodes: usize,
