@@ -120,8 +120,7 @@ async fn serve(config: Config) -> Result<()> {
         events: events.clone(),
     };
     let tls = certificate.as_ref().map(Certificate::server);
-    let s3_settings = S3Settings { domain: config.s3_domain.clone(), takes_v2: config.s3_sigv2 };
-    let s3 = s3::serve(door.clone(), &s3_listener, s3_settings, tls.clone())?;
+    let s3 = s3::serve(door.clone(), &s3_listener, s3_settings(&config), tls.clone())?;
     let server = dialect::serve(door, listeners, tls)?;
     info!(listen = ?config.listen, s3_listen = %config.s3_listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
@@ -329,6 +328,10 @@ fn tiering(storage: &Storage) -> Tiering {
         half_life: Duration::from_secs(storage.heat_half_life_s),
         hot_reads: storage.hot_reads,
     }
+}
+
+fn s3_settings(config: &Config) -> S3Settings {
+    S3Settings { domain: config.s3_domain.clone(), takes_v2: config.s3_sigv2 }
 }
 
 fn door_settings(config: &Config, server_id: String, cluster: ClusterFile) -> DoorSettings {

@@ -122,15 +122,15 @@ mod tests {
     #[test]
     fn what_clients_send_makes_no_labels() {
         let recorder = PrometheusBuilder::new().build_recorder();
-        metrics::with_local_recorder(&recorder, || {
+        let page = metrics::with_local_recorder(&recorder, || {
             let requests = Requests::new("n1");
             let _under_way = requests.begin();
             for number in 0..100 {
                 requests.answered(&format!("METHOD{number}"), "/files", 405, 0.01);
             }
             requests.answered("GET", "/files", 200, 0.01);
+            recorder.handle().render()
         });
-        let page = recorder.handle().render();
         let series = r#"{method="other",endpoint="/files",status_code="405""#;
         assert!(page.contains(&format!("http_requests_total{series},server_id=\"n1\"}} 100\n")), "{page}");
         assert!(page.contains(&format!("http_errors_total{series}}} 100\n")), "{page}");

@@ -16,7 +16,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("storage-node", &["protocol", "segments", "process"]),
     ("coordinator", &["protocol", "segments", "process"]),
     ("testing", &["protocol", "segments", "process", "storage-node", "coordinator"]),
-    ("bench", &["protocol"]),
+    ("bench", &["process", "protocol"]),
 ];
 
 /// Modules of the coordinator that are no layer: who may name any of them, and why.

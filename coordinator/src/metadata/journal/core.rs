@@ -82,6 +82,13 @@ impl Core {
         Ok(())
     }
 
+    /// How many groups each node lacks, by its URL.
+    pub fn lags(&self) -> BTreeMap<Arc<str>, u64> {
+        let claimed = matches!(self.phase, Phase::Claimed(_));
+        let lag = |lane: &LaneState| self.end.sequence.saturating_sub(lane.through);
+        self.lanes.iter().filter(|_| claimed).map(|(url, lane)| (Arc::clone(url), lag(lane))).collect()
+    }
+
     /// Counts what a lane told; whether the quorum has moved.
     pub fn count_again(&mut self) -> bool {
         let before = self.quorum;

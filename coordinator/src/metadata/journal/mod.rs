@@ -346,12 +346,7 @@ impl Journal {
 
     /// How many groups each node lacks, by its URL: all of them where it has told nothing yet. Nothing while no epoch is held.
     pub fn lags(&self) -> BTreeMap<Arc<str>, u64> {
-        let core = self.core();
-        if !matches!(core.phase, Phase::Claimed(_)) {
-            return BTreeMap::new();
-        }
-        let end = core.end.sequence;
-        core.lanes.iter().map(|(url, lane)| (Arc::clone(url), end.saturating_sub(lane.through))).collect()
+        self.core().lags()
     }
 
     fn set_phase(&self, phase: Phase) {

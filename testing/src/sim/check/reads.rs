@@ -24,7 +24,9 @@ impl Oracle {
                 state.check_version(key, selector, version, bytes, &window)
             }
             Ended::Answered(Ok(got)) => state.check_absence(key, selector, got, &window),
-            Ended::Answered(Err(_)) if purged_within(&window) => Ok(false),
+            Ended::Answered(Err(_)) if purged_within(&window) || state.removed_within(key, selector, &window) => {
+                Ok(false)
+            }
             Ended::Answered(Err(error)) => refused(error),
             Ended::Died => Ok(false),
         };
@@ -87,6 +89,16 @@ impl State {
             Ok(false) => self.counts.reads_refused += 1,
             Err(wrong) => self.violated(world, format!("{wrong}: {}", what())),
         }
+    }
+
+    /// Whether the version that was read was removed for good meanwhile: as with a purge, its bytes are kept for the trash window only.
+    fn removed_within(&self, key: &str, selector: VersionSelector, window: &[Moment]) -> bool {
+        let read = |moment: &Moment| match selector {
+            VersionSelector::Latest => moment.live,
+            VersionSelector::Number(number) => Some(number),
+        };
+        let removed = |number| window.iter().skip(1).any(|later| self.is_removed(key, number, later));
+        window.iter().filter_map(read).any(removed)
     }
 
     fn check_version(
