@@ -90,10 +90,7 @@ async fn serve(config: Config) -> Result<()> {
     let events = Events::new("coordinator");
     let sending = start_log(&config, &server_id, &events)?;
     let shutdown = Shutdown::listen()?;
-    let metrics = Metrics::install()?;
-    names::describe_all();
-    metadata::names::describe_all();
-    segments::names::describe_all();
+    let metrics = install_metrics()?;
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let certificate = certificate(&config)?;
     let listeners = bind(&config)?;
@@ -159,6 +156,14 @@ async fn serve(config: Config) -> Result<()> {
         Some(why) => bail!("this catalog cannot be served any more: {why}"),
         None => Ok(()),
     }
+}
+
+fn install_metrics() -> Result<Metrics> {
+    let metrics = Metrics::install()?;
+    names::describe_all();
+    metadata::names::describe_all();
+    segments::names::describe_all();
+    Ok(metrics)
 }
 
 /// Starts the log; what sends lines and traces elsewhere, if they are wanted there.
