@@ -22,6 +22,7 @@ use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, Tiering, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
+use futures_util::future::OptionFuture;
 use process::events::Events;
 use process::logs::{self, LogConfig, LogTask};
 use process::metrics::Metrics;
@@ -129,11 +130,7 @@ async fn serve(config: Config) -> Result<()> {
             metrics.upkeep(),
             keys(&guard, &config),
             follow(certificate.as_ref()),
-            async {
-                if let Some(sending) = sending {
-                    sending.await;
-                }
-            }
+            OptionFuture::from(sending),
         )
     };
     let mut superseded = None;
