@@ -1,19 +1,24 @@
-//! The framed body of a batch: many shards in one request, so that small objects cost one round trip and one fsync for many.
+//! The bodies of batches: many shards in one request, so that small ones share round trips and fsyncs.
 //!
 //! ```text
 //! put batch    frame*            frame = chunk id 16 · index 1 · zero 3 · length u32 LE · CRC32 of data u32 LE · data
-//! delete batch id*               id    = chunk id 16 · index 1
-//! answer       outcome*          outcome byte = 0 stored, else an ErrorKind; one for each frame or id, in order
+//! other batch  id*               id    = chunk id 16 · index 1
+//! answers      outcome*          outcome byte = 0 done, else an ErrorKind; one for each frame or id, in order
+//!   to a read  outcome* frame*   a frame for each outcome 0, in order
+//!   to a head  head*             head  = outcome 1 · length u32 LE · CRC32 u32 LE; zeros behind an outcome that is not 0
 //! ```
 //!
 //! What it keeps true: a decoder never trusts a length before it checked it against a bound, and a cut or padded body is
 //! `Invalid`, never a shorter batch.
 
-use crate::{Error, ErrorKind, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardId};
+use crate::{Error, ErrorKind, HeadOutcome, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Length of a frame's header, in bytes.
 pub const FRAME_HEADER_BYTES: usize = 28;
+
+/// Length of what is told of one shard, in bytes.
+const HEAD_BYTES: usize = 9;
 
 /// The header that goes before the shard's data.
 pub fn encode_frame_header(shard: &Shard) -> [u8; FRAME_HEADER_BYTES] {
@@ -87,7 +92,7 @@ impl FrameDecoder {
     }
 }
 
-/// The body of a delete batch.
+/// The body of a batch that names shards.
 pub fn encode_ids(ids: &[ShardId]) -> Bytes {
     let mut body = Vec::with_capacity(ids.len() * ShardId::BYTES);
     for id in ids {
@@ -96,7 +101,7 @@ pub fn encode_ids(ids: &[ShardId]) -> Bytes {
     body.into()
 }
 
-/// The ids in a delete batch's body.
+/// The ids in such a body.
 pub fn decode_ids(body: &[u8]) -> Result<Vec<ShardId>> {
     let (ids, rest) = body.as_chunks::<{ ShardId::BYTES }>();
     if !rest.is_empty() {
@@ -115,13 +120,41 @@ pub fn decode_outcomes(body: &[u8], expected: usize) -> Result<Vec<PutOutcome>> 
     if body.len() != expected {
         return Err(Error::invalid(format!("batch answer: {} outcomes for {expected} shards", body.len())));
     }
-    let decode = |byte: &u8| match *byte {
-        0 => Ok(Ok(())),
-        byte => ErrorKind::from_byte(byte)
-            .map(Err)
-            .ok_or_else(|| Error::invalid(format!("batch answer: unknown outcome {byte}"))),
+    body.iter().map(|byte| decode_outcome(*byte)).collect()
+}
+
+fn decode_outcome(byte: u8) -> Result<PutOutcome> {
+    if byte == 0 {
+        return Ok(Ok(()));
+    }
+    let kind = ErrorKind::from_byte(byte);
+    kind.map(Err).ok_or_else(|| Error::invalid(format!("batch answer: unknown outcome {byte}")))
+}
+
+/// The answer to a batch of questions about shards.
+pub fn encode_heads(heads: &[HeadOutcome]) -> Bytes {
+    let mut body = Vec::with_capacity(heads.len() * HEAD_BYTES);
+    for head in heads {
+        let (outcome, length, crc) = head.map_or_else(|kind| (kind as u8, 0, 0), |head| (0, head.length, head.crc));
+        body.push(outcome);
+        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(&crc.to_le_bytes());
+    }
+    body.into()
+}
+
+/// What such an answer says of the shards that were asked for; `Invalid` unless it speaks of each.
+pub fn decode_heads(body: &[u8], asked: &[ShardId]) -> Result<Vec<HeadOutcome>> {
+    let (heads, rest) = body.as_chunks::<HEAD_BYTES>();
+    if heads.len() != asked.len() || !rest.is_empty() {
+        return Err(Error::invalid(format!("batch answer: {} bytes for {} shards", body.len(), asked.len())));
+    }
+    let decode = |(bytes, id): (&[u8; HEAD_BYTES], &ShardId)| {
+        let mut bytes = &bytes[..];
+        let (outcome, length, crc) = (bytes.get_u8(), bytes.get_u32_le(), bytes.get_u32_le());
+        Ok(decode_outcome(outcome)?.map(|()| ShardHead { id: *id, length, crc }))
     };
-    body.iter().map(decode).collect()
+    heads.iter().zip(asked).map(decode).collect()
 }
 
 #[cfg(test)]
@@ -183,5 +216,11 @@ mod tests {
         assert_eq!(decode_outcomes(&encode_outcomes(&outcomes), 2).unwrap(), outcomes);
         assert!(decode_outcomes(&[0], 2).is_err());
         assert!(decode_outcomes(&[99], 1).is_err());
+        let heads = [Ok(ShardHead { id: ids[0], length: 7, crc: 0xbeef }), Err(ErrorKind::NotFound)];
+        let body = encode_heads(&heads);
+        assert_eq!(decode_heads(&body, &ids).unwrap(), heads);
+        assert!(decode_heads(&body, &ids[..1]).is_err(), "one too many");
+        assert!(decode_heads(&body[..17], &ids).is_err(), "a byte short");
+        assert!(decode_heads(&[99; 18], &ids).is_err(), "no outcome");
     }
 }

@@ -21,8 +21,8 @@ pub use cluster::{ClusterFile, secrets_match};
 pub use content::Content;
 pub use error::{Error, ErrorKind, Result};
 pub use frame::{
-    FRAME_HEADER_BYTES, FrameDecoder, FrameHeader, decode_ids, decode_outcomes, encode_frame_header, encode_ids,
-    encode_outcomes,
+    FRAME_HEADER_BYTES, FrameDecoder, FrameHeader, decode_heads, decode_ids, decode_outcomes, encode_frame_header,
+    encode_heads, encode_ids, encode_outcomes,
 };
 pub use ids::{ChunkId, ClusterId, DiskId, NodeId, ShardId};
 pub use journal::{
@@ -30,6 +30,6 @@ pub use journal::{
     JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalNode, JournalState,
 };
 pub use node::{
-    ByteRange, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead, ShardPage,
-    VerifyCursor, VerifyReport,
+    ByteRange, CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy,
+    ShardHead, ShardPage, VerifyCursor, VerifyReport,
 };

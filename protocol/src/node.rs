@@ -38,6 +38,9 @@ impl Shard {
 /// What became of one shard of a batch. `Ok` means durable: fsynced on that node, by this call or an earlier one.
 pub type PutOutcome = std::result::Result<(), ErrorKind>;
 
+/// What a node says of one of the shards that it was asked about.
+pub type HeadOutcome = std::result::Result<ShardHead, ErrorKind>;
+
 /// A half-open range of bytes within a shard.
 pub type ByteRange = std::ops::Range<u64>;
 
@@ -84,6 +87,16 @@ impl ShardCopy {
         }
         self.content.as_ref().map_or(Ok(()), |content| content.unpack(data.clone()).map(drop))
     }
+}
+
+/// One of the copies that are asked of a node in one request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyOrder {
+    /// What the copy is to be called.
+    pub id: ShardId,
+    /// Where it comes from, and what it must be.
+    pub copy: ShardCopy,
 }
 
 /// One page of a listing, in id order.

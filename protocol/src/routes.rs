@@ -6,10 +6,14 @@ pub const SHARDS: &str = "/shards";
 pub const SHARDS_BATCH: &str = "/shards-batch";
 /// `POST`: many ids ([`crate::encode_ids`]) to delete; answers one outcome byte each.
 pub const SHARDS_DELETE: &str = "/shards-delete";
+/// `POST`: many ids; answers what the node's records say of each ([`crate::encode_heads`]).
+pub const SHARDS_HEAD: &str = "/shards-head";
+/// `POST`: many ids; answers one outcome byte each, then a frame for each that was read.
+pub const SHARDS_READ: &str = "/shards-read";
+/// `POST`: pull shards from other nodes; the body is a list of [`crate::CopyOrder`]s as JSON. Answers one outcome byte each.
+pub const SHARDS_COPY: &str = "/shards-copy";
 /// `POST`: read and verify the records of some segments; query is a [`crate::VerifyCursor`] and `limit_bytes`.
 pub const VERIFY: &str = "/verify";
-/// `POST /shards/{id}/copy-from`: pull that shard from another node; the body is a [`crate::ShardCopy`] as JSON.
-pub const COPY_FROM: &str = "copy-from";
 /// `GET`: a [`crate::JournalState`]. `POST ?epoch=&holder=&anew=`: entries to append; answers a [`crate::JournalAppended`].
 pub const JOURNAL: &str = "/journal";
 /// `POST ?epoch=&holder=`: claims an epoch; answers a [`crate::JournalState`].

@@ -7,8 +7,8 @@
 //! - Bodies are bounded: each (`body`), all together (`gate`), and in time.
 //! - No name from a request ever becomes a path: ids are parsed, everything else is refused.
 
+mod batch;
 mod body;
-mod frames;
 mod gate;
 mod journal;
 mod reply;
@@ -25,16 +25,12 @@ use actix_web::http::{KeepAlive, Method};
 use actix_web::web::{self, Data, Payload, Query};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError};
 use body::Body;
-use frames::Frames;
 use gate::Gate;
 use process::metrics::Metrics;
 use process::readings::Readings;
 use process::requests::Requests;
 use process::tls::ServerConfig;
-use protocol::{
-    ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId, VerifyCursor, decode_ids,
-    encode_outcomes,
-};
+use protocol::{ClusterFile, Error, PutOutcome, SHARD_BYTES_MAX, Shard, ShardId, VerifyCursor};
 use reply::{Failure, ShardBody};
 use route::Route;
 use segments::RealDisk;
@@ -46,12 +42,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 
-/// The longest framed body: what a coordinator sends at once, twice.
-const BATCH_BYTES_MAX: u64 = 4 * SHARD_BYTES_MAX as u64;
-/// Shards or ids in one request.
-const BATCH_SHARDS_MAX: usize = 4096;
-/// The order to copy a shard, as JSON.
-const COPY_BYTES_MAX: u64 = 4 << 10;
 /// Idle connections of peers are kept this long.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A request's head must be there after this long.
@@ -173,10 +163,12 @@ async fn dispatch(
         (Route::Shard(id), &Method::GET) => get(request, parse_id(id)?, service).await,
         (Route::Shard(id), &Method::HEAD) => Ok(reply::head(service.store.head(parse_id(id)?)?)),
         (Route::Shard(id), &Method::DELETE) => delete(parse_id(id)?, service).await,
-        (Route::CopyFrom(id), &Method::POST) => copy_from(request, parse_id(id)?, payload, service).await,
         (Route::Shards, &Method::GET) => list(query(request)?, service).await,
-        (Route::Batch, &Method::POST) => put_batch(request, payload, service).await,
-        (Route::Delete, &Method::POST) => delete_batch(request, payload, service).await,
+        (Route::Batch, &Method::POST) => batch::put(request, payload, service).await,
+        (Route::Delete, &Method::POST) => batch::delete(request, payload, service).await,
+        (Route::Head, &Method::POST) => batch::head(request, payload, service).await,
+        (Route::Read, &Method::POST) => batch::read(request, payload, service).await,
+        (Route::Copy, &Method::POST) => batch::copy(request, payload, service).await,
         (Route::Verify, &Method::POST) => verify(query(request)?, service).await,
         (Route::Journal, &Method::GET) => journal::state(service).await,
         (Route::Journal, &Method::POST) => journal::append(request, payload, service).await,
@@ -206,20 +198,6 @@ async fn put(request: &HttpRequest, id: ShardId, payload: Payload, service: &Ser
     Ok(HttpResponse::Created().finish())
 }
 
-async fn put_batch(request: &HttpRequest, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
-    let mut body = Body::open(request, payload, service, BATCH_BYTES_MAX)?;
-    let mut frames = Frames::new(BATCH_SHARDS_MAX);
-    while let Some(piece) = body.next().await? {
-        frames.push(&piece)?;
-    }
-    let (sound, mut outcomes) = frames.finish()?;
-    let mut stored = service.committer.put(sound).await?.into_iter();
-    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_ok()) {
-        *outcome = stored.next().expect("one outcome for each sound frame");
-    }
-    Ok(reply::octets(encode_outcomes(&outcomes)))
-}
-
 async fn get(request: &HttpRequest, id: ShardId, service: &Service) -> Result<HttpResponse, Failure> {
     let shard = match service.store.get_shard_cached(id) {
         Some(found) => found?,
@@ -230,18 +208,12 @@ async fn get(request: &HttpRequest, id: ShardId, service: &Service) -> Result<Ht
     };
     let permit = service.gate.admit(shard.data.len() as u64)?;
     service.requests.bytes_out.increment(shard.data.len() as u64);
-    reply::shard(request, shard.crc, ShardBody { bytes: shard.data, permit })
+    reply::shard(request, shard.crc, ShardBody::new(shard.data, permit))
 }
 
 async fn delete(id: ShardId, service: &Service) -> Result<HttpResponse, Failure> {
     settled(&service.committer.delete(vec![id]).await?, id)?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-async fn delete_batch(request: &HttpRequest, payload: Payload, service: &Service) -> Result<HttpResponse, Failure> {
-    let bytes = body::whole(request, payload, service, (BATCH_SHARDS_MAX * ShardId::BYTES) as u64).await?;
-    let outcomes = service.committer.delete(decode_ids(&bytes)?).await?;
-    Ok(reply::octets(encode_outcomes(&outcomes)))
 }
 
 #[derive(Deserialize)]
@@ -273,25 +245,6 @@ async fn verify(query: VerifyQuery, service: &Service) -> Result<HttpResponse, F
     Ok(HttpResponse::Ok().json(report))
 }
 
-async fn copy_from(
-    request: &HttpRequest,
-    id: ShardId,
-    payload: Payload,
-    service: &Service,
-) -> Result<HttpResponse, Failure> {
-    let body = body::whole(request, payload, service, COPY_BYTES_MAX).await?;
-    let copy: ShardCopy = serde_json::from_slice(&body).map_err(|error| Error::invalid(format!("body: {error}")))?;
-    if copy.length as usize > SHARD_BYTES_MAX {
-        return Err(Error::invalid(format!("a shard has at most {SHARD_BYTES_MAX} bytes, not {}", copy.length)).into());
-    }
-    let _permit = service.gate.admit(2 * u64::from(copy.length))?;
-    let data = service.peers.get(&copy).await?;
-    let (crc, checked) = (copy.crc, data.clone());
-    on_disk_thread(move || copy.verify(&checked)).await?;
-    settled(&service.committer.put(vec![Shard { id, crc, data }]).await?, id)?;
-    Ok(HttpResponse::Created().finish())
-}
-
 fn metrics(service: &Service) -> HttpResponse {
     service.store.publish_gauges();
     let (waiting, waiting_max) = service.committer.waiting_and_most();
@@ -321,7 +274,6 @@ fn settled(outcomes: &[PutOutcome], id: ShardId) -> Result<(), Failure> {
 /// Waits for the disk where waiting holds up nobody else.
 async fn on_disk_thread<T: Send + 'static>(
     call: impl FnOnce() -> protocol::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let outcome = web::block(call).await.map_err(|_| Error::unavailable("the node is shutting down"))?;
-    Ok(outcome?)
+) -> protocol::Result<T> {
+    web::block(call).await.map_err(|_| Error::unavailable("the node is shutting down"))?
 }

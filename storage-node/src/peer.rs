@@ -1,11 +1,15 @@
 //! Calls of this node to others: it pulls shards from other nodes, so that repair traffic does not pass the coordinator, and it tells
 //! coordinators where it is. Nothing else here names reqwest.
 
+use crate::frames::Frames;
 use bytes::Bytes;
 use process::tls::ClientConfig;
-use protocol::{ClusterFile, Error, ErrorKind, Result, ShardCopy, ShardId, routes};
+use protocol::{
+    ClusterFile, Error, ErrorKind, FRAME_HEADER_BYTES, PutOutcome, Result, Shard, ShardId, decode_outcomes, encode_ids,
+    routes,
+};
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Response, StatusCode, Url};
 use std::time::Duration;
 
 /// A peer must take the connection within this time,
@@ -17,6 +21,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest answer of a coordinator that is read.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// The bytes of one of the shards that were asked for.
+pub type ReadOutcome = std::result::Result<Bytes, ErrorKind>;
 
 /// The way to other processes of the cluster.
 pub struct Peers {
@@ -47,27 +54,50 @@ impl Peers {
         Ok(Peers { client })
     }
 
-    /// The bytes of a shard that the node at `copy.source` holds, not yet verified.
-    pub async fn get(&self, copy: &ShardCopy) -> Result<Bytes> {
-        let ShardCopy { source, shard: id, length, .. } = copy;
-        let (id, length) = (*id, *length as usize);
-        let url = shard_url(source, id)?;
+    /// The bytes of shards that the node at `source` holds, `bytes_max` in all: each checked against the CRC32 it came with, and
+    /// nothing else. An `Err` says nothing of any of them, and is never an absence.
+    pub async fn read(&self, source: &str, ids: &[ShardId], bytes_max: usize) -> Result<Vec<ReadOutcome>> {
         let failed = |error: reqwest::Error| {
             Error::caused(ErrorKind::Unavailable, format!("peer {source}: {error}"), error.without_url())
         };
-        let mut response = self.client.get(url).send().await.map_err(failed)?;
+        let request = self.client.post(read_url(source)?).body(encode_ids(ids));
+        let mut response = request.send().await.map_err(failed)?;
         if !response.status().is_success() {
-            return Err(refusal(source, id, &response));
+            return Err(refusal(source, &response));
         }
-        let mut data = Vec::with_capacity(length);
+        let told = |error: Error| Error::unavailable(format!("peer {source}: {}", error.message));
+        let (mut outcomes, mut frames) = (Vec::with_capacity(ids.len()), Frames::new(ids.len()));
+        let mut left = ids.len() * FRAME_HEADER_BYTES + bytes_max;
         while let Some(piece) = response.chunk().await.map_err(failed)? {
-            if data.len() + piece.len() > length {
-                return Err(Error::corrupt(format!("peer {source}: shard {id} is longer than {length} bytes")));
-            }
-            data.extend_from_slice(&piece);
+            let (outcome_bytes, framed) = piece.split_at(piece.len().min(ids.len() - outcomes.len()));
+            outcomes.extend_from_slice(outcome_bytes);
+            left = left.checked_sub(framed.len()).ok_or_else(|| {
+                Error::unavailable(format!("peer {source}: {} shards of more than {bytes_max} bytes", ids.len()))
+            })?;
+            frames.push(framed).map_err(told)?;
         }
-        Ok(Bytes::from(data))
+        let outcomes = decode_outcomes(&outcomes, ids.len()).map_err(told)?;
+        sorted(ids, &outcomes, frames.finish().map_err(told)?).map_err(told)
     }
+}
+
+/// To each shard what came of it: the frames are those of the shards that were read, in order.
+fn sorted(
+    ids: &[ShardId],
+    outcomes: &[PutOutcome],
+    (sound, frames): (Vec<Shard>, Vec<PutOutcome>),
+) -> Result<Vec<ReadOutcome>> {
+    if outcomes.iter().filter(|outcome| outcome.is_ok()).count() != frames.len() {
+        return Err(Error::invalid("it said that it read other shards than it sent"));
+    }
+    let (mut sound, mut frames) = (sound.into_iter(), frames.into_iter());
+    let bytes = |(id, outcome): (&ShardId, &PutOutcome)| -> ReadOutcome {
+        (*outcome)?;
+        frames.next().expect("as many as there are shards that were read")?;
+        let shard = sound.next().expect("as many as there are sound frames");
+        if shard.id == *id { Ok(shard.data) } else { Err(ErrorKind::Corrupt) }
+    };
+    Ok(ids.iter().zip(outcomes).map(bytes).collect())
 }
 
 impl Peers {
@@ -95,22 +125,21 @@ impl Peers {
     }
 }
 
-/// What the peer said; an answer that is not a node's is `Unavailable`, never an absence.
-fn refusal(source: &str, id: ShardId, response: &Response) -> Error {
-    let told = response.headers().get(routes::HEADER_ERROR).and_then(|value| value.to_str().ok());
-    let kind = told.and_then(|told| ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == told));
-    let status = response.status().as_u16();
-    Error::new(kind.unwrap_or(ErrorKind::Unavailable), format!("peer {source}: shard {id}: status {status}"))
+/// Why the peer refused the request. It says nothing of any shard.
+fn refusal(source: &str, response: &Response) -> Error {
+    let denied = response.status() == StatusCode::FORBIDDEN;
+    let kind = if denied { ErrorKind::Denied } else { ErrorKind::Unavailable };
+    Error::new(kind, format!("peer {source}: status {}", response.status().as_u16()))
 }
 
-fn shard_url(source: &str, id: ShardId) -> Result<Url> {
+fn read_url(source: &str) -> Result<Url> {
     let bad = || Error::invalid(format!("source {source:?} must be a base URL such as http://127.0.0.1:8081"));
     let base = Url::parse(source).map_err(|_| bad())?;
     let plain = base.path() == "/" && base.query().is_none() && base.username().is_empty() && base.password().is_none();
     if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() || !plain {
         return Err(bad());
     }
-    base.join(&format!("{}/{id}", routes::SHARDS)).map_err(|_| bad())
+    base.join(routes::SHARDS_READ).map_err(|_| bad())
 }
 
 #[cfg(test)]
@@ -121,11 +150,23 @@ mod tests {
 
     #[test]
     fn only_a_base_url_is_a_source() {
-        let id = ShardId { chunk: ChunkId(Uuid::from_u128(1)), index: 0 };
-        let url = shard_url("http://127.0.0.1:8081", id).unwrap();
-        assert_eq!(url.path(), format!("/shards/{id}"));
+        assert_eq!(read_url("http://127.0.0.1:8081").unwrap().path(), routes::SHARDS_READ);
         for source in ["", "n1", "file:///etc/passwd", "http://a/b", "http://u:p@a", "http://a/?x=1", "mailto:a@b"] {
-            assert_eq!(shard_url(source, id).unwrap_err().kind, ErrorKind::Invalid, "{source}");
+            assert_eq!(read_url(source).unwrap_err().kind, ErrorKind::Invalid, "{source}");
         }
+    }
+
+    #[test]
+    fn each_shard_gets_its_own_outcome_and_never_anothers_bytes() {
+        let shard = |n: u8| {
+            let id = ShardId { chunk: ChunkId(Uuid::from_u128(n.into())), index: 0 };
+            Shard::new(id, vec![n; 3].into())
+        };
+        let ids = [1, 2, 3, 4].map(|n| shard(n).id);
+        let outcomes = [Ok(()), Err(ErrorKind::NotFound), Ok(()), Ok(())];
+        let read = sorted(&ids, &outcomes, (vec![shard(1), shard(9)], vec![Ok(()), Err(ErrorKind::Corrupt), Ok(())]));
+        let corrupt = || Err(ErrorKind::Corrupt);
+        assert_eq!(read.unwrap(), [Ok(shard(1).data), Err(ErrorKind::NotFound), corrupt(), corrupt()]);
+        assert!(sorted(&ids, &outcomes, (vec![shard(1)], vec![Ok(())])).is_err(), "frames are missing");
     }
 }

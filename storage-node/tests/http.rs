@@ -7,8 +7,9 @@ use bytes::Bytes;
 use process::metrics::Metrics;
 use process::tls::{self, ClientConfig};
 use protocol::{
-    ClusterFile, ClusterId, Content, DiskId, ErrorKind, FRAME_HEADER_BYTES, JournalAppended, JournalEntry, JournalMark,
-    Shard, ShardCopy, ShardId, ShardPage, VerifyReport, decode_outcomes, encode_frame_header, encode_ids, routes,
+    ClusterFile, ClusterId, Content, CopyOrder, DiskId, ErrorKind, FRAME_HEADER_BYTES, FrameDecoder, JournalAppended,
+    JournalEntry, JournalMark, PutOutcome, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyReport, decode_heads,
+    decode_outcomes, encode_frame_header, encode_ids, routes,
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use rig::{id, shard};
@@ -33,7 +34,7 @@ struct Running {
     address: SocketAddr,
     client: Client,
     store: Arc<Store<RealDisk>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn cluster() -> ClusterFile {
@@ -71,7 +72,7 @@ async fn start() -> Running {
         address,
         client: Client::builder().no_proxy().tls_backend_preconfigured(trust()).build().unwrap(),
         store,
-        _dir: dir,
+        dir,
     }
 }
 
@@ -177,7 +178,9 @@ async fn without_the_secret_nothing_but_health_and_metrics_answers() {
         (Method::POST, "/shards-batch".into()),
         (Method::POST, "/shards-delete".into()),
         (Method::POST, "/verify?segment=0&offset=0&limit_bytes=1".into()),
-        (Method::POST, format!("/shards/{}/copy-from", id(1))),
+        (Method::POST, routes::SHARDS_HEAD.into()),
+        (Method::POST, routes::SHARDS_READ.into()),
+        (Method::POST, routes::SHARDS_COPY.into()),
         (Method::GET, "/nowhere".into()),
         (Method::GET, "//health".into()),
     ];
@@ -326,44 +329,111 @@ async fn bodies_are_bounded_in_length_memory_and_time() {
     assert_eq!(node.put(&shard(9, 10, 0)).await.status(), StatusCode::CREATED, "its memory is given back");
 }
 
-#[actix_web::test]
-async fn a_shard_is_pulled_from_a_peer_and_checked() {
-    let (from, to) = (start().await, start().await);
-    let shard = shard(1, 50_000, 0);
-    from.put(&shard).await;
+/// Orders copies of `to`; what became of each.
+async fn copied(to: &Running, orders: &[CopyOrder]) -> Vec<PutOutcome> {
+    let body = serde_json::to_vec(orders).unwrap();
+    let answer = to.call(Method::POST, routes::SHARDS_COPY).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    decode_outcomes(&answer.bytes().await.unwrap(), orders.len()).unwrap()
+}
+
+fn order(from: &Running, shard: &Shard, id: ShardId) -> CopyOrder {
+    let length = shard.data.len() as u32;
     let sha256 = ring::digest::digest(&ring::digest::SHA256, &shard.data).as_ref().try_into().unwrap();
-    let good = ShardCopy {
-        source: format!("http://{}", from.address),
-        shard: shard.id,
-        length: 50_000,
-        crc: shard.crc,
-        content: Some(Content { sha256, length: 50_000, compressed: false }),
-    };
-    let order = async |as_id: ShardId, copy: &ShardCopy| {
-        let path = format!("/shards/{as_id}/copy-from");
-        let body = serde_json::to_vec(copy).unwrap();
-        to.call(Method::POST, &path).body(body).send().await.unwrap()
-    };
-    let other_index = ShardId { index: 7, ..shard.id };
-    for as_id in [shard.id, shard.id, other_index] {
-        assert_eq!(order(as_id, &good).await.status(), StatusCode::CREATED);
-        assert_eq!(to.store.get(as_id).unwrap(), shard.data);
+    let content = Some(Content { sha256, length, compressed: false });
+    let source = format!("http://{}", from.address);
+    CopyOrder { id, copy: ShardCopy { source, shard: shard.id, length, crc: shard.crc, content } }
+}
+
+#[actix_web::test]
+async fn shards_are_pulled_from_peers_and_checked_each_for_itself() {
+    let (from, other, to) = (start().await, start().await, start().await);
+    let (large, small) = (shard(1, 50_000, 0), shard(2, 10, 0));
+    from.put(&large).await;
+    other.put(&small).await;
+    let good = order(&from, &large, large.id);
+    let with = |id: ShardId, copy: ShardCopy| CopyOrder { id, copy };
+    let copy = || good.copy.clone();
+    let other_content = Content { sha256: [0; 32], ..copy().content.unwrap() };
+    let orders = [
+        good.clone(),
+        order(&other, &small, small.id),
+        with(id(3), ShardCopy { shard: id(3), ..copy() }),
+        with(id(4), ShardCopy { source: "http://127.0.0.1:1".into(), ..copy() }),
+        with(id(5), ShardCopy { source: "file:///etc/passwd".into(), ..copy() }),
+        with(id(6), ShardCopy { crc: large.crc ^ 1, ..copy() }),
+        with(id(7), ShardCopy { content: Some(other_content), ..copy() }),
+        with(ShardId { index: 7, ..large.id }, copy()),
+        with(small.id, copy()),
+    ];
+    use ErrorKind::{Conflict, Corrupt, Invalid, NotFound, Unavailable};
+    let fine = || Ok(());
+    let wanted = [
+        fine(),
+        fine(),
+        Err(NotFound),
+        Err(Unavailable),
+        Err(Invalid),
+        Err(Corrupt),
+        Err(Corrupt),
+        fine(),
+        Err(Conflict),
+    ];
+    assert_eq!(copied(&to, &orders).await, wanted, "law 6");
+    assert_eq!(copied(&to, &orders[..2]).await, [Ok(()), Ok(())], "what is there already is no conflict");
+    assert_eq!(to.store.get(large.id).unwrap(), large.data);
+    assert_eq!(to.store.get(ShardId { index: 7, ..large.id }).unwrap(), large.data);
+    assert_eq!(to.store.get(small.id).unwrap(), small.data);
+    for n in 3..8 {
+        assert!(to.store.get(id(n)).is_err(), "nothing unverified is stored");
     }
-    let missing = order(id(2), &ShardCopy { shard: id(2), ..good.clone() }).await;
-    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
-    let down = order(id(3), &ShardCopy { source: "http://127.0.0.1:1".into(), ..good.clone() }).await;
-    assert_eq!(kind(&down), Some(ErrorKind::Unavailable));
-    let bad = order(id(3), &ShardCopy { source: "file:///etc/passwd".into(), ..good.clone() }).await;
-    assert_eq!(kind(&bad), Some(ErrorKind::Invalid));
-    let other_content = Content { sha256: [0; 32], ..good.content.clone().unwrap() };
-    for wrong in [
-        ShardCopy { crc: shard.crc ^ 1, ..good.clone() },
-        ShardCopy { length: 49_999, ..good.clone() },
-        ShardCopy { length: 50_001, ..good.clone() },
-        ShardCopy { content: Some(other_content), ..good.clone() },
-    ] {
-        assert_eq!(kind(&order(id(3), &wrong).await), Some(ErrorKind::Corrupt), "law 6: {wrong:?}");
-        assert!(to.store.get(id(3)).is_err(), "nothing unverified is stored");
+    for length in [49_999, 50_001] {
+        let wrong = with(id(3), ShardCopy { length, ..copy() });
+        assert!(copied(&to, &[wrong]).await[0].is_err(), "{length}");
+        assert!(to.store.get(id(3)).is_err());
+    }
+}
+
+#[actix_web::test]
+async fn a_damaged_shard_costs_the_others_of_its_request_nothing() {
+    let (from, to) = (start().await, start().await);
+    let shards: Vec<Shard> = (1..=3).map(|n| shard(n, 40_000, 0)).collect();
+    for shard in &shards {
+        from.put(shard).await;
+    }
+    rig::damage(from.dir.path(), &shards[1].data);
+    let orders: Vec<CopyOrder> = shards.iter().map(|shard| order(&from, shard, shard.id)).collect();
+    assert_eq!(copied(&to, &orders).await, [Ok(()), Err(ErrorKind::Corrupt), Ok(())]);
+    assert_eq!(to.store.get(shards[2].id).unwrap(), shards[2].data);
+}
+
+#[actix_web::test]
+async fn many_shards_are_asked_for_at_once_and_what_would_be_too_much_is_refused() {
+    let node = start().await;
+    let shards = [1, 2].map(|n| shard(n, 50_000, 0));
+    for shard in &shards {
+        assert_eq!(node.put(shard).await.status(), StatusCode::CREATED);
+    }
+    let post = |path: &str, body: Bytes| node.call(Method::POST, path).body(body).send();
+    let ids = [shards[0].id, id(9), shards[1].id];
+    let heads = post(routes::SHARDS_HEAD, encode_ids(&ids)).await.unwrap().bytes().await.unwrap();
+    let head = |shard: &Shard| Ok(ShardHead { id: shard.id, length: 50_000, crc: shard.crc });
+    assert_eq!(decode_heads(&heads, &ids).unwrap(), [head(&shards[0]), Err(ErrorKind::NotFound), head(&shards[1])]);
+    let read = post(routes::SHARDS_READ, encode_ids(&ids)).await.unwrap().bytes().await.unwrap();
+    assert_eq!(read[..3], [0, ErrorKind::NotFound as u8, 0]);
+    let mut decoder = FrameDecoder::default();
+    decoder.push(&read[3..]);
+    for shard in &shards {
+        let found = decoder.next_shard().unwrap().unwrap();
+        assert_eq!((found.id, found.data == shard.data), (shard.id, true));
+    }
+    decoder.finish().unwrap();
+    let too_many_bytes = vec![shards[0].id; 700];
+    assert_eq!(post(routes::SHARDS_READ, encode_ids(&too_many_bytes)).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let of = |length| CopyOrder { copy: ShardCopy { length, ..order(&node, &shards[0], id(8)).copy }, id: id(8) };
+    for orders in [vec![of((8 << 20) + 1)], vec![of(1); 257], vec![of(8 << 20); 5]] {
+        let body = serde_json::to_vec(&orders).unwrap();
+        assert_eq!(post(routes::SHARDS_COPY, body.into()).await.unwrap().status(), StatusCode::BAD_REQUEST);
     }
 }
 

@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::vec;
 
 /// Bytes handed to the server at a time. It copies them into a buffer that it keeps as long as that stays below 128 KiB; for
 /// larger pieces it takes fresh memory each time.
@@ -103,32 +104,50 @@ pub(super) fn checked(bytes: Bytes, permit: Permit) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((routes::HEADER_CRC, routes::crc_to_text(crc32fast::hash(&bytes))))
         .content_type("application/octet-stream")
-        .body(ShardBody { bytes, permit })
+        .body(ShardBody::new(bytes, permit))
 }
 
-/// A shard's bytes on their way out; they count as held until they are sent.
+/// Plain bytes that lie in pieces.
+pub(super) fn pieces(pieces: Vec<Bytes>, permit: Permit) -> HttpResponse {
+    let body = ShardBody { bytes: Bytes::new(), more: pieces.into_iter(), permit };
+    HttpResponse::Ok().content_type("application/octet-stream").body(body)
+}
+
+/// Bytes of shards on their way out; they count as held until they are sent.
 pub(super) struct ShardBody {
-    pub(super) bytes: Bytes,
-    pub(super) permit: Permit,
+    bytes: Bytes,
+    /// What follows them.
+    more: vec::IntoIter<Bytes>,
+    permit: Permit,
+}
+
+impl ShardBody {
+    pub(super) fn new(bytes: Bytes, permit: Permit) -> ShardBody {
+        ShardBody { bytes, more: Vec::new().into_iter(), permit }
+    }
 }
 
 impl MessageBody for ShardBody {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.bytes.len() as u64)
+        let more: usize = self.more.as_slice().iter().map(Bytes::len).sum();
+        BodySize::Sized((self.bytes.len() + more) as u64)
     }
 
     fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
-        let rest = &mut self.get_mut().bytes;
-        let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
-        Poll::Ready(if piece.is_empty() { None } else { Some(Ok(piece)) })
+        let ShardBody { bytes: rest, more, .. } = self.get_mut();
+        while rest.is_empty() {
+            let Some(next) = more.next() else { return Poll::Ready(None) };
+            *rest = next;
+        }
+        Poll::Ready(Some(Ok(rest.split_to(rest.len().min(PIECE_BYTES_MAX)))))
     }
 }
 
 /// A shard whose CRC is `crc`, or the range of it that was asked for, with the CRC of what is sent.
 pub(super) fn shard(request: &HttpRequest, crc: u32, body: ShardBody) -> Result<HttpResponse, Failure> {
-    let ShardBody { bytes, permit } = body;
+    let ShardBody { bytes, permit, .. } = body;
     let length = bytes.len() as u64;
     let (mut response, crc, bytes) = match request.headers().get(RANGE) {
         None => (HttpResponse::Ok(), crc, bytes),
@@ -144,7 +163,7 @@ pub(super) fn shard(request: &HttpRequest, crc: u32, body: ShardBody) -> Result<
         }
     };
     response.insert_header((routes::HEADER_CRC, routes::crc_to_text(crc))).insert_header((ACCEPT_RANGES, "bytes"));
-    Ok(response.content_type("application/octet-stream").body(ShardBody { bytes, permit }))
+    Ok(response.content_type("application/octet-stream").body(ShardBody::new(bytes, permit)))
 }
 
 /// One range, wholly within `length` bytes.

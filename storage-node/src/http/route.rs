@@ -7,10 +7,12 @@ use protocol::routes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Shard(&'a str),
-    CopyFrom(&'a str),
     Shards,
     Batch,
     Delete,
+    Head,
+    Read,
+    Copy,
     Verify,
     Journal,
     JournalClaim,
@@ -27,6 +29,9 @@ impl Route<'_> {
             routes::SHARDS => Route::Shards,
             routes::SHARDS_BATCH => Route::Batch,
             routes::SHARDS_DELETE => Route::Delete,
+            routes::SHARDS_HEAD => Route::Head,
+            routes::SHARDS_READ => Route::Read,
+            routes::SHARDS_COPY => Route::Copy,
             routes::VERIFY => Route::Verify,
             routes::JOURNAL => Route::Journal,
             routes::JOURNAL_CLAIM => Route::JournalClaim,
@@ -35,9 +40,8 @@ impl Route<'_> {
             routes::METRICS => Route::Metrics,
             path => {
                 let below = path.strip_prefix(routes::SHARDS).and_then(|rest| rest.strip_prefix('/'));
-                match below.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
-                    Some((id, "")) if !path.ends_with('/') => Route::Shard(id),
-                    Some((id, routes::COPY_FROM)) => Route::CopyFrom(id),
+                match below {
+                    Some(id) if !id.is_empty() && !id.contains('/') => Route::Shard(id),
                     _ => Route::Unknown,
                 }
             }
@@ -53,10 +57,12 @@ impl Route<'_> {
     pub(super) fn endpoint(self) -> &'static str {
         match self {
             Route::Shard(_) => "/shards/{id}",
-            Route::CopyFrom(_) => "/shards/{id}/copy-from",
             Route::Shards => routes::SHARDS,
             Route::Batch => routes::SHARDS_BATCH,
             Route::Delete => routes::SHARDS_DELETE,
+            Route::Head => routes::SHARDS_HEAD,
+            Route::Read => routes::SHARDS_READ,
+            Route::Copy => routes::SHARDS_COPY,
             Route::Verify => routes::VERIFY,
             Route::Journal => routes::JOURNAL,
             Route::JournalClaim => routes::JOURNAL_CLAIM,
@@ -76,7 +82,6 @@ mod tests {
     fn paths_are_routes_only_as_they_are_written() {
         assert_eq!(Route::of("/shards"), Route::Shards);
         assert_eq!(Route::of("/shards/a-1"), Route::Shard("a-1"));
-        assert_eq!(Route::of("/shards/a-1/copy-from"), Route::CopyFrom("a-1"));
         assert_eq!(Route::of("/shards-batch"), Route::Batch);
         for path in [
             "",

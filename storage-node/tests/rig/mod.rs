@@ -49,6 +49,20 @@ pub fn open(root: &Path) -> Store<RealDisk> {
     Store::open(RealDisk::open(root.join("segments")).unwrap(), config(Some(&root.join("index")))).unwrap()
 }
 
+/// Flips a bit of these bytes where they lie in a segment file of the store in `root`.
+pub fn damage(root: &Path, data: &[u8]) {
+    for file in std::fs::read_dir(root.join("segments")).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(data.len()).position(|window| window == data) {
+            bytes[at + data.len() / 2] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            return;
+        }
+    }
+    panic!("no segment holds these bytes");
+}
+
 /// Every shard of a store, by listing.
 pub fn list<D: Disk>(store: &Store<D>) -> Vec<ShardId> {
     let mut found = Vec::new();

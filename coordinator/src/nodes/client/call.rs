@@ -8,7 +8,6 @@ use protocol::ByteRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
-    Head,
     Put,
     Post,
 }
@@ -17,7 +16,6 @@ impl Verb {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "GET",
-            Verb::Head => "HEAD",
             Verb::Put => "PUT",
             Verb::Post => "POST",
         }

@@ -1,25 +1,24 @@
-//! Small puts to one node, joined: what comes while the node is busy goes into one request when it is free again.
+//! Small calls of a kind to one node, joined: what comes while the node is busy goes into one request when it is free again.
 //!
 //! ```text
-//! put ─────────────▶ lane 1 ──▶ PUT /shards/{id}       a lane is free: the put takes it and sends by itself
-//! put ──▶ queue ──▶ lane 2 ──▶ POST /shards-batch      a lane takes all that waits, up to a request's bounds, sends it,
-//! put ──▶   ·                                          answers it, and ends when nothing waits any more
+//! call ─────────────▶ lane 1 ──▶ a request of its own   a lane is free: the call takes it and sends by itself
+//! call ──▶ queue ──▶ lane 2 ──▶ a request of many       a lane takes all that waits, up to a request's bounds, sends it,
+//! call ──▶   ·                                          answers it, and ends when nothing waits any more
 //! ```
 //!
 //! What it keeps true:
-//! - A put that finds a lane free leaves at once, without another task: a task and the way to it and back cost a lone put
+//! - A call that finds a lane free leaves at once, without another task: a task and the way to it and back cost a lone put
 //!   60 µs. None waits for company.
-//! - The queue has bounds, and a put over them is refused at once ([`QUEUE_BYTES_MAX`], [`QUEUE_SHARDS_MAX`]).
-//! - A put whose caller has gone, or waited past its deadline, is not sent any more.
+//! - The queue has bounds, and a call over them is refused at once.
+//! - A call whose caller has gone, or waited past its deadline, is not sent any more.
 //! - Nothing is left waiting without a lane: a lane ends only under the lock under which it saw the queue empty.
 
 use super::call::Origin;
 use super::wire::{Wire, deadline};
-use crate::names;
 use crate::nodes::{Refused, request_id};
 use metrics::Gauge;
 use process::traces;
-use protocol::{Error, PutOutcome, Result, Shard};
+use protocol::{Error, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::runtime::Handle;
@@ -27,64 +26,78 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-/// The largest put that is joined with others, in bytes; larger ones have a request of their own.
-pub const JOINED_PUT_BYTES_MAX: usize = 256 << 10;
-/// The most bytes that wait for one node.
-pub const QUEUE_BYTES_MAX: usize = 16 << 20;
-/// The most shards that wait for one node.
-pub const QUEUE_SHARDS_MAX: usize = 8192;
 /// How many joined requests may be under way to one node.
 const LANES_MAX: usize = 2;
-/// The most bytes of shards in a joined request.
-const JOINED_BYTES_MAX: usize = 1 << 20;
-/// The most shards in a joined request.
-const JOINED_SHARDS_MAX: usize = 256;
 /// How many client requests a joined request names.
 const REQUEST_IDS_MAX: usize = 8;
 
+/// A kind of call that may be joined with others of its kind.
+pub(super) trait Kind: Send + Sync + 'static {
+    /// What is asked, for one shard.
+    type Item: Send + Sync;
+    /// What is answered, for one shard.
+    type Answer: Send;
+    /// The most bytes and shards in a joined request,
+    const REQUEST_MAX: Bounds;
+    /// and waiting for one node.
+    const QUEUE_MAX: Bounds;
+
+    /// Sends a request; one answer for each item, in order. An `Err` says nothing of any of them.
+    fn send(
+        wire: &Wire,
+        items: &[Self::Item],
+        origin: Origin,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>>> + Send;
+}
+
+/// Bytes and shards, of a request or of what waits. Bytes are those that the call has the node move.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    pub(super) bytes: usize,
+    pub(super) shards: usize,
+}
+
 /// The queue in front of one node.
-pub(super) struct Joining {
+pub(super) struct Joining<K: Kind> {
     wire: Arc<Wire>,
     tasks: TaskTracker,
     runtime: Handle,
-    queue: Mutex<Queue>,
-    /// Bytes that wait; every node of a process adds to its own.
+    queue: Mutex<Queue<K>>,
+    /// Bytes that wait.
     waiting: Gauge,
 }
 
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    bytes: usize,
-    shards: usize,
+struct Queue<K: Kind> {
+    jobs: VecDeque<Job<K>>,
+    held: Bounds,
     lanes: usize,
 }
 
-struct Job {
-    shards: Vec<Shard>,
+struct Job<K: Kind> {
+    items: Vec<K::Item>,
     bytes: usize,
     request: Option<Arc<str>>,
     traceparent: Option<String>,
-    answer: oneshot::Sender<Result<Vec<PutOutcome>>>,
+    answer: oneshot::Sender<Result<Vec<K::Answer>>>,
 }
 
-impl Joining {
-    pub(super) fn new(wire: Arc<Wire>, tasks: TaskTracker, runtime: Handle) -> Joining {
-        let waiting = metrics::gauge!(names::NODE_QUEUE_WAITING, "url" => wire.url().to_owned());
+impl<K: Kind> Joining<K> {
+    pub(super) fn new(wire: Arc<Wire>, tasks: TaskTracker, runtime: Handle, waiting: Gauge) -> Joining<K> {
         waiting.increment(0.0); // Shown before anything waits.
-        Joining { wire, tasks, runtime, queue: Mutex::default(), waiting }
+        let queue = Queue { jobs: VecDeque::new(), held: Bounds::default(), lanes: 0 };
+        Joining { wire, tasks, runtime, queue: Mutex::new(queue), waiting }
     }
 
-    /// Stores shards, together with others that wait. `Unavailable` if too much waits already.
-    pub(super) async fn put(self: &Arc<Joining>, shards: Vec<Shard>, bytes: usize) -> Result<Vec<PutOutcome>> {
+    /// Makes a call, together with others that wait. `Unavailable` if too much waits already.
+    pub(super) async fn call(self: &Arc<Joining<K>>, items: Vec<K::Item>, bytes: usize) -> Result<Vec<K::Answer>> {
         if let Some(lane) = self.free_lane() {
-            let outcome = self.wire.put(&shards, Origin::current()).await;
+            let outcome = K::send(&self.wire, &items, Origin::current()).await;
             drop(lane);
             return outcome;
         }
         let (answer, answered) = oneshot::channel();
         let traceparent = traces::current();
-        let job = Job { shards, bytes, request: request_id::current(), traceparent, answer };
+        let job = Job { items, bytes, request: request_id::current(), traceparent, answer };
         let ahead_bytes = self.enqueue(job)?;
         let allowed = deadline((ahead_bytes + bytes) as u64);
         let waited = {
@@ -99,7 +112,7 @@ impl Joining {
     }
 
     /// A lane for the caller itself, if one is free. Whatever waits meanwhile is sent when it is given back.
-    fn free_lane(self: &Arc<Joining>) -> Option<OwnLane> {
+    fn free_lane(self: &Arc<Joining<K>>) -> Option<OwnLane<K>> {
         let mut queue = self.queue();
         if queue.lanes == LANES_MAX {
             return None;
@@ -109,17 +122,19 @@ impl Joining {
     }
 
     /// Tells how many bytes wait before the job. Starts a lane if one is free.
-    fn enqueue(self: &Arc<Joining>, job: Job) -> Result<usize> {
+    fn enqueue(self: &Arc<Joining<K>>, job: Job<K>) -> Result<usize> {
         let mut queue = self.queue();
-        if queue.bytes + job.bytes > QUEUE_BYTES_MAX || queue.shards + job.shards.len() > QUEUE_SHARDS_MAX {
+        if !queue.held.fits(&job, K::QUEUE_MAX) {
+            let Bounds { bytes, shards } = queue.held;
             return Err(Error::unavailable(format!(
-                "{}: {} shards of {} bytes wait for it already",
-                self.wire, queue.shards, queue.bytes
+                "{}: {shards} shards of {bytes} bytes wait for it already",
+                self.wire
             )));
         }
-        let ahead_bytes = queue.bytes;
-        queue.push(job);
-        self.waiting.set(queue.bytes as f64);
+        let ahead_bytes = queue.held.bytes;
+        queue.held.add(&job);
+        queue.jobs.push_back(job);
+        self.waiting.set(queue.held.bytes as f64);
         if queue.lanes < LANES_MAX {
             queue.lanes += 1;
             drop(queue);
@@ -129,20 +144,20 @@ impl Joining {
         Ok(ahead_bytes)
     }
 
-    async fn send(&self, mut jobs: Vec<Job>) {
-        // A request has one place: that of the first put it serves. The others' traces show how long they waited.
+    async fn send(&self, mut jobs: Vec<Job<K>>) {
+        // A request has one place: that of the first call it serves. The others' traces show how long they waited.
         let traceparent = jobs.iter().find_map(|job| job.traceparent.clone());
         let origin = Origin { requests: join_requests(&jobs), traceparent };
-        let mut shards = Vec::new();
-        let counts: Vec<usize> = jobs.iter().map(|job| job.shards.len()).collect();
+        let mut items = Vec::new();
+        let counts: Vec<usize> = jobs.iter().map(|job| job.items.len()).collect();
         for job in &mut jobs {
-            shards.append(&mut job.shards);
+            items.append(&mut job.items);
         }
-        match self.wire.put(&shards, origin).await {
-            Ok(mut outcomes) => {
+        match K::send(&self.wire, &items, origin).await {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
                 for (job, count) in jobs.into_iter().zip(counts) {
-                    let rest = outcomes.split_off(count);
-                    job.answer(Ok(std::mem::replace(&mut outcomes, rest)));
+                    job.answer(Ok(answers.by_ref().take(count).collect()));
                 }
             }
             Err(error) => {
@@ -153,55 +168,59 @@ impl Joining {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, Queue<K>> {
         self.queue.lock().expect("no one panics while holding the queue")
     }
 }
 
-impl Job {
-    fn answer(self, result: Result<Vec<PutOutcome>>) {
+impl<K: Kind> Job<K> {
+    fn answer(self, result: Result<Vec<K::Answer>>) {
         // A caller that has gone does not want the answer.
         self.answer.send(result).ok();
     }
 }
 
-impl Queue {
-    fn push(&mut self, job: Job) {
-        self.bytes += job.bytes;
-        self.shards += job.shards.len();
-        self.jobs.push_back(job);
+impl Bounds {
+    /// Whether there is still room for a job within `most`.
+    fn fits<K: Kind>(self, job: &Job<K>, most: Bounds) -> bool {
+        self.bytes + job.bytes <= most.bytes && self.shards + job.items.len() <= most.shards
     }
 
+    fn add<K: Kind>(&mut self, job: &Job<K>) {
+        self.bytes += job.bytes;
+        self.shards += job.items.len();
+    }
+
+    fn subtract<K: Kind>(&mut self, job: &Job<K>) {
+        self.bytes -= job.bytes;
+        self.shards -= job.items.len();
+    }
+}
+
+impl<K: Kind> Queue<K> {
     /// The jobs for the next request; those that no one waits for are dropped. Empty if nothing waits.
-    fn take(&mut self) -> Vec<Job> {
-        let (mut bytes, mut shards) = (0, 0);
-        let mut taken = Vec::new();
-        while let Some(job) = self.jobs.front() {
-            let fits = bytes + job.bytes <= JOINED_BYTES_MAX && shards + job.shards.len() <= JOINED_SHARDS_MAX;
-            if !fits && !taken.is_empty() {
-                break;
-            }
-            let job = self.jobs.pop_front().expect("it was in front");
-            self.bytes -= job.bytes;
-            self.shards -= job.shards.len();
+    fn take(&mut self) -> Vec<Job<K>> {
+        let mut taken = Bounds::default();
+        let mut jobs = Vec::new();
+        while let Some(job) = self.jobs.pop_front_if(|job| jobs.is_empty() || taken.fits(job, K::REQUEST_MAX)) {
+            self.held.subtract(&job);
             if job.answer.is_closed() {
                 continue;
             }
-            bytes += job.bytes;
-            shards += job.shards.len();
-            taken.push(job);
+            taken.add(&job);
+            jobs.push(job);
         }
-        taken
+        jobs
     }
 }
 
-/// A lane that a put took for itself.
-struct OwnLane {
-    joining: Arc<Joining>,
+/// A lane that a call took for itself.
+struct OwnLane<K: Kind> {
+    joining: Arc<Joining<K>>,
 }
 
-impl Drop for OwnLane {
-    /// Passes the lane on to what waits, also when the put was given up.
+impl<K: Kind> Drop for OwnLane<K> {
+    /// Passes the lane on to what waits, also when the call was given up.
     fn drop(&mut self) {
         let mut queue = self.joining.queue();
         if queue.jobs.is_empty() {
@@ -215,22 +234,22 @@ impl Drop for OwnLane {
 }
 
 /// One of the requests that may be under way at the same time.
-struct Lane {
-    joining: Arc<Joining>,
+struct Lane<K: Kind> {
+    joining: Arc<Joining<K>>,
     ended: bool,
 }
 
-impl Lane {
+impl<K: Kind> Lane<K> {
     async fn run(mut self) {
         while let Some(jobs) = self.next() {
             self.joining.send(jobs).await;
         }
     }
 
-    fn next(&mut self) -> Option<Vec<Job>> {
+    fn next(&mut self) -> Option<Vec<Job<K>>> {
         let mut queue = self.joining.queue();
         let jobs = queue.take();
-        self.joining.waiting.set(queue.bytes as f64);
+        self.joining.waiting.set(queue.held.bytes as f64);
         if jobs.is_empty() {
             queue.lanes -= 1;
             self.ended = true;
@@ -240,7 +259,7 @@ impl Lane {
     }
 }
 
-impl Drop for Lane {
+impl<K: Kind> Drop for Lane<K> {
     /// A lane that is cut short by a panic or a shutdown gives its place back.
     fn drop(&mut self) {
         if !self.ended {
@@ -250,7 +269,7 @@ impl Drop for Lane {
 }
 
 /// The ids of the client requests that these jobs serve, as many as are told.
-fn join_requests(jobs: &[Job]) -> Option<String> {
+fn join_requests<K: Kind>(jobs: &[Job<K>]) -> Option<String> {
     let mut ids: Vec<&str> = Vec::with_capacity(REQUEST_IDS_MAX);
     for id in jobs.iter().filter_map(|job| job.request.as_deref()) {
         if ids.len() < REQUEST_IDS_MAX && !ids.contains(&id) {

@@ -5,7 +5,8 @@
 //!   that once more where it has to wait for others first.
 //! - Bytes carry their CRC32 both ways, and bytes that do not match it are `Corrupt`, never an answer (law 6).
 //! - A body is shared `Bytes`: it is never copied for a replica, and a second attempt sends all of it again.
-//! - Small puts to a node are joined, so that many cost one round trip and one fsync; a lone one never waits for others.
+//! - Small puts to a node are joined, so that many cost one round trip and one fsync, and so are questions about shards and orders to
+//!   copy them; a lone one never waits for others.
 //! - Calls name the disk that the node showed last; a node that has another one by now denies them (I21).
 //! - A node that does not listen is told apart from one that does not answer ([`Refused`](super::Refused)).
 
@@ -15,23 +16,28 @@ mod framing;
 mod head;
 mod joining;
 mod journal;
+mod kinds;
 mod pool;
 mod secure;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-pub use joining::{JOINED_PUT_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_SHARDS_MAX};
+pub use kinds::{JOINED_PUT_BYTES_MAX, QUEUE_BYTES_MAX, QUEUE_SHARDS_MAX, REQUEST_SHARDS_MAX};
 pub use wire::{CONNECT_TIMEOUT, DEADLINE_BASE, RATE_FLOOR_BYTES_PER_SECOND};
 
+use crate::names;
 use async_trait::async_trait;
 use bytes::Bytes;
 use call::{Call, Origin, Verb};
-use joining::Joining;
+use joining::{Joining, Kind};
+use kinds::{Copies, Heads, Puts};
+use metrics::Gauge;
 use process::tls::{self, ClientConfig};
 use protocol::{
-    ByteRange, ClusterFile, DiskId, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
-    ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
+    ByteRange, ClusterFile, CopyOrder, DiskId, Error, JournalNode, Node, NodeHealth, PutOutcome, Result,
+    SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes,
+    encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -42,8 +48,6 @@ use wire::{Credentials, Reply, Wire};
 
 /// The most bytes one request stores; larger calls are cut.
 pub const REQUEST_BYTES_MAX: usize = 2 * SHARD_BYTES_MAX;
-/// The most shards one request stores or deletes; larger calls are cut.
-pub const REQUEST_SHARDS_MAX: usize = 256;
 /// What one entry of a listing may take on the wire, in bytes, for its deadline.
 const LIST_ENTRY_BYTES: u64 = 128;
 
@@ -72,7 +76,9 @@ impl Connections {
 /// A storage node at a URL.
 pub struct HttpNode {
     wire: Arc<Wire>,
-    joining: Arc<Joining>,
+    puts: Arc<Joining<Puts>>,
+    heads: Arc<Joining<Heads>>,
+    copies: Arc<Joining<Copies>>,
 }
 
 impl HttpNode {
@@ -84,9 +90,19 @@ impl HttpNode {
             connections.trust.clone(),
             connections.runtime.clone(),
         )?);
-        let joining = Arc::new(Joining::new(Arc::clone(&wire), connections.tasks.clone(), connections.runtime.clone()));
-        Ok(HttpNode { wire, joining })
+        let waiting = metrics::gauge!(names::NODE_QUEUE_WAITING, "url" => wire.url().to_owned());
+        let (puts, heads, copies) = (
+            joining(&wire, connections, waiting),
+            joining(&wire, connections, Gauge::noop()),
+            joining(&wire, connections, Gauge::noop()),
+        );
+        Ok(HttpNode { wire, puts, heads, copies })
     }
+}
+
+fn joining<K: Kind>(wire: &Arc<Wire>, connections: &Connections, waiting: Gauge) -> Arc<Joining<K>> {
+    let (tasks, runtime) = (connections.tasks.clone(), connections.runtime.clone());
+    Arc::new(Joining::new(Arc::clone(wire), tasks, runtime, waiting))
 }
 
 #[async_trait]
@@ -97,11 +113,11 @@ impl Node for HttpNode {
             return Ok(Vec::new());
         }
         if bytes <= JOINED_PUT_BYTES_MAX && shards.len() <= REQUEST_SHARDS_MAX {
-            return self.joining.put(shards, bytes).await;
+            return self.puts.call(shards, bytes).await;
         }
         let mut outcomes = Vec::with_capacity(shards.len());
         for part in cut(&shards) {
-            outcomes.extend(self.wire.put(part, Origin::current()).await?);
+            outcomes.extend(Puts::send(&self.wire, part, Origin::current()).await?);
         }
         Ok(outcomes)
     }
@@ -124,9 +140,8 @@ impl Node for HttpNode {
     }
 
     async fn head(&self, id: ShardId) -> Result<ShardHead> {
-        let reply = self.wire.call(Call::new(Verb::Head, format!("{}/{id}", routes::SHARDS))).await?;
-        let (length, crc) = reply.length_and_crc()?;
-        Ok(ShardHead { id, length, crc })
+        let [head] = self.heads.call(vec![id], 0).await?[..] else { unreachable!("one answer for one question") };
+        head.map_err(|kind| Error::new(kind, format!("{}: shard {id}: {}", self.wire, kind.as_str())))
     }
 
     async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
@@ -158,10 +173,12 @@ impl Node for HttpNode {
     }
 
     async fn copy_from(&self, id: ShardId, copy: &ShardCopy) -> Result<()> {
-        let mut call = Call::new(Verb::Post, format!("{}/{id}/{}", routes::SHARDS, routes::COPY_FROM));
-        call.body = vec![serde_json::to_vec(copy).expect("plain data is JSON").into()];
-        call.work_bytes = 2 * SHARD_BYTES_MAX as u64;
-        self.wire.call(call).await.map(drop)
+        let order = CopyOrder { id, copy: copy.clone() };
+        let outcomes = self.copies.call(vec![order], copy.length as usize).await?;
+        let [outcome] = outcomes[..] else { unreachable!("one outcome for one order") };
+        outcome.map_err(|kind| {
+            Error::new(kind, format!("{}: shard {id} from {}: {}", self.wire, copy.source, kind.as_str()))
+        })
     }
 
     async fn health(&self) -> Result<NodeHealth> {

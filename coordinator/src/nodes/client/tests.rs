@@ -5,8 +5,8 @@ use super::{Connections, HttpNode, JOINED_PUT_BYTES_MAX, REQUEST_BYTES_MAX, cut}
 use crate::nodes::{REQUEST_ID, Refused};
 use bytes::Bytes;
 use protocol::{
-    ChunkId, ClusterFile, ClusterId, ErrorKind, FrameDecoder, Node, SHARD_BYTES_MAX, Shard, ShardCopy, ShardId,
-    decode_ids, encode_outcomes, routes,
+    ChunkId, ClusterFile, ClusterId, CopyOrder, ErrorKind, FrameDecoder, Node, SHARD_BYTES_MAX, Shard, ShardCopy,
+    ShardHead, ShardId, decode_ids, encode_heads, encode_outcomes, routes,
 };
 use server::{Answer, Asked, Server};
 use std::sync::Arc;
@@ -300,13 +300,67 @@ async fn wrong_bytes_are_corrupt_never_an_answer() {
 }
 
 #[tokio::test]
-async fn a_refused_head_has_no_body_to_wait_for() {
-    let server = Server::start(|_| async { Answer::refused_head(404, "not_found") }).await;
-    let node = http_node(&server.url);
-    for _ in 0..3 {
-        assert_eq!(node.head(shard(1, 0).id).await.unwrap_err().kind, ErrorKind::NotFound);
+async fn questions_and_copies_are_joined_and_each_caller_hears_its_own_outcome() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let server = Server::start(move |asked| {
+        let held = Arc::clone(&held);
+        async move {
+            held.acquire().await.unwrap().forget();
+            let wrong = |id: ShardId| if id.index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) };
+            if asked.path == routes::SHARDS_HEAD {
+                let head = |id: ShardId| wrong(id).map(|()| ShardHead { id, length: 7, crc: id.index.into() });
+                let ids = decode_ids(&asked.body).unwrap();
+                return Answer::ok(encode_heads(&ids.into_iter().map(head).collect::<Vec<_>>()));
+            }
+            let orders: Vec<CopyOrder> = serde_json::from_slice(&asked.body).unwrap();
+            Answer::ok(encode_outcomes(&orders.iter().map(|order| wrong(order.id)).collect::<Vec<_>>()))
+        }
+    })
+    .await;
+    let (node, tasks) = (http_node(&server.url), TaskTracker::new());
+    let id = |index| ShardId { index, ..shard(1, 0).id };
+    let ask = |index, copies| {
+        let node = Arc::clone(&node);
+        let copy = ShardCopy { source: "http://n1:1".into(), shard: id(0), length: 7, crc: 7, content: None };
+        tasks.spawn(async move {
+            match copies {
+                true => node.copy_from(id(index), &copy).await,
+                false => {
+                    node.head(id(index)).await.map(|head| assert_eq!((head.id, head.crc), (id(index), index.into())))
+                }
+            }
+        })
+    };
+    for (at, copies) in [(0, false), (3, true)] {
+        let mut calls = Vec::new();
+        for index in 0..2 {
+            calls.push(ask(index, copies));
+            server.wait_for(at + usize::from(index) + 1).await;
+        }
+        calls.extend((2..12).map(|index| ask(index, copies)));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(server.asked().len(), at + 2, "two requests are under way, the rest waits");
+        gate.add_permits(3);
+        for (index, call) in calls.into_iter().enumerate() {
+            let kind = call.await.unwrap().map_err(|error| error.kind);
+            assert_eq!(kind, if index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) }, "{index}");
+        }
+        assert_eq!(server.asked().len(), at + 3, "all that waited went in one request");
     }
-    assert_eq!(server.connections(), 1, "nothing was waited for in vain, so the connection served all of them");
+}
+
+#[tokio::test]
+async fn a_refused_request_says_nothing_of_the_shards_it_was_about() {
+    let server = Server::start(|asked| async move {
+        if asked.path == routes::SHARDS_HEAD { Answer::status(404) } else { Answer::error(500, "corrupt", "no") }
+    })
+    .await;
+    let node = http_node(&server.url);
+    let id = shard(1, 0).id;
+    assert_eq!(node.head(id).await.unwrap_err().kind, ErrorKind::Unavailable, "silence is not absence (faults S7)");
+    let copy = ShardCopy { source: "http://n1:1".into(), shard: id, length: 7, crc: 7, content: None };
+    assert_eq!(node.copy_from(id, &copy).await.unwrap_err().kind, ErrorKind::Unavailable);
 }
 
 #[tokio::test]
@@ -344,7 +398,10 @@ async fn errors_keep_the_kind_the_node_gave_them() {
 async fn the_other_calls_speak_their_routes() {
     let server = Server::start(|asked| async move {
         match (asked.method.as_str(), asked.path.as_str()) {
-            ("HEAD", _) => Answer::head(1234, "0000beef"),
+            ("POST", routes::SHARDS_HEAD) => {
+                let head = |id| Ok(ShardHead { id, length: 1234, crc: 0xbeef });
+                Answer::ok(encode_heads(&decode_ids(&asked.body).unwrap().into_iter().map(head).collect::<Vec<_>>()))
+            }
             ("POST", routes::SHARDS_DELETE) => {
                 let ids = decode_ids(&asked.body).unwrap();
                 Answer::ok(encode_outcomes(&vec![Ok(()); ids.len()]))
@@ -353,7 +410,7 @@ async fn the_other_calls_speak_their_routes() {
             ("POST", routes::VERIFY) => {
                 Answer::ok(r#"{"records":1,"bytes":2,"corrupt":[],"damaged_stretches":0,"next":null}"#.into())
             }
-            ("POST", _) => Answer::ok(Bytes::new()),
+            ("POST", routes::SHARDS_COPY) => Answer::ok(encode_outcomes(&[Ok(())])),
             _ => Answer::ok("no json".into()),
         }
     })
@@ -372,12 +429,12 @@ async fn the_other_calls_speak_their_routes() {
     assert_eq!(node.health().await.unwrap_err().kind, ErrorKind::Unavailable, "no JSON");
     let targets: Vec<String> = server.asked().iter().map(|asked| asked.target.clone()).collect();
     let wanted = [
-        format!("/shards/{id}"),
+        "/shards-head".to_owned(),
         "/shards-delete".to_owned(),
         "/shards-delete".to_owned(),
         format!("/shards?after={id}&limit=10"),
         "/verify?segment=3&offset=4&limit_bytes=1000".to_owned(),
-        format!("/shards/{id}/copy-from"),
+        "/shards-copy".to_owned(),
         "/health".to_owned(),
     ];
     assert_eq!(targets, wanted);

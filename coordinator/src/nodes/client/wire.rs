@@ -1,8 +1,7 @@
 //! One request to a node and its answer: deadlines, checksums, and errors sorted by what they say.
 
-use super::call::{Call, Origin, Verb};
+use super::call::{Call, Verb};
 use super::connection::Connection;
-use super::framing::frame;
 use super::head::Head;
 use super::pool::Pool;
 use super::secure::Secured;
@@ -10,9 +9,7 @@ use crate::nodes::{Refused, home};
 use bytes::Bytes;
 use process::tls::ClientConfig;
 use process::traces;
-use protocol::{
-    ClusterFile, DiskId, Error, ErrorKind, PutOutcome, Result, SHARD_BYTES_MAX, Shard, decode_outcomes, routes,
-};
+use protocol::{ClusterFile, DiskId, Error, ErrorKind, Result, SHARD_BYTES_MAX, routes};
 use std::fmt::{self, Write};
 use std::future::poll_fn;
 use std::io;
@@ -73,23 +70,12 @@ pub(super) struct Reply {
 impl Reply {
     /// `Corrupt` unless the body matches the checksum it came with.
     pub(super) fn check_crc(&self) -> Result<()> {
-        let told = self.told_crc()?;
+        let told = self.head.crc.ok_or_else(|| Error::corrupt(format!("{}: answer carries no CRC32", self.from)))?;
         if told != self.crc_of_body {
             let found = self.crc_of_body;
             return Err(Error::corrupt(format!("{}: CRC32 {found:08x}, its header says {told:08x}", self.from)));
         }
         Ok(())
-    }
-
-    /// Length and checksum by the headers, for an answer without a body.
-    pub(super) fn length_and_crc(&self) -> Result<(u32, u32)> {
-        let length = self.head.length.and_then(|length| u32::try_from(length).ok());
-        let length = length.ok_or_else(|| Error::unavailable(format!("{}: answer tells no length", self.from)))?;
-        Ok((length, self.told_crc()?))
-    }
-
-    fn told_crc(&self) -> Result<u32> {
-        self.head.crc.ok_or_else(|| Error::corrupt(format!("{}: answer carries no CRC32", self.from)))
     }
 }
 
@@ -154,32 +140,6 @@ impl Wire {
         }
     }
 
-    /// Stores shards in one request. An `Err` says nothing of any of them.
-    pub(super) async fn put(&self, shards: &[Shard], origin: Origin) -> Result<Vec<PutOutcome>> {
-        if let [shard] = shards {
-            return self.put_one(shard, origin).await;
-        }
-        let mut call = Call { origin, ..Call::new(Verb::Post, routes::SHARDS_BATCH.to_owned()) };
-        call.body = frame(shards);
-        let reply = self.call(call).await?;
-        decode_outcomes(&reply.body, shards.len())
-    }
-
-    async fn put_one(&self, shard: &Shard, origin: Origin) -> Result<Vec<PutOutcome>> {
-        let mut call = Call { origin, ..Call::new(Verb::Put, format!("{}/{}", routes::SHARDS, shard.id)) };
-        call.crc = Some(shard.crc);
-        call.body = vec![shard.data.clone()];
-        match self.call(call).await {
-            Ok(_) => Ok(vec![Ok(())]),
-            Err(error) => match error.kind {
-                ErrorKind::Conflict | ErrorKind::Full | ErrorKind::Corrupt | ErrorKind::Invalid => {
-                    Ok(vec![Err(error.kind)])
-                }
-                ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unavailable | ErrorKind::Unknown => Err(error),
-            },
-        }
-    }
-
     /// Sends a call and waits for its answer, within its deadline. Errors are sorted as the node sorted them.
     pub(super) async fn call(&self, call: Call) -> Result<Reply> {
         if home::here().is_some() {
@@ -208,14 +168,6 @@ impl Wire {
         let began = Instant::now();
         let asked = timeout_at(began + allowed, self.send(&call));
         let (mut connection, head) = asked.await.map_err(|_| late(allowed))??;
-        if call.verb == Verb::Head {
-            // No body follows, whatever length is told; nor behind a refusal.
-            self.pool.give_back(connection);
-            return match head.is_success() {
-                true => Ok(self.reply(head, Bytes::new(), 0)),
-                false => Err(self.refusal(&head, b"")),
-            };
-        }
         let limit = if head.is_success() { ANSWER_BYTES_MAX } else { ERROR_BYTES_MAX };
         let allowed = allowed + deadline(head.length.unwrap_or(limit).min(limit)) - DEADLINE_BASE;
         let collected = timeout_at(began + allowed, self.collect(&mut connection, &head, limit)).await;

@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use mend::Mended;
-use protocol::{ChunkId, Result, SHARD_BYTES_MAX};
+use protocol::{ChunkId, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -34,8 +34,8 @@ const AT_ONCE_BESIDE_CLIENTS: usize = 16;
 /// copied; what is small shares its round trips and fsyncs with theirs.
 const BYTES_BESIDE_CLIENTS: u32 = 192 << 10;
 /// And while there are none: a mend waits for round trips and fsyncs most of its time, and others share them.
-const AT_ONCE_ALONE: usize = 48;
-const BYTES_ALONE: u32 = AT_ONCE_ALONE as u32 * SHARD_BYTES_MAX as u32;
+const AT_ONCE_ALONE: usize = 192;
+const BYTES_ALONE: u32 = 64 << 20;
 /// Chunks of one step at most, for each that is mended at the same time,
 const ROUNDS_PER_STEP: usize = 4;
 /// and how long a step begins with more: what is more urgent by then comes first, and clients that came or went are seen.

@@ -28,7 +28,6 @@ pub(super) struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Bytes,
-    length: usize,
     /// Send this many bytes of the body and stall.
     cut: Option<usize>,
     hang_up: bool,
@@ -36,8 +35,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn ok(body: Bytes) -> Answer {
-        let length = body.len();
-        Answer { status: 200, headers: Vec::new(), body, length, cut: None, hang_up: false }
+        Answer { status: 200, headers: Vec::new(), body, cut: None, hang_up: false }
     }
 
     pub(super) fn status(status: u16) -> Answer {
@@ -47,15 +45,6 @@ impl Answer {
     pub(super) fn error(status: u16, kind: &str, text: &str) -> Answer {
         let body = format!("{{\"error\":{text:?}}}").into();
         Answer { status, ..Answer::ok(body) }.header(protocol::routes::HEADER_ERROR, kind)
-    }
-
-    pub(super) fn head(length: usize, crc: &str) -> Answer {
-        Answer { length, ..Answer::ok(Bytes::new()) }.header(protocol::routes::HEADER_CRC, crc)
-    }
-
-    /// A refusal as HEAD has it: the length of the body that a GET would bring, and no body.
-    pub(super) fn refused_head(status: u16, kind: &str) -> Answer {
-        Answer { status, length: 60, ..Answer::ok(Bytes::new()) }.header(protocol::routes::HEADER_ERROR, kind)
     }
 
     /// Closes the connection instead of answering.
@@ -136,7 +125,7 @@ where
         if answer.hang_up {
             return;
         }
-        let mut head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", answer.status, answer.length);
+        let mut head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", answer.status, answer.body.len());
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

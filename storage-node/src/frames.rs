@@ -8,7 +8,7 @@ use protocol::{Error, ErrorKind, FRAME_HEADER_BYTES, FrameHeader, PutOutcome, Re
 use segments::buffers::{self, Buffer};
 
 /// The frames of one body so far.
-pub(super) struct Frames {
+pub(crate) struct Frames {
     shards_max: usize,
     /// Bytes of a header that is not whole yet.
     head: Vec<u8>,
@@ -25,13 +25,13 @@ struct Open {
 }
 
 impl Frames {
-    pub(super) fn new(shards_max: usize) -> Frames {
+    pub(crate) fn new(shards_max: usize) -> Frames {
         let head = Vec::with_capacity(FRAME_HEADER_BYTES);
         Frames { shards_max, head, open: None, sound: Vec::new(), outcomes: Vec::new() }
     }
 
     /// Adds the next piece of the body.
-    pub(super) fn push(&mut self, mut piece: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<()> {
         while !piece.is_empty() {
             piece = match self.open.take() {
                 Some(open) => self.take_data(open, piece),
@@ -79,7 +79,7 @@ impl Frames {
     }
 
     /// The shards whose bytes matched; and one outcome for each frame, `Ok` for these.
-    pub(super) fn finish(self) -> Result<(Vec<Shard>, Vec<PutOutcome>)> {
+    pub(crate) fn finish(self) -> Result<(Vec<Shard>, Vec<PutOutcome>)> {
         if !self.head.is_empty() || self.open.is_some() {
             return Err(Error::invalid("frame: the body ends inside one"));
         }
