@@ -83,7 +83,7 @@ p99_of() { awk '$1 == "put" || $1 == "get" { for (i = 1; i < NF; i++) if ($i == 
 # A node that holds $gib GiB is gone for good: how fast are its copies back, and what do clients feel?
 lost() {
   fresh_cluster 4
-  local raw from bytes rate seconds before during
+  local raw from bytes rate seconds before during beside beside_seconds
   raw=$("$bin/bench" limits --dir "$data" | awk '/one append \+ fdatasync stream/ { if ($(NF - 1) > most) most = $(NF - 1) } END { print most }')
   load --operation put --size 1MiB --clients 4 --count $((gib * 1024 * 4 / 3)) >&2
   load --operation mixed --size 4KiB --clients 4 --seconds 10 >"$work/before"
@@ -92,16 +92,18 @@ lost() {
   wait_for 60 "that its copies are missed" is_short
   from=$(now_ms)
   load --operation mixed --size 4KiB --clients 4 --seconds 10 >"$work/during" &
-  local clients=$!
+  wait $! || true
+  beside=$(worker repair bytes) beside_seconds=$(seconds_since "$from")
   wait_for 900 "repair" is_whole
   seconds=$(seconds_since "$from")
   bytes=$(worker repair bytes)
-  wait "$clients" || true
   rate=$(awk -v b="$bytes" -v s="$seconds" 'BEGIN { printf "%.0f", b / 1e6 / s }')
   before=$(p99_of "$work/before") during=$(p99_of "$work/during")
   row "raw: one append + fdatasync stream of 1 MiB records" "$raw MB/s" "" ""
   row "node with $(awk -v b="$bytes" 'BEGIN { printf "%.2f", b / 2^30 }') GiB lost, clients at work: all copies back" "$seconds s" "<= 60 s" "$(met "$seconds" '<=' 60)"
   row "the same: rate" "$rate MB/s" ">= 60 % of raw" "$(met "$rate" '>=' "$(awk -v r="$raw" 'BEGIN { print r * 0.6 }')")"
+  row "the same: rate while clients were at work" "$(awk -v b="$beside" -v s="$beside_seconds" 'BEGIN { printf "%.0f", b / 1e6 / s }') MB/s" "" ""
+  row "the same: rate after they left" "$(awk -v b="$bytes" -v a="$beside" -v s="$seconds" -v t="$beside_seconds" 'BEGIN { if (s > t + 1) printf "%.0f MB/s", (b - a) / 1e6 / (s - t); else print "whole before" }')" "" ""
   row "the same: clients' p99 (before: $before ms)" "$during ms" "<= twice" "$(met "$during" '<=' "$(awk -v b="$before" 'BEGIN { print b * 2 }')")"
   row "the same: failed requests of clients" "$(awk '/errors/ { sum += $NF } END { print sum + 0 }' "$work/during")" "0" "$(met "$(awk '/errors/ { sum += $NF } END { print sum + 0 }' "$work/during")" '<=' 0)"
 }

@@ -130,7 +130,11 @@ impl Objects {
     fn ask(&self, chunk: ChunkId, place: ShardPlace) -> BoxFuture<'static, Attempt> {
         let nodes = self.nodes.clone();
         Box::pin(async move {
+            let began = Instant::now();
             let outcome = read_shard(&nodes, chunk, &place).await;
+            if outcome.is_ok() {
+                nodes.read_times.note(began.elapsed());
+            }
             Attempt { place, outcome }
         })
     }
@@ -178,13 +182,12 @@ async fn next_answer(
     }
 }
 
-async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace) -> Result<Bytes> {
+/// A shard, if it is what was stored there: `Corrupt` if not.
+pub(crate) async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace) -> Result<Bytes> {
     let Some(member) = nodes.member(&place.node) else {
         return Err(Error::unavailable(format!("node {} is not registered", place.node)));
     };
-    let began = Instant::now();
     let data = member.get(ShardId { chunk, index: place.index }, None).await?;
-    nodes.read_times.note(began.elapsed());
     if crc32fast::hash(&data) != place.crc {
         return Err(Error::corrupt(format!("chunk {chunk} on {} is not what was stored there", place.node)));
     }

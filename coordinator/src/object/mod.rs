@@ -86,6 +86,7 @@ pub use document::{
 };
 pub use explain::{EXPLAIN_LIMIT_MAX, ExplainPage, ExplainedChunk, ExplainedCopy, PendingRepair, Sharing};
 pub use failures::{Failures, WriteOutlook};
+pub(crate) use fetch::read_shard;
 pub use find::Found;
 pub use gather::{Gathered, Proved};
 pub use get::ObjectReader;

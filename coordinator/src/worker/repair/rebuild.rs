@@ -6,12 +6,12 @@
 //! - What is held in memory meanwhile is part of the budget of reads (law 10).
 
 use crate::metadata::records::{ChunkRecord, ShardPlace};
-use crate::object::Gathered;
+use crate::object::{Gathered, read_shard};
 use crate::object::budget::Allowance;
 use crate::worker::Work;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use protocol::{ChunkId, Error, ErrorKind, NodeId, Result, ShardId};
+use protocol::{ChunkId, Error, ErrorKind, NodeId, Result};
 
 /// What a chunk takes while it is computed: its pieces, the whole, and all its shards.
 const BYTES_PER_STORED_BYTE: usize = 4;
@@ -43,7 +43,7 @@ impl Rebuilt {
             if next.is_empty() {
                 return Err(Error::unavailable("too few good shards can be read; they are looked at again"));
             }
-            let reads = join_all(next.iter().map(|place| shard(work, chunk, place))).await;
+            let reads = join_all(next.iter().map(|place| read_shard(&work.objects.nodes, chunk, place))).await;
             for (place, outcome) in next.iter().zip(reads) {
                 match outcome {
                     Ok(data) => read.add(place.index, data),
@@ -76,15 +76,4 @@ fn in_read_order(work: &Work, record: &ChunkRecord, sources: &[ShardPlace]) -> V
     let mut places: Vec<ShardPlace> = order.iter().filter_map(place).collect();
     places.sort_by_key(|place| record.code.piece(place.index) >= record.code.data);
     places
-}
-
-async fn shard(work: &Work, chunk: ChunkId, place: &ShardPlace) -> Result<Bytes> {
-    let Some(member) = work.objects.nodes.member(&place.node) else {
-        return Err(Error::unavailable(format!("node {} is not registered", place.node)));
-    };
-    let data = member.get(ShardId { chunk, index: place.index }, None).await?;
-    if crc32fast::hash(&data) != place.crc {
-        return Err(Error::corrupt(format!("chunk {chunk} on {} is not what was stored there", place.node)));
-    }
-    Ok(data)
 }
