@@ -50,7 +50,7 @@ pub fn open(root: &Path) -> Store<RealDisk> {
 }
 
 /// Flips a bit of these bytes where they lie in a segment file of the store in `root`.
-#[allow(clippy::disallowed_methods, reason = "damages a file behind the store's back")]
+#[expect(clippy::disallowed_methods, reason = "damages a file behind the store's back")]
 pub fn damage(root: &Path, data: &[u8]) {
     for file in std::fs::read_dir(root.join("segments")).unwrap() {
         let path = file.unwrap().path();
