@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+/// Attempts to make a disk as small as what it holds while others write to it.
+const SQUEEZES_MAX: usize = 100;
 
 /// A small filesystem, unmounted when dropped.
 #[derive(Debug)]
@@ -53,14 +56,23 @@ impl SmallDisk {
 
     /// Makes it as small as what it holds, so that nothing more fits; [`SmallDisk::resize`] gives room again.
     pub fn squeeze(&self) {
-        let stat = rustix::fs::statvfs(&self.at).expect("a filesystem tells its size");
-        self.resize((stat.f_blocks - stat.f_bfree) * stat.f_frsize);
+        let squeezed = || {
+            let stat = rustix::fs::statvfs(&self.at).expect("a filesystem tells its size");
+            self.try_resize((stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+        };
+        // Whoever writes between the two calls makes the size too small.
+        assert!((0..SQUEEZES_MAX).any(|_| squeezed()), "cannot make the tmpfs at {} smaller", self.at.display());
     }
 
     /// Gives it another size.
     pub fn resize(&self, size_bytes: u64) {
-        let done = Command::new("mount").args(["-o", &format!("remount,size={size_bytes}")]).arg(&self.at).status();
-        assert!(done.is_ok_and(|status| status.success()), "cannot resize the tmpfs at {}", self.at.display());
+        assert!(self.try_resize(size_bytes), "cannot resize the tmpfs at {}", self.at.display());
+    }
+
+    fn try_resize(&self, size_bytes: u64) -> bool {
+        let size = format!("remount,size={size_bytes}");
+        let done = Command::new("mount").args(["-o", &size]).arg(&self.at).stderr(Stdio::null()).status();
+        done.is_ok_and(|status| status.success())
     }
 }
 
