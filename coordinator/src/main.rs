@@ -18,7 +18,9 @@ use coordinator::nodes::client::{Connections, HttpNode};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
-use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage};
+use coordinator::object::{
+    COMPUTE_THREADS, ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage,
+};
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, Tiering, WorkerSettings};
 use coordinator::{names, new_cluster, restore_catalog};
@@ -79,10 +81,11 @@ fn make_cluster(config: &Config) -> Result<()> {
 }
 
 fn run(config: Config) -> Result<()> {
-    // Hashing and compressing take a core each; more threads would only keep more memory each.
+    // This one is for all cores, unlike those of the doors.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(cores).build().context("no runtime")?;
+    let runtime =
+        runtime.enable_all().max_blocking_threads(cores.max(COMPUTE_THREADS)).build().context("no runtime")?;
     runtime.block_on(serve(config))
 }
 

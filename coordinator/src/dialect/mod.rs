@@ -31,7 +31,7 @@ mod whole;
 mod workers;
 
 use crate::nodes::REQUEST_ID;
-use crate::object::Objects;
+use crate::object::{COMPUTE_THREADS, Objects};
 use crate::worker::Workers;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -107,6 +107,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>)
             .default_service(web::route().to(no_such_path))
     })
     .workers(workers)
+    .worker_max_blocking_threads(COMPUTE_THREADS)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_TIMEOUT)
     .max_connections(CONNECTIONS_PER_WORKER_MAX)

@@ -14,10 +14,14 @@ pub const PACK_COST: usize = 4;
 /// Encoding a byte, and computing the CRC32 of what that gives, takes no longer than hashing this many.
 pub const ENCODE_COST: usize = 1;
 
+/// Threads of a runtime for such work: on each core there is one runtime per door. With more, each upload of many had one of its own, and its
+/// stack and the allocator's cache with it.
+pub const COMPUTE_THREADS: usize = 2;
+
 /// How to run processor work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compute {
-    /// On the runtime's blocking threads, when there is enough of it.
+    /// On the runtime's blocking threads, of which it has [`COMPUTE_THREADS`], when there is enough of it.
     Threads,
     /// In place, always: for the simulated cluster.
     Inline,

@@ -75,7 +75,7 @@ pub use buckets::BucketPage;
 pub use cache::ChunkCache;
 pub use checksum::{Checksummer, checksum_bytes};
 pub use clients::Clients;
-pub use compute::Compute;
+pub use compute::{COMPUTE_THREADS, Compute};
 pub use condition::{Condition, ContentTag, Wanted};
 pub use convert::{Conversion, Converted};
 pub use copy::CopyDone;

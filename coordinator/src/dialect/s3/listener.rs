@@ -8,6 +8,7 @@
 use super::front::Front;
 use crate::dialect::{CONNECTIONS_PER_WORKER_MAX, HEAD_TIMEOUT, STOP_PATIENCE_S};
 use crate::nodes::home;
+use crate::object::COMPUTE_THREADS;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -57,7 +58,8 @@ impl S3Listener {
             let place = Place { front: front.clone(), tls: tls.clone() };
             let stopped = stopped.clone();
             let listener = listener.try_clone().map_err(failed)?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().max_blocking_threads(COMPUTE_THREADS).build().map_err(failed)?;
             let serve = move || {
                 home::settle();
                 LocalSet::new().block_on(&runtime, accept(place, listener, stopped));

@@ -6,8 +6,8 @@
 //! - What is held in memory meanwhile is part of the budget of reads (law 10).
 
 use crate::metadata::records::{ChunkRecord, ShardPlace};
-use crate::object::{Gathered, read_shard};
 use crate::object::budget::Allowance;
+use crate::object::{Gathered, read_shard};
 use crate::worker::Work;
 use bytes::Bytes;
 use futures_util::future::join_all;
