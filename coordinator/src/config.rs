@@ -107,7 +107,7 @@ pub struct Config {
     pub cache_bytes: u64,
 
     /// Memory for the cache of the catalog's index
-    #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
     pub index_cache_bytes: u64,
 
     /// Field of documents that changes often and is kept in copies, apart from the others; may be repeated
