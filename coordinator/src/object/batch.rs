@@ -1,13 +1,14 @@
 //! A batch of chunks on its way from plain bytes to records: looked up, packed, stored at quorum, and named by one commit.
 //!
 //! What it keeps true:
-//! - A chunk is reused only if enough of its shards are on nodes that answer, and only by a commit that checks that its record is
-//!   still the one looked at (law 5, design 5 *Dedup against collection*). A reuse is as durable as a write.
+//! - A chunk is reused only if the nodes that hold enough of its shards say so right then ([`reuse`]), and only by a commit that checks that
+//!   its record is still the one looked at (law 5, design 5 *Dedup against collection*). A reuse is as durable as a write.
 //! - A fresh chunk is named only by a commit that checks that nothing has taken or condemned its id: scrub removes an unnamed
 //!   shard only after it has put a condemned record under that id, so a writer that slept too long fails instead of naming
 //!   bytes that are gone (`docs/decisions/0003-fenced-fast-path.md`).
 
 mod lean;
+mod reuse;
 
 use super::Objects;
 use super::chunker::PlainChunk;
@@ -22,6 +23,7 @@ use crate::metadata::records::{
 use crate::metadata::{Batch, Expect, keys};
 use crate::names;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use protocol::{ChunkId, Error, Result};
 use std::collections::BTreeMap;
 use tracing::warn;
@@ -66,15 +68,14 @@ impl Objects {
     pub(super) async fn store_batch(&self, code: Code, chunks: Vec<PlainChunk>) -> Result<StoredBatch> {
         let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
-        for chunk in &chunks {
-            if batch.plain.insert(chunk.sha256, chunk.data.clone()).is_some() {
-                continue;
-            }
-            match self.look_up(&chunk.sha256, code).await? {
-                Found::Reusable(placed) => {
-                    batch.placed.insert(chunk.sha256, placed);
-                }
-                Found::StoreAnew { digest } => missing.push((chunk.sha256, digest)),
+        let plain = &mut batch.plain;
+        let once = chunks.iter().filter(|chunk| plain.insert(chunk.sha256, chunk.data.clone()).is_none());
+        // All at once: whoever holds some of them is asked for these together.
+        let look_ups = once.map(async |chunk| (chunk.sha256, self.look_up(&chunk.sha256, code).await));
+        for (sha256, found) in join_all(look_ups).await {
+            match found? {
+                Found::Reusable(placed) => drop(batch.placed.insert(sha256, placed)),
+                Found::StoreAnew { digest } => missing.push((sha256, digest)),
             }
         }
         self.store_missing(&mut batch, missing).await?;
@@ -99,23 +100,6 @@ impl Objects {
         };
         let record = ChunkRecord::decode(&entry.value)?;
         Ok(self.reuse(chunk, &record, entry.revision).await?.map_or(replace, Found::Reusable))
-    }
-
-    /// The chunk, if a write that leans on it is as durable as one that stores it (faults I5b): enough of its shards are on nodes that have
-    /// what they had, and repair does not know better.
-    async fn reuse(&self, chunk: ChunkId, record: &ChunkRecord, revision: u64) -> Result<Option<Placed>> {
-        let proved = self.nodes.proved();
-        let good = record.shards.iter().filter(|place| proved.contains(&place.node)).count();
-        if record.state != ChunkState::Live || good < record.code.write_quorum() {
-            return Ok(None);
-        }
-        for key in endangered(chunk, record.code) {
-            if self.metadata.get(&key).await?.is_some() {
-                return Ok(None);
-            }
-        }
-        let receipt = Receipt::of(record.code, record.shards.len() as u32);
-        Ok(Some(Placed::Reused { chunk, revision, receipt }))
     }
 
     async fn store_missing(&self, batch: &mut StoredBatch, missing: Vec<(Digest, Option<Expect>)>) -> Result<()> {

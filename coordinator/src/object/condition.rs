@@ -35,6 +35,8 @@ pub enum Condition {
     Is(Wanted),
     /// This version is the live one.
     Current(VersionId),
+    /// Nothing that was modified after this second since 1970 (`If-Unmodified-Since`).
+    UnmodifiedSince(u64),
 }
 
 /// What a live object must be.
@@ -67,7 +69,7 @@ impl Objects {
     ) -> Result<()> {
         let live = record.filter(|record| record.state == ObjectState::Live);
         let found = match (condition, live) {
-            (Condition::None, _) | (Condition::Absent, None) => return Ok(()),
+            (Condition::None, _) | (Condition::Absent | Condition::UnmodifiedSince(_), None) => return Ok(()),
             (_, None) => None,
             (_, Some(record)) => Some(self.found(condition, name, record).await?),
         };
@@ -86,7 +88,7 @@ impl Objects {
         let mut found = Found { etag, sha256, modified_ms, size, version };
         let contents = match condition {
             Condition::Matches(contents) | Condition::Is(Wanted { contents, .. }) => contents.as_slice(),
-            Condition::None | Condition::Absent | Condition::Current(_) => &[],
+            Condition::None | Condition::Absent | Condition::Current(_) | Condition::UnmodifiedSince(_) => &[],
         };
         let asks_for_etag = contents.iter().any(|tag| matches!(tag, ContentTag::Md5(_) | ContentTag::ETag(_)));
         if asks_for_etag && record.etag == ETag::None {
@@ -102,7 +104,7 @@ impl Objects {
 fn judge(condition: &Condition, name: &ObjectName, found: Option<Found>) -> Result<()> {
     let key = name.key();
     let wanted = match (condition, found) {
-        (Condition::None, _) | (Condition::Absent, None) => return Ok(()),
+        (Condition::None, _) | (Condition::Absent | Condition::UnmodifiedSince(_), None) => return Ok(()),
         (Condition::Absent, Some(_)) => return Err(failed(format!("'{key}' exists already (If-None-Match: *)"))),
         (Condition::Matches(_) | Condition::Is(_), None) => {
             return Err(failed(format!("'{key}' does not exist (If-Match)")));
@@ -110,6 +112,9 @@ fn judge(condition: &Condition, name: &ObjectName, found: Option<Found>) -> Resu
         (Condition::Current(_), None) => return Err(failed(format!("'{key}' does not exist any more"))),
         (Condition::Current(version), Some(found)) => {
             (found.version == *version).then_some(()).ok_or("there is a newer version")
+        }
+        (Condition::UnmodifiedSince(second), Some(found)) => {
+            (found.modified_ms / 1_000 <= *second).then_some(()).ok_or("it was modified after If-Unmodified-Since")
         }
         (Condition::Matches(contents), Some(found)) => {
             found.is_among(contents).then_some(()).ok_or("its ETag is not the one in If-Match")

@@ -146,8 +146,13 @@ impl Objects {
             return;
         }
         metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "read").increment(rotten as u64);
-        let severity = (record.shards.len().saturating_sub(rotten) as u8).saturating_sub(record.code.data);
-        self.queue_repair(chunk, severity, "a read met a damaged or missing shard").await;
+        self.queue_repair_of(chunk, record, rotten, "a read met a damaged or missing shard").await;
+    }
+
+    /// Has so many shards of the chunk looked after.
+    pub(super) async fn queue_repair_of(&self, chunk: ChunkId, record: &ChunkRecord, shards: usize, reason: &str) {
+        let severity = (record.shards.len().saturating_sub(shards) as u8).saturating_sub(record.code.data);
+        self.queue_repair(chunk, severity, reason).await;
     }
 
     /// Once: a chunk that is read often is not committed about at each read, and the repair under way is not told to begin anew.

@@ -1,6 +1,7 @@
 //! Nodes that are frozen or away: what goes on, and what is refused and why (B9, I19, I20; decision 0004).
 
 use super::{PROGRESS_WAIT, all_is_there};
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use testing::real::{Cluster, LoadPlan, Plan, eventually, random_bytes};
 
@@ -74,6 +75,27 @@ async fn with_two_of_four_down_everything_is_read_and_writes_say_why_not() {
     }
     client.upload("refused too", b"now it works").await;
     assert_eq!(client.versions("refused too").await.len(), 1, "refused uploads take no number");
+}
+
+/// Faults I5b: a receipt counts what holders said right then, not what a record names; nobody has called the dead nodes before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_there_already_are_asked_for_before_they_are_acknowledged() {
+    let mut cluster = Plan::new().coordinator_flag("--probe-interval-s", "10").start().await;
+    let client = cluster.client();
+    client.upload("first", b"precious bytes").await;
+    let explained = client.get("/admin/explain?filename=first").await.expect(200).json();
+    let copies = explained["chunks"][0]["copies"].as_array().expect("copies are listed").clone();
+    let holder = |copy: &Value| copy["node"].as_str().and_then(|name| name.strip_prefix('n')?.parse().ok());
+    let holders: Vec<usize> = copies.iter().filter_map(holder).collect();
+    assert_eq!(holders.len(), 3, "{explained}");
+    cluster.node(holders[0]).kill();
+    let receipt = client.upload("second", b"precious bytes").await["receipt"].clone();
+    assert_eq!((&receipt["copies"], &receipt["survives"]), (&json!(2), &json!(1)), "{receipt}");
+    cluster.node(holders[1]).kill();
+    client.send(client.upload_request("third", b"precious bytes")).await.expect(503);
+    cluster.start_all().await;
+    assert_eq!(client.download("second", None).await.expect(200).body, "precious bytes");
+    client.download("third", None).await.expect(404);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,7 +81,9 @@ pub async fn read_back(survey: &Survey, take: &mut dyn FnMut(&[JournalEntry]) ->
     let mut read = ReadBack { first, ..ReadBack::default() };
     let mut next = first;
     while next <= newest.last.sequence {
-        let (from, entries) = page(survey, next, (next > first).then_some(read.last.epoch)).await?;
+        let (from, mut entries) = page(survey, next, (next > first).then_some(read.last.epoch)).await?;
+        // Whoever still writes has come further since it was looked at.
+        entries.retain(|entry| entry.mark.sequence <= newest.last.sequence);
         let Some(last) = entries.last() else { break };
         read.last = last.mark;
         next = last.mark.sequence + 1;

@@ -1,6 +1,6 @@
 //! A batch made of chunks that are there already: what a copy is made of.
 //!
-//! What it keeps true: as for any reuse, a chunk is leant on only if enough of its shards are on nodes that answer, and only by a commit
+//! What it keeps true: as for any reuse, a chunk is leant on only if enough of its holders say that they have it, and only by a commit
 //! that checks that its record is still the one looked at (law 5, faults I5b). What cannot be leant on is read and stored again, within
 //! an allowance, and its plain bytes are not kept.
 
@@ -9,6 +9,7 @@ use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record};
 use crate::metadata::{Expect, keys};
 use crate::object::chunker::CHUNK_BYTES_MAX;
+use futures_util::future::join_all;
 use protocol::{ChunkId, Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,18 +26,10 @@ impl Objects {
         let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
-        for entry in entries.iter().filter(|entry| seen.insert(entry.sha256)) {
-            let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
-            let record = found.as_ref().map(|found| ChunkRecord::decode(&found.value)).transpose()?;
-            let placed = match (&found, record.filter(|record| record.code == code)) {
-                (Some(found), Some(record)) => self.reuse(entry.chunk, &record, found.revision).await?,
-                _ => None,
-            };
-            let placed = match placed {
-                Some(placed) => Found::Reusable(placed),
-                None => self.look_up(&entry.sha256, code).await?,
-            };
-            match placed {
+        let once = entries.iter().filter(|entry| seen.insert(entry.sha256));
+        let look_ups = once.map(async |entry| (entry, self.look_up_chunk(entry, code).await));
+        for (entry, found) in join_all(look_ups).await {
+            match found? {
                 Found::Reusable(placed) => drop(batch.placed.insert(entry.sha256, placed)),
                 Found::StoreAnew { digest } => missing.push((entry.sha256, entry.chunk, digest)),
             }
@@ -47,6 +40,20 @@ impl Objects {
             entry.chunk = batch.placed[&entry.sha256].chunk();
         }
         Ok(batch)
+    }
+
+    /// The chunk itself if it can be leant on, else whatever chunk has its bytes.
+    async fn look_up_chunk(&self, entry: &ChunkEntry, code: Code) -> Result<Found> {
+        let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
+        let record = found.as_ref().map(|found| ChunkRecord::decode(&found.value)).transpose()?;
+        let placed = match (&found, record.filter(|record| record.code == code)) {
+            (Some(found), Some(record)) => self.reuse(entry.chunk, &record, found.revision).await?,
+            _ => None,
+        };
+        match placed {
+            Some(placed) => Ok(Found::Reusable(placed)),
+            None => self.look_up(&entry.sha256, code).await,
+        }
     }
 
     /// Stores chunks again that cannot be leant on: from the bytes that came for them, or, where none did, from where they are.

@@ -11,7 +11,7 @@
 use super::upload::{SeenUpload, UPLOAD_ATTEMPTS_MAX, contended, no_such_upload};
 use super::{PART_BYTES_MAX, PARTS_MAX};
 use crate::metadata::records::{
-    Checksum, CompletedRecord, ETag, PartEntry, PartRecord, Record, UploadId, UploadRecord, VersionId, Versioning,
+    Checksum, ChecksumKind, CompletedRecord, ETag, PartEntry, PartRecord, Record, UploadId, UploadRecord, VersionId, Versioning,
 };
 use crate::metadata::{SCAN_ENTRIES_MAX, keys};
 use crate::object::checksum::Whole;
@@ -43,7 +43,7 @@ pub struct CompleteRequest {
     pub parts: Vec<PartClaim>,
     /// What must hold of the key.
     pub condition: Condition,
-    /// What the checksum of the whole must come to, if the client said so.
+    /// What the checksum of the whole must come to, if the client said so; a composite one may leave out of how many parts it is.
     pub checksum: Option<Checksum>,
     /// What the bytes must come to, if the client said so.
     pub size: Option<u64>,
@@ -287,12 +287,18 @@ fn require_content(request: &CompleteRequest, size: u64, checksum: Option<&Check
         return Err(Refused::SizeDiffers.error(format!("the parts have {size} bytes, and {expected} were announced")));
     }
     match (&request.checksum, checksum) {
-        (Some(expected), Some(found)) if expected != found => {
+        (Some(expected), Some(found)) if !is_announced(expected, found) => {
             Err(Refused::ContentDiffers.error("the checksum of the parts is not the one that was announced"))
         }
         (Some(_), None) => Err(Error::invalid("a checksum was announced for an upload whose parts have none")),
         _ => Ok(()),
     }
+}
+
+/// Whether this is the checksum that was announced. S3 takes composite ones with and without their number of parts.
+fn is_announced(expected: &Checksum, found: &Checksum) -> bool {
+    let parts = if expected.kind == ChecksumKind::Composite { expected.parts.or(found.parts) } else { expected.parts };
+    (expected.algorithm, expected.kind, &expected.value, parts) == (found.algorithm, found.kind, &found.value, found.parts)
 }
 
 fn no_such_part(number: u16) -> Error {
@@ -301,4 +307,28 @@ fn no_such_part(number: u16) -> Error {
 
 fn too_small(number: u16, bytes: u64, bytes_min: u64) -> Error {
     Refused::PartTooSmall.error(format!("part {number} has {bytes} bytes; every part but the last needs {bytes_min}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::records::ChecksumAlgorithm;
+
+    #[test]
+    fn a_composite_checksum_may_leave_its_number_of_parts_out() {
+        let of = |kind, value: &[u8], parts| Checksum {
+            algorithm: ChecksumAlgorithm::Crc32,
+            kind,
+            value: value.to_vec(),
+            parts,
+        };
+        let found = of(ChecksumKind::Composite, b"abcd", Some(2));
+        assert!(is_announced(&of(ChecksumKind::Composite, b"abcd", Some(2)), &found));
+        assert!(is_announced(&of(ChecksumKind::Composite, b"abcd", None), &found));
+        assert!(!is_announced(&of(ChecksumKind::Composite, b"abcd", Some(3)), &found));
+        assert!(!is_announced(&of(ChecksumKind::Composite, b"abce", None), &found));
+        assert!(!is_announced(&of(ChecksumKind::FullObject, b"abcd", None), &found));
+        let whole = of(ChecksumKind::FullObject, b"abcd", None);
+        assert!(is_announced(&whole, &whole) && !is_announced(&of(ChecksumKind::FullObject, b"abcd", Some(2)), &whole));
+    }
 }

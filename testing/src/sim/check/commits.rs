@@ -289,7 +289,9 @@ impl State {
             Condition::Matches(wanted) => {
                 current.is_some_and(|digest| wanted.is_empty() || wanted.contains(&ContentTag::Sha256(digest)))
             }
-            Condition::Is(wanted) => unreachable!("no client asks for {wanted:?} of a put"),
+            Condition::Is(_) | Condition::UnmodifiedSince(_) => {
+                unreachable!("no client asks for {condition:?} of a put")
+            }
             Condition::Current(version) => {
                 unreachable!("changes of documents name no operation; this one follows {version}")
             }
