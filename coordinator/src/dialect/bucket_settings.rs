@@ -75,7 +75,7 @@ async fn show(door: Data<Door>, request: HttpRequest) -> Result<HttpResponse, Re
 /// `POST /admin/buckets/{bucket}` with any of `{"owner":…,"public_read":…,"quota":{"bytes":…,"objects":…},"strategy":…}`.
 async fn change(door: Data<Door>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, Refusal> {
     let name = BucketName::parse(&subject(&request)?.bucket)?;
-    let wanted: Wanted = body_json(payload).await?;
+    let wanted: Wanted = body_json(payload, door.settings.body_stall).await?;
     if let Some(owner) = wanted.owner.as_deref().filter(|owner| !owner.is_empty()) {
         door.guard.identity.key(owner).await.map_err(|error| Refusal::bad_request(error.message))?;
     }

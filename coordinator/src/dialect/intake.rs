@@ -8,12 +8,12 @@ use crate::object::{BodyMessage, Condition, ContentTag};
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_NONE_MATCH};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
 /// The length that the head announces, if it does; 413 where that is more than is taken.
@@ -36,12 +36,17 @@ pub fn refuse_larger(bytes: u64, door: &Door) -> Result<(), Refusal> {
     }
 }
 
-/// The condition of a write or delete: `If-None-Match: *` creates only, `If-Match` changes only what has one of these ETags. An object
-/// has several ETags, by door; each of them names its content.
+/// The condition of a write or delete: `If-None-Match: *` creates only, `If-Match` changes only what has one of these ETags,
+/// `If-Unmodified-Since` nothing that is younger. An object has several ETags, by door; each of them names its content.
 pub fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
     match (text(IF_NONE_MATCH), text(IF_MATCH)) {
-        (None, None) => Ok(Condition::None),
+        // RFC 9110, 13.1.4: what is no date is ignored, and so is any date beside If-Match.
+        (None, None) => {
+            let date = text(IF_UNMODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(&text).ok());
+            let second = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+            Ok(second.map_or(Condition::None, Condition::UnmodifiedSince))
+        }
         (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
         (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
         (None, Some(tags)) => Ok(Condition::Matches(tags.split(',').map(|tag| content_tag(tag.trim())).collect())),

@@ -59,7 +59,7 @@ struct Wanted {
 
 /// `POST /admin/keys`: makes a key, and shows its secrets this once.
 async fn create(door: Data<Door>, payload: Payload) -> Result<HttpResponse, Refusal> {
-    let wanted: Wanted = body_json(payload).await?;
+    let wanted: Wanted = body_json(payload, door.settings.body_stall).await?;
     let grants = match wanted.policy {
         Some(policy) => grants(policy)?,
         None => everything_of_its_own(),
@@ -114,7 +114,7 @@ struct Expiry {
 
 /// `POST /admin/keys/{id}/expire` with `{"expires_in_s":N}`; `{"expires_in_s":null}` takes the expiry back.
 async fn expire(door: Data<Door>, id: Path<String>, payload: Payload) -> Result<HttpResponse, Refusal> {
-    let Expiry { expires_in_s } = body_json(payload).await?;
+    let Expiry { expires_in_s } = body_json(payload, door.settings.body_stall).await?;
     let expires_ms = expires_in_s.map(|seconds| expiry(&door, seconds)).transpose()?.unwrap_or(0);
     changed(door.guard.identity.set_expiry(&id, expires_ms).await, "given another expiry")
 }
@@ -127,7 +127,7 @@ struct Policy {
 
 /// `POST /admin/keys/{id}/policy` with `{"policy":[…]}`.
 async fn set_policy(door: Data<Door>, id: Path<String>, payload: Payload) -> Result<HttpResponse, Refusal> {
-    let Policy { policy } = body_json(payload).await?;
+    let Policy { policy } = body_json(payload, door.settings.body_stall).await?;
     changed(door.guard.identity.set_grants(&id, grants(policy)?).await, "given another policy")
 }
 

@@ -68,7 +68,7 @@ async fn join(door: Data<Door>, request: HttpRequest, payload: Payload) -> Resul
     let (secret, cluster) = (header(HEADER_SECRET), header(HEADER_CLUSTER));
     let is_admin = authorize(&principal(&request), Action::Admin, Resource::Cluster).is_ok();
     may_announce(&door.settings.cluster, is_admin, secret.as_deref(), cluster.as_deref())?;
-    let announcement: Announcement = body_json(payload).await?;
+    let announcement: Announcement = body_json(payload, door.settings.body_stall).await?;
     let url =
         base_url(&announcement.url).map_err(|why| Refusal::bad_request(format!("url {:?} {why}", announcement.url)))?;
     let before = door.objects.nodes.records().await?;
@@ -101,7 +101,7 @@ struct Weight {
 
 /// `POST /admin/nodes/{id}/weight` with `{"weight":N}`: its part, in percent of an ordinary node's.
 async fn weigh(door: Data<Door>, id: Path<String>, payload: Payload) -> Result<HttpResponse, Refusal> {
-    let Weight { weight } = body_json(payload).await?;
+    let Weight { weight } = body_json(payload, door.settings.body_stall).await?;
     let record = registry(&door).weigh(&parse(&id)?, weight).await.map_err(refused)?;
     ordered(&door, record, "has another weight").await
 }

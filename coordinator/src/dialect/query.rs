@@ -40,11 +40,11 @@ impl Query {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A flag: `true`, `1` or no value are yes; `false` and `0` are no.
+    /// A flag: `true` and `1` are yes; `false` and `0` are no. Without a value it may be a client's mistake, and some flags cannot be undone.
     pub fn flag(&self, name: &str) -> Result<bool, Refusal> {
         match self.get(name) {
             None | Some("false" | "0") => Ok(false),
-            Some("" | "true" | "1") => Ok(true),
+            Some("true" | "1") => Ok(true),
             Some(other) => Err(Refusal::bad_request(format!("{name}={other} must be true or false"))),
         }
     }
@@ -106,9 +106,9 @@ pub fn decode(text: &str) -> Result<String, Refusal> {
 /// The longest JSON body that a door takes, in bytes.
 const JSON_BYTES_MAX: usize = 64 << 10;
 
-/// A short JSON body; nothing at all counts as `{}`. 400 says what is wrong with it.
-pub async fn body_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Refusal> {
-    let body = short_body(payload).await?;
+/// A short JSON body, all of it within `patience`; nothing at all counts as `{}`. 400 says what is wrong with it.
+pub async fn body_json<T: DeserializeOwned>(payload: Payload, patience: Duration) -> Result<T, Refusal> {
+    let body = short_body(payload, patience).await?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
     serde_json::from_slice(body)
         .map_err(|error| Refusal::bad_request(format!("the body is not what is expected: {error}")))
@@ -116,11 +116,7 @@ pub async fn body_json<T: DeserializeOwned>(payload: Payload) -> Result<T, Refus
 
 /// A short JSON body that must be there, all of it within `patience`; 422 says what is wrong with it.
 pub async fn body_or_422<T: DeserializeOwned>(payload: Payload, patience: Duration) -> Result<T, Refusal> {
-    let Ok(body) = tokio::time::timeout(patience, short_body(payload)).await else {
-        let message = format!("the body did not come within {} s", patience.as_secs());
-        return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message));
-    };
-    serde_json::from_slice(&body?).map_err(|error| {
+    serde_json::from_slice(&short_body(payload, patience).await?).map_err(|error| {
         let headline = match error.classify() {
             Category::Data => "Invalid request body",
             Category::Io | Category::Syntax | Category::Eof => "Malformed JSON",
@@ -129,11 +125,18 @@ pub async fn body_or_422<T: DeserializeOwned>(payload: Payload, patience: Durati
     })
 }
 
-async fn short_body(payload: Payload) -> Result<Bytes, Refusal> {
-    match payload.to_bytes_limited(JSON_BYTES_MAX).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(Refusal::bad_request(format!("the body cannot be read: {error}"))),
-        Err(_) => Err(Refusal::bad_request(format!("the body is longer than {JSON_BYTES_MAX} bytes"))),
+async fn short_body(payload: Payload, patience: Duration) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(patience, payload.to_bytes_limited(JSON_BYTES_MAX)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(error))) => Err(Refusal::bad_request(format!("the body cannot be read: {error}"))),
+        Ok(Err(_)) => {
+            let message = format!("the body is longer than {JSON_BYTES_MAX} bytes");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message))
+        }
+        Err(_) => {
+            let message = format!("the body did not come within {} s", patience.as_secs());
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
+        }
     }
 }
 
@@ -188,12 +191,14 @@ mod tests {
 
     #[test]
     fn numbers_and_flags_are_checked() {
-        let query = Query::parse("limit=5&purge=true&bad=maybe").unwrap();
+        let query = Query::parse("limit=5&purge=true&bad=maybe&bare&empty=").unwrap();
         assert_eq!(query.number("limit", 100, 1, 1_000).unwrap(), 5);
         assert_eq!(query.number("other", 100, 1, 1_000).unwrap(), 100);
         assert!(query.number("limit", 100, 6, 1_000).is_err());
         assert!(query.flag("purge").unwrap());
         assert!(!query.flag("other").unwrap());
-        assert!(query.flag("bad").is_err());
+        for unclear in ["bad", "bare", "empty"] {
+            assert!(query.flag(unclear).is_err(), "{unclear}");
+        }
     }
 }

@@ -18,8 +18,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::head().to(health))
                 .default_service(only("GET, HEAD")),
         )
-        .service(web::resource("/health/live").route(web::get().to(live)).default_service(only("GET")))
-        .service(web::resource("/health/ready").route(web::get().to(ready)).default_service(only("GET")))
+        .service(
+            web::resource("/health/live")
+                .route(web::get().to(live))
+                .route(web::head().to(live))
+                .default_service(only("GET, HEAD")),
+        )
+        .service(
+            web::resource("/health/ready")
+                .route(web::get().to(ready))
+                .route(web::head().to(ready))
+                .default_service(only("GET, HEAD")),
+        )
         .service(
             web::resource("/system/health")
                 .route(web::get().to(system_health))

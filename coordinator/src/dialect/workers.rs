@@ -47,7 +47,7 @@ struct Order {
 
 /// `POST /admin/workers/{name}` with `{"paused":…,"bytes_per_s":…,"tranquility":…,"run":true}`.
 async fn tune(door: Data<Door>, name: Path<String>, payload: Payload) -> Result<HttpResponse, Refusal> {
-    let order: Order = body_json(payload).await?;
+    let order: Order = body_json(payload, door.settings.body_stall).await?;
     if order.allow_removal && *name != CENSUS {
         return Err(Refusal::bad_request("allow_removal is for the worker 'census' only"));
     }

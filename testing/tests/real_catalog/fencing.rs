@@ -1,10 +1,10 @@
 //! Two coordinators with directories of one catalog: the older one commits nothing any more (I16).
 
-use super::restore;
+use super::{PROGRESS_WAIT, report, restore};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use testing::real::{Cluster, Plan, eventually};
+use testing::real::{Cluster, LoadPlan, Plan, eventually, read_back};
 
 const REFUSED_WAIT: Duration = Duration::from_secs(30);
 const ATTEMPT_EVERY: Duration = Duration::from_millis(300);
@@ -52,6 +52,23 @@ async fn a_coordinator_is_fenced_by_a_restore_and_its_directory_is_refused() {
     cluster.wait_healthy().await;
     client.download("before", None).await.expect(200);
     client.upload("after", b"three").await;
+}
+
+/// The old coordinator need not be stopped first, whatever it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_beside_a_coordinator_under_load_ends_it_and_loses_nothing() {
+    let mut cluster = Cluster::start().await;
+    let load = LoadPlan::new(612).begin(&cluster.client());
+    load.more(200, PROGRESS_WAIT).await;
+    report(&restore(&cluster, "restored", &[1, 2, 3, 4]));
+    let status = cluster.coordinator.wait(REFUSED_WAIT).expect("it is fenced, so it ends");
+    assert!(!status.success(), "{status}");
+    let ledger = load.end().await;
+    let restored = cluster.data("restored").display().to_string();
+    cluster.coordinator.change_flag("--data", restored);
+    cluster.start_coordinator().await;
+    let read = read_back(&cluster.client(), &ledger).await;
+    assert!(read.versions >= 100, "only {} versions: nothing was tested", read.versions);
 }
 
 /// What cannot succeed must not end the coordinator that there is.

@@ -79,7 +79,22 @@ async fn a_delete_is_a_marker_and_a_purge_the_end() {
     assert!(after_purge > 4, "numbers are never used twice: {after_purge}");
     assert_eq!(client.versions("example.txt").await.len(), 1);
     client.send(client.request(reqwest::Method::DELETE, "/delete")).await.expect(400);
-    client.send(client.request(reqwest::Method::DELETE, "/delete?filename=example.txt&purge=maybe")).await.expect(400);
+    // What cannot be undone is done only for who said so.
+    for unclear in ["purge=maybe", "purge=", "purge"] {
+        let path = format!("/delete?filename=example.txt&{unclear}");
+        client.send(client.request(reqwest::Method::DELETE, &path)).await.expect(400);
+    }
+    let conditions = [("if-match", "\"0\""), ("if-unmodified-since", "Wed, 21 Oct 1998 07:28:00 GMT")];
+    for (header, value) in conditions {
+        for purge in [false, true] {
+            let request = client.delete_request("example.txt", purge).header(header, value);
+            client.send(request).await.expect(412);
+        }
+    }
+    assert_eq!(client.versions("example.txt").await.len(), 1, "nothing was deleted");
+    let request = client.delete_request("example.txt", true).header("if-match", format!("\"{}\"", sha256(b"anew")));
+    client.send(request).await.expect(200);
+    client.download("example.txt", None).await.expect(404);
 }
 
 #[tokio::test]

@@ -50,8 +50,13 @@ impl Order {
 /// `POST /admin/verify`: 202 and where to ask; with `?wait=true` 200 and the report, if it is ready in time.
 pub(super) async fn begin(request: HttpRequest, payload: Payload, door: Data<Door>) -> Result<HttpResponse, Refusal> {
     let wait = Query::parse(request.query_string())?.flag("wait")?;
-    let order: Order = body_json(payload).await?;
-    let id = job::begin(&door.objects, &order.checked()?).await?;
+    let order: Order = body_json(payload, door.settings.body_stall).await?;
+    let order = order.checked()?;
+    if let Some(bucket) = &order.bucket {
+        // A report of a bucket that is not there would read as a clean one.
+        door.objects.require_bucket(bucket).await?;
+    }
+    let id = job::begin(&door.objects, &order).await?;
     if wait && has_ended(&door, id).await? {
         return answer(&request, &door, &Query::default(), id).await;
     }
