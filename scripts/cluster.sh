@@ -30,8 +30,8 @@ scripts/cluster.sh COMMAND [OPTIONS]
   --s3-port P       the port of the S3 protocol             (9000; with another --port: 920 above that)  up only
   --loglevel L      error, warn, info or debug              (error)    up only
 
-Here a node that is silent for 30 s is lost, deleted bytes go after 10 s, and bytes that nothing names after 60 s; a coordinator started by
-hand takes its time (`coordinator --help`).
+Here a node that is silent for 30 s is lost, deleted bytes go after 10 s, and bytes that nothing names after 60 s, when the census of every five
+minutes sees them; a coordinator started by hand takes its time (`coordinator --help`).
 A directory remembers its options and its nodes: later commands need only --data. Clusters with other --data and --port run side by side.
 HOLDFAST_BIN_DIR=DIR takes the programs from DIR instead of building them.
 TEXT
@@ -48,6 +48,7 @@ fail() { echo "cluster.sh: $*" >&2; exit 1; }
 
 parse_options() {
   command=${1:-help}
+  [[ $command != -h && $command != --help ]] || command=help
   [[ $# -gt 0 ]] && shift
   target='' wipe='' follow='' given_data=./data given_port='' given_nodes='' given_s3_port='' given_loglevel=''
   while [[ $# -gt 0 ]]; do
@@ -119,6 +120,7 @@ choose_settings() {
   fi
   port=${given_port:-$port} nodes=${given_nodes:-$nodes} s3_port=${given_s3_port:-${s3_port:-$((${given_port:-$port} + 920))}} loglevel=${given_loglevel:-$loglevel}
   ((port + nodes <= 65535)) || fail "--port $port: node $nodes would be on port $((port + nodes)), and 65535 is the last"
+  ((s3_port <= 65535)) || fail "--port $port: the S3 protocol would be on port $s3_port, and 65535 is the last; choose one with --s3-port"
   ((s3_port < port || s3_port > port + nodes)) || fail "--s3-port $s3_port: $port to $((port + nodes)) are the coordinator's and the nodes'"
 }
 
@@ -243,7 +245,7 @@ launch() { # name flags…
   if [[ $name == coordinator ]]; then
     for node in $(node_names); do arguments+=(--node "http://127.0.0.1:$(port_of "$node")"); done
     arguments+=(--s3-listen "127.0.0.1:$s3_port")
-    arguments+=(--trash-window-s 10 --orphan-grace-s 60 --node-lost-after-s 30)
+    arguments+=(--trash-window-s 10 --orphan-grace-s 60 --census-interval-s 300 --node-lost-after-s 30)
   else
     arguments+=(--node-id "$name" --coordinator "http://127.0.0.1:$port")
   fi
