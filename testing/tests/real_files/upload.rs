@@ -159,6 +159,14 @@ async fn a_body_that_stands_still_is_ended() {
     invisible(&client, "stalled.bin").await;
     assert_eq!(client.download("kept.bin", None).await.expect(200).body, "the version before");
     assert_eq!(client.versions("kept.bin").await.len(), 1);
+    for path in ["/admin/nodes", "/admin/workers/scrub", "/admin/verify", "/admin/keys", "/buckets"] {
+        let mut connection = RawConnection::open(cluster.coordinator.port).await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+        );
+        connection.send(head).await;
+        assert_eq!(connection.reply().await.expect("a stalled order is answered").status, 408, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ async fn conditional_writes() {
     assert_eq!(put_if(&client, "if-match", &format!("{}, {}", etag(b"zero"), etag(b"one")), b"two").await, 200);
     assert_eq!(put_if(&client, "if-match", &etag(b"one"), b"three").await, 412);
     assert_eq!(put_if(&client, "if-match", &etag(b"two"), b"three").await, 200);
+    assert_eq!(put_if(&client, "if-unmodified-since", "Wed, 21 Oct 1998 07:28:00 GMT", b"four").await, 412);
     delete(&client, X).await.expect(200);
     assert_eq!(put_if(&client, "if-match", &etag(b"three"), b"four").await, 412);
     assert_eq!(put_if(&client, "if-none-match", "*", b"four").await, 200);

@@ -212,6 +212,8 @@ async fn orders_and_ids_that_are_none_are_refused() {
         let reply = client.send(client.request(Method::POST, "/admin/verify").body(bad)).await;
         assert_eq!(reply.status, 400, "{bad}: {reply}");
     }
+    let no_bucket = client.request(Method::POST, "/admin/verify").body(r#"{"bucket":"no-such-bucket"}"#);
+    client.send(no_bucket).await.expect(404);
     client.get("/admin/verify/x").await.expect(400);
     client.get("/admin/verify/00000000-0000-0000-0000-000000000000").await.expect(404);
     client.send(client.request(Method::DELETE, "/admin/verify")).await.expect(405);

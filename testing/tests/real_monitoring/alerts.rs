@@ -133,6 +133,9 @@ async fn two_nodes_away(cluster: &mut Cluster, prometheus: &Prometheus) {
     for alert in ["WritesRefused", "NodeDown", "DataAtRisk", "DiskFull"] {
         assert!(told.iter().any(|found| found == alert), "{alert} in {told:?}");
     }
+    for probe in ["/health/live", "/health/ready"] {
+        client.head(probe).await.expect(200);
+    }
     let ready = client.get("/health/ready").await.expect(200).json();
     assert_eq!(ready["acceptsWrites"], false, "{ready}");
     assert_eq!(client.get("/health").await.expect(200).json()["status"], "degraded");

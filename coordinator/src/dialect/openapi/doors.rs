@@ -3,8 +3,8 @@
 use super::notation::{GET, Gives, Operation, Route, Takes};
 
 const READ_HEADERS: &str = "range if-match if-none-match if-modified-since if-unmodified-since if-range";
-const WRITE_HEADERS: &str = "if-match if-none-match";
-const PUT_HEADERS: &str = "if-match if-none-match content-md5";
+const WRITE_HEADERS: &str = "if-match if-none-match if-unmodified-since";
+const PUT_HEADERS: &str = "if-match if-none-match if-unmodified-since content-md5";
 const OBJECT: &[(u16, Gives)] = &[(200, Gives::Bytes), (206, Gives::Bytes), (304, Gives::Nothing)];
 const HEAD_OF_OBJECT: &[(u16, Gives)] = &[(200, Gives::Nothing), (206, Gives::Nothing), (304, Gives::Nothing)];
 const READ_REFUSES: &[u16] = &[404, 412, 416];
@@ -71,7 +71,9 @@ pub(super) const FILES: &[Route] = &[
             method: "DELETE",
             summary: "Delete a file; its versions stay, unless they are purged",
             query: "filename! purge",
+            headers: WRITE_HEADERS,
             gives: &[(200, Gives::Json("Deleted"))],
+            refuses: &[412],
             ..GET
         }],
     ),

@@ -95,7 +95,11 @@ fn described(pattern: &str, tag: &str, operation: &Operation) -> utoipa::openapi
     for (status, gives) in operation.gives {
         responses = responses.response(status.to_string(), answer(operation, *status, *gives));
     }
-    for status in ANY_ROUTE_REFUSES.iter().chain(operation.refuses) {
+    let of_body: &[u16] = match operation.takes {
+        Takes::Json(_) | Takes::JsonOrNothing(_) => &[408, 413],
+        Takes::Nothing | Takes::Bytes | Takes::Form => &[],
+    };
+    for status in ANY_ROUTE_REFUSES.iter().chain(operation.refuses).chain(of_body) {
         responses = responses.response(status.to_string(), answer(operation, *status, Gives::Json("Error")));
     }
     OperationBuilder::new()
