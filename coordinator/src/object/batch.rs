@@ -1,7 +1,7 @@
 //! A batch of chunks on its way from plain bytes to records: looked up, packed, stored at quorum, and named by one commit.
 //!
 //! What it keeps true:
-//! - A chunk is reused only if the nodes that hold enough of its shards say so right then ([`reuse`]), and only by a commit that checks that
+//! - A chunk is reused only if the nodes that hold enough of its shards answer right then ([`reuse`]), and only by a commit that checks that
 //!   its record is still the one looked at (law 5, design 5 *Dedup against collection*). A reuse is as durable as a write.
 //! - A fresh chunk is named only by a commit that checks that nothing has taken or condemned its id: scrub removes an unnamed
 //!   shard only after it has put a condemned record under that id, so a writer that slept too long fails instead of naming
@@ -25,6 +25,7 @@ use crate::names;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::{ChunkId, Error, Result};
+use reuse::Holders;
 use std::collections::BTreeMap;
 use tracing::warn;
 
@@ -70,8 +71,9 @@ impl Objects {
         let mut missing = Vec::new();
         let plain = &mut batch.plain;
         let once = chunks.iter().filter(|chunk| plain.insert(chunk.sha256, chunk.data.clone()).is_none());
-        // All at once: whoever holds some of them is asked for these together.
-        let look_ups = once.map(async |chunk| (chunk.sha256, self.look_up(&chunk.sha256, code).await));
+        // All at once: they wait for the same answers of the nodes that hold them.
+        let holders = &self.holders();
+        let look_ups = once.map(async |chunk| (chunk.sha256, self.look_up(&chunk.sha256, code, holders).await));
         for (sha256, found) in join_all(look_ups).await {
             match found? {
                 Found::Reusable(placed) => drop(batch.placed.insert(sha256, placed)),
@@ -89,7 +91,7 @@ impl Objects {
         Ok(batch)
     }
 
-    async fn look_up(&self, sha256: &Digest, code: Code) -> Result<Found> {
+    async fn look_up(&self, sha256: &Digest, code: Code, holders: &Holders) -> Result<Found> {
         let Some(entry) = self.metadata.get(&keys::digest(sha256, code)).await? else {
             return Ok(Found::StoreAnew { digest: Some(Expect::Absent) });
         };
@@ -99,7 +101,7 @@ impl Objects {
             return Ok(replace);
         };
         let record = ChunkRecord::decode(&entry.value)?;
-        Ok(self.reuse(chunk, &record, entry.revision).await?.map_or(replace, Found::Reusable))
+        Ok(self.reuse(chunk, &record, entry.revision, holders).await?.map_or(replace, Found::Reusable))
     }
 
     async fn store_missing(&self, batch: &mut StoredBatch, missing: Vec<(Digest, Option<Expect>)>) -> Result<()> {
@@ -124,13 +126,15 @@ impl Objects {
 
     /// After a conflict: looks at every record again that the batch leans on, and stores again what cannot be leant on.
     pub(super) async fn refresh_batch(&self, batch: &mut StoredBatch) -> Result<()> {
-        let mut missing = Vec::new();
+        let (mut missing, holders) = (Vec::new(), self.holders());
         for (sha256, placed) in &mut batch.placed {
             match placed {
                 Placed::Reused { chunk, .. } => {
                     let entry = self.metadata.get(&keys::chunk(*chunk)).await?;
                     let again = match &entry {
-                        Some(entry) => self.reuse(*chunk, &ChunkRecord::decode(&entry.value)?, entry.revision).await?,
+                        Some(entry) => {
+                            self.reuse(*chunk, &ChunkRecord::decode(&entry.value)?, entry.revision, &holders).await?
+                        }
                         None => None,
                     };
                     match again {

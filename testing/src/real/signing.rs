@@ -50,7 +50,7 @@ impl Signer {
 }
 
 /// HMAC-SHA-256 (RFC 2104).
-fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+pub fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let key = if key.len() > BLOCK_BYTES { Sha256::digest(key).to_vec() } else { key.to_vec() };
     let pad = |with: u8| {
         let mut block = [with; BLOCK_BYTES];

@@ -73,6 +73,25 @@ async fn every_checksum_is_verified_stored_and_returned() {
 }
 
 #[tokio::test]
+async fn a_checksum_that_cannot_be_verified_is_refused() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for name in ["md5", "sha512", "xxhash64", "xxhash3", "xxhash128"].map(|end| format!("x-amz-checksum-{end}")) {
+        let path = format!("{B}/x");
+        let replies = [
+            send(&client, Method::PUT, &path, &[(&name, "AAAA")], "x").await,
+            put_chunked(&client, "x", b"x", 1, (&name, "AAAA")).await,
+        ];
+        for reply in replies {
+            refused(&reply, 501, "NotImplemented");
+            assert!(super::text(&reply).contains(&name), "{}", super::text(&reply));
+        }
+        client.get(&path).await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn content_md5_and_sha256_are_verified() {
     let cluster = Cluster::start().await;
     let client = cluster.s3();

@@ -1,5 +1,5 @@
-//! The S3 protocol, request by request, against real processes with authentication off: what clients rely on, and where other servers
-//! fell into traps.
+//! The S3 protocol, request by request, against real processes with authentication off (but for what signatures are about): what clients
+//! rely on, and where other servers fell into traps.
 
 mod checksums;
 mod copies;
@@ -9,6 +9,7 @@ mod multipart;
 mod objects;
 mod refusals;
 mod settings;
+mod signed;
 mod versions;
 
 use reqwest::Method;

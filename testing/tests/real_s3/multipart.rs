@@ -1,9 +1,11 @@
 //! Multipart uploads, and what other servers get wrong about them.
 
 use super::{B, all, delete, make_bucket, one, put, refused, send, text};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use std::collections::BTreeMap;
-use testing::real::{Client, Cluster, md5, random_bytes};
+use testing::real::{Client, Cluster, md5, random_bytes, sha256};
 
 const X: &str = "/bucket/x";
 const PART: usize = 5 << 20;
@@ -111,5 +113,31 @@ async fn rules_of_parts() {
     for (algorithm, kind) in [("SHA256", "FULL_OBJECT"), ("CRC64NVME", "COMPOSITE"), ("MD5", "COMPOSITE")] {
         let head = [("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind)];
         refused(&send(&client, Method::POST, &format!("{X}?uploads"), &head, "").await, 400, "InvalidRequest");
+    }
+}
+
+#[tokio::test]
+async fn a_composite_checksum_may_leave_its_number_of_parts_out() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for kind in [None, Some(("x-amz-checksum-type", "COMPOSITE"))] {
+        let upload = begin(&client, &[("x-amz-checksum-algorithm", "SHA256")]).await;
+        let stored = part(&client, &upload, 1, b"alone").await.expect(200);
+        let digest = STANDARD.decode(stored.header("x-amz-checksum-sha256")).expect("base64");
+        let whole = STANDARD.encode(hex::decode(sha256(&digest)).expect("hex"));
+        let part = format!("<Part><ETag>{}</ETag><PartNumber>1</PartNumber></Part>", stored.header("etag"));
+        let document = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+        let complete = async |value: &str| {
+            let head: Vec<(&str, &str)> = [("x-amz-checksum-sha256", value)].into_iter().chain(kind).collect();
+            send(&client, Method::POST, &format!("{X}?uploadId={upload}"), &head, document.as_str()).await
+        };
+        let other = STANDARD.encode(&digest);
+        for wrong in [format!("{whole}-2"), other] {
+            refused(&complete(&wrong).await, 400, "BadDigest");
+        }
+        for right in [whole.clone(), format!("{whole}-1"), whole.clone()] {
+            assert_eq!(one(&complete(&right).await.expect(200), "ChecksumSHA256"), format!("{whole}-1"));
+        }
     }
 }

@@ -46,6 +46,40 @@ async fn what_is_not_done_is_never_a_success() {
 }
 
 #[tokio::test]
+async fn a_sub_resource_is_never_taken_for_the_whole() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    put(&client, "/empty", "").await.expect(200);
+    for (method, target) in [
+        (Method::PUT, "/bucket/x?encryption"),
+        (Method::PUT, "/bucket/x?uploads"),
+        (Method::PUT, "/bucket/x?versioning"),
+        (Method::DELETE, "/bucket/x?legal-hold"),
+        (Method::DELETE, "/bucket/x?retention"),
+        (Method::DELETE, "/bucket/x?partNumber=1"),
+        (Method::GET, "/bucket/x?uploads"),
+        (Method::GET, "/bucket/x?versions"),
+        (Method::GET, "/bucket/x?restore"),
+        (Method::DELETE, "/empty?versioning"),
+        (Method::DELETE, "/empty?acl"),
+        (Method::DELETE, "/empty?object-lock"),
+        (Method::PUT, "/fresh?uploads"),
+        (Method::PUT, "/fresh?location"),
+        (Method::GET, "/?versioning"),
+    ] {
+        let reply = send(&client, method.clone(), target, &[], "<nonsense/>").await;
+        refused(&reply, 501, "NotImplemented");
+    }
+    client.get("/empty").await.expect(200);
+    refused(&client.get("/fresh").await, 404, "NoSuchBucket");
+    let mine = "x-id=GetObject&versionId=null&response-content-type=a%2Fb&prefix=p&mine=1";
+    let got = client.get(&format!("{B}/x?{mine}")).await.expect(200);
+    assert_eq!((got.body.as_ref(), got.header("content-type")), (&b"x"[..], "a/b"), "other parameters do no harm");
+}
+
+#[tokio::test]
 async fn names_have_rules() {
     let cluster = Cluster::start().await;
     let client = cluster.s3();

@@ -1,8 +1,10 @@
 //! A bucket's settings, and cross-origin requests.
 
 use super::{B, all, delete, make_bucket, one, put, refused, send, text};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
-use testing::real::Cluster;
+use testing::real::{Cluster, md5};
 
 #[tokio::test]
 async fn settings_come_back_as_they_were_given() {
@@ -135,4 +137,28 @@ async fn pages_of_other_origins_do_what_the_rules_allow() {
     let other = client.get_with(&format!("{B}/x"), &[("origin", "http://other")]).await.expect(200);
     assert!(!other.headers.contains_key("access-control-allow-origin"));
     assert!(all(&text(&client.get(&format!("{B}?cors")).await), "AllowedMethod").contains(&"PUT".to_owned()));
+}
+
+#[tokio::test]
+async fn a_section_that_would_be_read_as_nothing_is_refused() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let rule = |prefix: &str| {
+        format!(
+            "<LifecycleConfiguration><Rule><ID>r</ID><Filter><Prefix>{prefix}</Prefix></Filter><Status>Enabled</Status>\
+             <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>"
+        )
+    };
+    let lifecycle = format!("{B}?lifecycle");
+    refused(&put(&client, &lifecycle, rule("<![CDATA[old/]]>")).await, 400, "MalformedXML");
+    refused(&client.get(&lifecycle).await, 404, "NoSuchLifecycleConfiguration");
+    put(&client, &lifecycle, rule("old&lt;![CDATA[/")).await.expect(200);
+    assert!(text(&client.get(&lifecycle).await.expect(200)).contains("old&lt;![CDATA[/"));
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    let delete = "<Delete><Object><Key><![CDATA[x]]></Key></Object></Delete>";
+    let md5 = [("content-md5", STANDARD.encode(hex::decode(md5(delete.as_bytes())).expect("hex")))];
+    let md5 = md5.each_ref().map(|(name, value)| (*name, value.as_str()));
+    refused(&send(&client, Method::POST, &format!("{B}?delete"), &md5, delete).await, 400, "MalformedXML");
+    put(&client, &format!("{B}/x"), "<![CDATA[is an object's business]]>").await.expect(200);
 }

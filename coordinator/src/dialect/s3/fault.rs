@@ -104,6 +104,8 @@ pub enum BodyFault {
     Sha256,
     /// It is not what its MD5 or its checksum, of which this is told, says.
     Digest(String),
+    /// It is a document with a CDATA section.
+    Cdata,
     /// The signature of one of its chunks, or of its trailer, is wrong.
     Signature,
 }
@@ -121,6 +123,9 @@ impl fmt::Display for BodyFault {
                 f.write_str("The provided 'x-amz-content-sha256' header does not match what was computed.")
             }
             BodyFault::Digest(why) => f.write_str(why),
+            BodyFault::Cdata => {
+                f.write_str("The XML you provided has a CDATA section, which is not taken: escape its text instead")
+            }
             BodyFault::Signature => f.write_str("The signature of a chunk does not match"),
         }
     }
@@ -139,6 +144,7 @@ impl BodyFault {
                 return custom("XAmzContentSHA256Mismatch", StatusCode::BAD_REQUEST, self.to_string());
             }
             BodyFault::Digest(_) => S3ErrorCode::BadDigest,
+            BodyFault::Cdata => S3ErrorCode::MalformedXML,
             BodyFault::Signature => S3ErrorCode::SignatureDoesNotMatch,
         };
         fault(code, self.to_string())

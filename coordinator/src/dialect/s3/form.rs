@@ -7,6 +7,7 @@
 
 use super::fault::{BodyFault, fault, limited, slow_down};
 use super::incoming::Pieces;
+use super::promise::refuse_unknown_names;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -75,6 +76,7 @@ pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3
     if form.policy().is_some_and(|policy| !names_a_bucket(&policy)) {
         return Err(policy_broken());
     }
+    refuse_unknown_names(form.field_names().iter().map(String::as_str))?;
     if unsigned {
         rename_signature(&mut form.bytes);
     }
@@ -108,6 +110,18 @@ impl Form {
             bytes.extend_from_slice(&piece);
         }
         Ok(Form { bytes })
+    }
+
+    /// The names of its fields, in lower case.
+    fn field_names(&self) -> Vec<String> {
+        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
+        let named = String::from_utf8_lossy(fields).to_ascii_lowercase();
+        named
+            .split("name=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split_once('"'))
+            .map(|(name, _)| name.to_owned())
+            .collect()
     }
 
     /// Its policy, if it has one that can be read.
@@ -200,6 +214,15 @@ mod tests {
         let disposition = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
         assert_eq!(key_with("a/${filename}", form(disposition).as_ref()), "a/cat.jpg");
         assert_eq!(key_with("a/${filename}", form("form-data; name=\"file\"\r\nfilename=\"x\"").as_ref()), "a/");
+    }
+
+    #[test]
+    fn fields_are_told_by_their_names() {
+        let form =
+            "name=\"Key\"\r\n\r\nk\r\nname=\"X-Amz-Checksum-SHA512\"\r\n\r\nAA==\r\nname=\"file\" name=\"content\"";
+        let names = Form { bytes: BytesMut::from(form.as_bytes()) }.field_names();
+        assert_eq!(names, ["key", "x-amz-checksum-sha512"]);
+        assert!(refuse_unknown_names(names.iter().map(String::as_str)).is_err());
     }
 
     #[test]

@@ -2,19 +2,22 @@
 //!
 //! What it keeps true:
 //! - Every answer carries `x-amz-request-id`, which travels to the nodes and into every log line; every error's body carries it, too.
-//! - In this order, and each refusal is told: 503 `SlowDown`, heads that are too long, the address's rate, the signature, the key's
-//!   rate, what the key may do.
+//! - In this order, and each refusal is told: 503 `SlowDown`, heads that are too long, the address's rate, what is not served, the
+//!   signature and what it is not of, the key's rate, what the key may do.
+//! - Whoever comes after it finds in the head all that a presigned URL says, and nothing that had to be signed and is not.
 //! - A request is counted among those served until the last byte of its answer has left.
 
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, not_implemented, slow_down};
-use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified};
+use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified, without_cdata};
 use super::particulars::{Asked, told_with};
-use super::promise::Promise;
+use super::promise::{Promise, refuse_unknown};
+use super::served::not_served;
 use super::signature::{Signed, require_form, signed, tell_date};
+use super::signed_headers::{refuse_unsigned, unfold, unsigned};
 use super::target::{Query, Target};
 use super::unverified::{Packing, packing, take_signature_off};
-use super::{cors, form, told};
+use super::{cors, form, post, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
 use crate::nodes::REQUEST_ID;
@@ -39,9 +42,6 @@ const V2_REFUSED: &str = "The authorization mechanism you have provided is not s
 /// The most bytes of header names and values; S3 itself takes 8 KiB.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const REQUEST_ID_HEADER: &str = "x-amz-request-id";
-/// Parts of the protocol that the library takes for something else.
-const UNKNOWN_TO_THE_LIBRARY: [&str; 6] =
-    ["abac", "annotation", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "renameObject"];
 
 /// The listener's service.
 pub struct Front {
@@ -125,8 +125,27 @@ impl Front {
         if how == Signed::V2 && !self.takes_v2 {
             return Err(bad_request(V2_REFUSED));
         }
+        // Before this door adds a header of its own.
+        let unsigned = if how == Signed::V4 { unsigned(headers, query) } else { Vec::new() };
         tell_date(headers);
-        require_form(headers, query, self.door.objects.clock.now_ms())
+        require_form(headers, query, self.door.objects.clock.now_ms())?;
+        refuse_unsigned(&unsigned)
+    }
+
+    /// Refuses what can be refused by the head alone, and has the head say all that its URL says. What comes back is how it is signed.
+    fn require_head(&self, head: &mut Parts, query: &Query, target: &Target, trace: &Trace) -> S3Result<Signed> {
+        if let Some(name) = not_served(&head.method, query, target) {
+            trace.name("NotImplemented");
+            return Err(not_implemented(name));
+        }
+        refuse_what_would_be_mistaken(&head.method, query, target)?;
+        let how = signed(&head.headers, query);
+        if !self.door.guard.identity.trusts_all() {
+            self.require_signature(&mut head.headers, query, how)?;
+        }
+        unfold(&mut head.headers, query)?;
+        refuse_unknown(&head.headers)?;
+        Ok(how)
     }
 
     async fn serve(
@@ -141,12 +160,8 @@ impl Front {
             trace.name("OptionsPreflight");
             return cors::preflight(&self.door, target, &head.headers).await;
         }
-        refuse_what_would_be_mistaken(&head.method, &query, target)?;
-        let how = signed(&head.headers, &query);
+        let how = self.require_head(&mut head, &query, target, trace)?;
         let trusts_all = self.door.guard.identity.trusts_all();
-        if !trusts_all {
-            self.require_signature(&mut head.headers, &query, how)?;
-        }
         let trailers = Trailers::default();
         // HTTP says so of a request without a length; the library asks for it.
         if HttpBody::is_end_stream(&body) {
@@ -167,8 +182,11 @@ impl Front {
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
         let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
-        if let (Some(promise), false) = (promise_of_document(&head, &query, target)?, packed_for_library) {
-            pieces = promised(pieces, promise, trailers.clone());
+        if let Some(promise) = promise_of_document(&head, &query, target)? {
+            pieces = without_cdata(pieces);
+            if !packed_for_library {
+                pieces = promised(pieces, promise, trailers.clone());
+            }
         }
         let pieces = traced(pieces, trace.clone());
         let (place, body, file_name) = match is_form {
@@ -193,6 +211,7 @@ impl Front {
             // The library calls a document that did not come an internal error.
             Some(fault) if !answer.status().is_success() => Err(fault.told()),
             _ if is_form && form::broke_its_policy(&answer) => Err(form::policy_broken()),
+            _ if is_form => Ok(post::told(answer)),
             _ => Ok(answer),
         }
     }
@@ -240,9 +259,6 @@ fn is_document(method: &Method, query: &Query, target: &Target, headers: &Header
 
 /// What the library would take for something else than the client means: never a wrong success.
 fn refuse_what_would_be_mistaken(method: &Method, query: &Query, target: &Target) -> S3Result<()> {
-    if let Some(name) = UNKNOWN_TO_THE_LIBRARY.iter().find(|name| query.has(name)) {
-        return Err(not_implemented(name));
-    }
     if method == Method::PUT && !target.key.is_empty() && query.has("uploadId") != query.has("partNumber") {
         return Err(fault::invalid("uploadId and partNumber go together"));
     }

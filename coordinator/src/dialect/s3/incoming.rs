@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// How a section begins whose text is taken as it stands. The library leaves such text out.
+const CDATA: &[u8] = b"<![CDATA[";
+
 /// The pieces of a body.
 pub type Pieces = BoxStream<'static, Result<Bytes, BodyFault>>;
 
@@ -102,6 +105,27 @@ pub fn verified(pieces: Pieces, expected: [u8; 32]) -> Pieces {
     .boxed()
 }
 
+/// A document's body, and a fault where it has a CDATA section: what the client wrote there would be read as nothing.
+pub fn without_cdata(pieces: Pieces) -> Pieces {
+    let mut last = Vec::new();
+    let look = move |piece: Result<Bytes, BodyFault>| {
+        let piece = piece?;
+        match has_cdata(&mut last, &piece) {
+            true => Err(BodyFault::Cdata),
+            false => Ok(piece),
+        }
+    };
+    pieces.map(look).boxed()
+}
+
+/// Whether a section begins in this piece, or in `last`, which is kept of those before.
+fn has_cdata(last: &mut Vec<u8>, piece: &[u8]) -> bool {
+    last.extend_from_slice(piece);
+    let found = last.windows(CDATA.len()).any(|window| window == CDATA);
+    last.drain(..last.len().saturating_sub(CDATA.len() - 1));
+    found
+}
+
 /// A document's body, and a fault at its end if it is not what was promised of it.
 pub fn promised(pieces: Pieces, promise: Promise, trailers: Trailers) -> Pieces {
     let checksummer = promise.checksummer();
@@ -138,4 +162,23 @@ fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailer
 /// The body as the library takes it.
 pub fn for_library(pieces: Pieces) -> Body {
     Body::http_body_unsync(StreamBody::new(pieces.map(|piece| piece.map(Frame::data))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_found_wherever_the_pieces_end() {
+        let document = b"<a>&lt;![CDATA[</a><b><![CDATA[x]]></b>";
+        for cut in 0..document.len() {
+            let (one, two) = document.split_at(cut);
+            let mut last = Vec::new();
+            let found = [has_cdata(&mut last, one), has_cdata(&mut last, two)];
+            assert!(found[0] || found[1], "cut at {cut}");
+        }
+        let mut last = Vec::new();
+        assert!(document.iter().any(|byte| has_cdata(&mut last, &[*byte])));
+        assert!(!has_cdata(&mut Vec::new(), &document[..22]), "escaped, it is text");
+    }
 }

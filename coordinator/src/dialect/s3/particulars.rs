@@ -4,9 +4,23 @@
 use super::target::{Query, Target};
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use hyper::http::request::Parts;
-use s3s::Body;
+use s3s::{Body, S3Error};
+
+/// A header of errors on their way out, which no client sees: an element that its code alone does not tell.
+const ELEMENT: &str = "x-holdfast-element";
+
+/// The error, with an element that tells more.
+pub fn with_element(mut error: S3Error, name: &'static str, value: &str) -> S3Error {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    if let Ok(element) = HeaderValue::from_str(&format!("{name}={value}")) {
+        headers.insert(ELEMENT, element);
+    }
+    error.set_headers(headers);
+    error
+}
 
 /// What of a request its error may have to tell.
 pub struct Asked {
@@ -24,7 +38,7 @@ impl Asked {
     pub fn of(head: &Parts, target: Option<&Target>) -> Asked {
         let query = Query::parse(head.uri.query());
         let Target { bucket, key } = target.cloned().unwrap_or_default();
-        let is_copy = head.headers.contains_key("x-amz-copy-source");
+        let is_copy = head.headers.contains_key("x-amz-copy-source") || query.has("x-amz-copy-source");
         Asked {
             path: head.uri.path().to_owned(),
             bucket,
@@ -59,6 +73,8 @@ impl Asked {
 
 /// An error's answer with all that it has to tell; other answers stay as they are.
 pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Response<Body> {
+    let element = response.headers_mut().remove(ELEMENT);
+    let element = element.as_ref().and_then(|value| value.to_str().ok()?.split_once('='));
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -68,8 +84,10 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
     let Some(at) = text.rfind("</Error>") else { return response };
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<')).map_or("", |(code, _)| code);
     let mut whole = text[..at].to_owned();
+    let own = element.map(|(name, value)| (name, value.to_owned()));
+    let of_code = asked.elements(code, response.headers());
     let fixed = [("Resource", asked.path.clone()), ("RequestId", id.to_owned()), ("HostId", id.to_owned())];
-    for (name, value) in asked.elements(code, response.headers()).into_iter().chain(fixed) {
+    for (name, value) in own.into_iter().chain(of_code).chain(fixed) {
         whole += &format!("<{name}>{}</{name}>", escaped(&value));
     }
     whole.push_str(&text[at..]);
@@ -81,7 +99,7 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
 }
 
 /// Text for XML.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -129,5 +147,15 @@ mod tests {
         assert!(told("NoSuchBucket", Request::get("/buc"), None).contains("<BucketName>buc</BucketName>"));
         assert!(told("NoSuchUpload", Request::get("/b/k?uploadId=7"), None).contains("<UploadId>7</UploadId>"));
         assert!(!told("AccessDenied", Request::get("/buc/k"), None).contains("<Key>"));
+    }
+
+    #[test]
+    fn an_error_may_have_an_element_of_its_own() {
+        let (head, ()) = Request::get("/buc/k").body(()).unwrap().into_parts();
+        let error = with_element(S3Error::new(s3s::S3ErrorCode::AccessDenied), "HeadersNotSigned", "x-amz-acl");
+        let response = told_with(error.to_http_response().unwrap(), &Asked::of(&head, None), "ID");
+        assert!(!response.headers().contains_key(ELEMENT), "no client sees how it travelled");
+        let body = String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap();
+        assert!(body.contains("<HeadersNotSigned>x-amz-acl</HeadersNotSigned>"), "{body}");
     }
 }

@@ -1,4 +1,6 @@
 //! PostObject: a file that a browser posts in a form. The library has read the form and judged its policy.
+//!
+//! What it keeps true: whoever posted a form is told the key under which its file lies, not the template that the form had for it.
 
 use super::bucket::bucket_of;
 use super::copy::in_url;
@@ -6,16 +8,19 @@ use super::fault::{bad_request, fault, invalid, not_implemented};
 use super::form::{FileName, key_with};
 use super::heads::text;
 use super::incoming::Trailers;
+use super::particulars::escaped;
 use super::read::object_name;
 use super::route::trace;
 use super::target::Target;
 use super::write::{AnyTrailers, answer_head, store};
 use crate::dialect::Door;
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue, LOCATION};
+use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION};
+use hyper::{HeaderMap, Response, StatusCode};
 use s3s::dto::{ETag, PostObjectInput, PostObjectOutput};
 use s3s::stream::ByteStream;
-use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
+use url::Url;
 
 /// PostObject. `takes_v2` says whether a form may be signed by version 2.
 pub async fn object(
@@ -43,12 +48,64 @@ pub async fn object(
     let (done, checksum) = store(door, name.clone(), &headers, principal.owner(), body).await?;
     // The library tells of the version in the body of a 201 only; S3 does in the head, whatever status was asked for.
     let mut head = answer_head(&done, checksum.as_ref())?;
-    if input.success_action_redirect.is_none() {
-        let location = format!("http://{host}/{}/{}", bucket.as_str(), in_url(name.key()));
-        put(&mut head, LOCATION.as_str(), &location)?;
+    let e_tag = done.etag.text(done.sha256.as_ref());
+    let stored = Stored {
+        location: format!("http://{host}/{}/{}", bucket.as_str(), in_url(name.key())),
+        bucket: bucket.as_str().to_owned(),
+        key: name.key().to_owned(),
+        e_tag: format!("\"{e_tag}\""),
+    };
+    match &input.success_action_redirect {
+        None => put(&mut head, LOCATION.as_str(), &stored.location)?,
+        // What is no URL the library refuses.
+        Some(page) => {
+            if let Ok(url) = Url::parse(page) {
+                put(&mut head, LOCATION.as_str(), stored.redirect(url).as_str())?;
+            }
+        }
     }
-    let e_tag = Some(ETag::Strong(done.etag.text(done.sha256.as_ref())));
-    Ok(S3Response::with_headers(PostObjectOutput { e_tag, ..PostObjectOutput::default() }, head))
+    let output = PostObjectOutput { e_tag: Some(ETag::Strong(e_tag)), ..PostObjectOutput::default() };
+    let mut response = S3Response::with_headers(output, head);
+    response.extensions.insert(stored);
+    Ok(response)
+}
+
+/// What became of a form's file.
+#[derive(Clone, Debug)]
+struct Stored {
+    location: String,
+    bucket: String,
+    key: String,
+    e_tag: String,
+}
+
+impl Stored {
+    /// The page to go to next, told of it.
+    fn redirect(&self, mut page: Url) -> Url {
+        let mut told = page.query_pairs_mut();
+        told.append_pair("bucket", &self.bucket).append_pair("key", &self.key).append_pair("etag", &self.e_tag);
+        drop(told);
+        page
+    }
+
+    fn document(&self) -> String {
+        let elements =
+            [("Location", &self.location), ("Bucket", &self.bucket), ("Key", &self.key), ("ETag", &self.e_tag)];
+        let printed = elements.map(|(name, text)| format!("<{name}>{}</{name}>", escaped(text))).concat();
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><PostResponse>{printed}</PostResponse>")
+    }
+}
+
+/// A form's answer with what was stored: in the library's own stands the key as the form spelled it.
+pub fn told(mut answer: Response<Body>) -> Response<Body> {
+    let stored = answer.extensions_mut().remove::<Stored>();
+    let Some(stored) = stored.filter(|_| answer.status() == StatusCode::CREATED) else { return answer };
+    let document = stored.document();
+    if answer.headers().contains_key(CONTENT_LENGTH) {
+        answer.headers_mut().insert(CONTENT_LENGTH, document.len().into());
+    }
+    *answer.body_mut() = Body::from(Bytes::from(document));
+    answer
 }
 
 /// The form's fields as the headers that a PUT would have.

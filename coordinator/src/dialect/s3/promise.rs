@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: a body whose promise is broken is never published, and its writer hears `BadDigest`.
 
-use super::fault::{bad_request, custom, fault, invalid};
+use super::fault::{bad_request, custom, fault, invalid, not_implemented};
 use super::heads::text;
 use crate::metadata::records::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::object::{Checksummer, checksum_bytes};
@@ -10,6 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::{HeaderMap, StatusCode};
 use s3s::{S3ErrorCode, S3Result};
+
+/// How the names of headers with checksums begin.
+const PREFIX: &str = "x-amz-checksum-";
+/// Headers about checksums that are none.
+const ABOUT: [&str; 3] = ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"];
 
 /// The algorithms, their names, and the headers that carry their values.
 pub const ALGORITHMS: [(ChecksumAlgorithm, &str, &str); 5] = [
@@ -52,6 +57,22 @@ pub fn kind(kind: ChecksumKind) -> &'static str {
         ChecksumKind::FullObject => "FULL_OBJECT",
         ChecksumKind::Composite => "COMPOSITE",
     }
+}
+
+/// Refuses the checksums of algorithms that nobody here could verify: in the head, and where the head says that the trailer brings one.
+pub fn refuse_unknown(headers: &HeaderMap) -> S3Result<()> {
+    let trailer = text(headers, "x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
+    let names = headers.keys().map(|name| name.as_str()).chain(trailer.split(',').map(str::trim));
+    refuse_unknown_names(names)
+}
+
+/// Refuses names, in lower case, of such checksums.
+pub fn refuse_unknown_names<'a>(names: impl IntoIterator<Item = &'a str>) -> S3Result<()> {
+    let mut unknown = names.into_iter().filter(|name| {
+        let is_known = || ALGORITHMS.iter().any(|(_, _, header)| header == name);
+        name.starts_with(PREFIX) && !ABOUT.contains(name) && !is_known()
+    });
+    unknown.next().map_or(Ok(()), |name| Err(not_implemented(name)))
 }
 
 /// What is promised of a body.
@@ -132,6 +153,7 @@ impl Promise {
 
     /// The checksum of the body that has come, if it is what was promised.
     pub fn kept(&self, computed: Option<Checksummer>, trailers: Option<&HeaderMap>) -> S3Result<Option<Checksum>> {
+        trailers.map_or(Ok(()), refuse_unknown)?;
         let Some(computed) = computed.map(Checksummer::finish) else { return Ok(None) };
         let (name, header) = spelled(computed.algorithm);
         let promised = match (&self.value, self.in_trailer) {
@@ -248,5 +270,29 @@ mod tests {
             assert_eq!(outcome(&head, b"123456789", &[]), Err(code.to_owned()), "{head:?}");
         }
         assert_eq!(outcome(&[], b"", &[]), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_verified_is_refused() {
+        let refused = |head: &[(&str, &str)]| refuse_unknown(&headers(head)).map_err(|fault| fault.to_string());
+        for name in
+            ["md5", "sha512", "xxhash64", "xxhash3", "xxhash128", "new"].map(|end| format!("x-amz-checksum-{end}"))
+        {
+            let why = refused(&[(&name, "AA==")]).unwrap_err();
+            assert!(why.contains("NotImplemented") && why.contains(&name), "{why}");
+            assert!(refused(&[("x-amz-trailer", &format!("x-amz-checksum-crc32, {name}"))]).is_err(), "{name}");
+            assert_eq!(
+                outcome(&[], b"x", &[(&name, "AA==")]),
+                Err("NotImplemented".to_owned()),
+                "nobody announced {name}"
+            );
+        }
+        for (_, _, header) in ALGORITHMS {
+            assert_eq!(
+                refused(&[(header, "AA=="), ("x-amz-trailer", header), ("x-amz-checksum-mode", "ENABLED")]),
+                Ok(())
+            );
+        }
+        assert_eq!(refused(&[("x-amz-checksum-algorithm", "CRC32"), ("x-amz-checksum-type", "COMPOSITE")]), Ok(()));
     }
 }

@@ -4,6 +4,7 @@
 //! for each of these mistakes.
 
 use super::fault::{fault, invalid};
+use super::particulars::with_element;
 use super::target::Query;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, DATE, HeaderValue};
@@ -13,6 +14,8 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 pub const SKEW_S_MAX: u64 = 900;
 /// How long a presigned URL may be good for, in seconds: a week.
 const PRESIGNED_S_MAX: u64 = 604_800;
+/// The region of every bucket.
+const REGION: &str = "us-east-1";
 /// What version 4 is called in a request.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// Parameters of a presigned URL, all of which it needs.
@@ -62,19 +65,41 @@ pub fn tell_date(headers: &mut HeaderMap) {
     }
 }
 
+/// The headers that a signature of version 4 says it is of.
+pub fn signed_names<'a>(headers: &'a HeaderMap, query: &'a Query) -> Vec<&'a str> {
+    let in_header = || {
+        let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        field_of(text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest), "SignedHeaders")
+    };
+    let names = query.get("X-Amz-SignedHeaders").filter(|_| query.has("X-Amz-Signature")).or_else(in_header);
+    names.unwrap_or_default().split(';').collect()
+}
+
+/// A field of the header of a signature.
+fn field_of<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
+    fields
+        .split(',')
+        .filter_map(|field| field.trim().split_once('='))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
 /// Refuses a signature that cannot be one of version 4, whatever the key is; those of version 2 the library judges.
 pub fn require_form(headers: &HeaderMap, query: &Query, now_ms: u64) -> S3Result<()> {
     let is_presigned = query.has_any(&PARAMETERS[..TELLTALE]);
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let Some(header) = given.next() else {
-        return if is_presigned { require_parameters(query, now_ms / 1_000) } else { Ok(()) };
-    };
-    if is_presigned || given.next().is_some() {
+    let first = given.next();
+    // The library takes `Signature` for version 2, whatever stands beside it.
+    let ways = [is_presigned, query.has("Signature"), first.is_some(), given.next().is_some()];
+    if ways.into_iter().filter(|is_there| *is_there).count() > 1 {
         return Err(invalid(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or \
              the Authorization header should be specified",
         ));
     }
+    let Some(header) = first else {
+        return if is_presigned { require_parameters(query, now_ms / 1_000) } else { Ok(()) };
+    };
     match header.to_str() {
         Ok(text) if text.starts_with("AWS ") => Ok(()),
         Ok(text) => require_header(text, headers),
@@ -87,14 +112,14 @@ fn require_header(text: &str, headers: &HeaderMap) -> S3Result<()> {
     if algorithm != ALGORITHM {
         return Err(invalid("Unsupported Authorization Type"));
     }
-    let fields: Vec<(&str, &str)> = rest.split(',').filter_map(|field| field.trim().split_once('=')).collect();
-    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let field = |name: &str| field_of(rest, name);
     for name in FIELDS {
         if field(name).is_none_or(str::is_empty) {
             return Err(malformed(&format!("missing {name}.")));
         }
     }
     let date = scope_date(field("Credential").unwrap_or_default()).map_err(|why| malformed(&why))?;
+    require_region(field("Credential").unwrap_or_default()).map_err(|why| told_region(malformed(&why)))?;
     let told = headers.get("x-amz-date").and_then(|value| value.to_str().ok());
     let told = told.filter(|told| seconds_of(told).is_some());
     let told = told.ok_or_else(|| fault(S3ErrorCode::AccessDenied, NO_DATE))?;
@@ -116,8 +141,10 @@ fn require_parameters(query: &Query, now_s: u64) -> S3Result<()> {
     if query.get("X-Amz-Algorithm") != Some(ALGORITHM) {
         return Err(wrong_parameters("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     }
-    scope_date(query.get("X-Amz-Credential").unwrap_or_default())
-        .map_err(|why| wrong_parameters(format!("Error parsing the X-Amz-Credential parameter; {why}")))?;
+    let credential = query.get("X-Amz-Credential").unwrap_or_default();
+    let wrong = |why| wrong_parameters(format!("Error parsing the X-Amz-Credential parameter; {why}"));
+    scope_date(credential).map_err(wrong)?;
+    require_region(credential).map_err(|why| told_region(wrong(why)))?;
     presigned_in_time(query, now_s)
 }
 
@@ -137,6 +164,21 @@ fn scope_date(credential: &str) -> Result<&str, String> {
         ("s3", _) => Err(format!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\".")),
         _ => Err(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\".")),
     }
+}
+
+/// Regions that the library cannot spell are refused as S3 refuses those that are not a bucket's; `Err` says so. Whoever is told of the
+/// right one signs again for it.
+fn require_region(credential: &str) -> Result<(), String> {
+    let region = credential.split('/').nth(2).unwrap_or_default();
+    let is_spelled = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    match region.bytes().all(is_spelled) {
+        true => Ok(()),
+        false => Err(format!("the region '{region}' is wrong; expecting '{REGION}'")),
+    }
+}
+
+fn told_region(refused: S3Error) -> S3Error {
+    with_element(refused, "Region", REGION)
 }
 
 fn malformed(why: &str) -> S3Error {
@@ -236,6 +278,10 @@ mod tests {
             assert_eq!(of(&whole(scope), now), "AuthorizationHeaderMalformed", "{scope}");
         }
         assert_eq!(of(&whole("20260101/eu/s3/aws4_request"), now), "AuthorizationHeaderMalformed", "another day");
+        for region in ["US", "my_region", "dc1.example"] {
+            let scope = format!("20260102/{region}/s3/aws4_request");
+            assert_eq!(of(&whole(&scope), now), "AuthorizationHeaderMalformed", "{region}");
+        }
         assert_eq!(of("AWS4-HMAC-SHA256 Credential=K", now), "AuthorizationHeaderMalformed");
         assert_eq!(of("Basic YTpi", now), "InvalidArgument");
         assert_eq!(of("x", now), "InvalidArgument");
@@ -276,5 +322,7 @@ mod tests {
         let other = fields("600").join("&").replace("%2Fs3%2F", "%2Fec2%2F");
         assert_eq!(code(&[], &other), "AuthorizationQueryParametersError");
         assert_eq!(code(&[("authorization", "x")], &fields("600").join("&")), "InvalidArgument");
+        let both = format!("{}&Signature=00&AWSAccessKeyId=K", fields("600").join("&"));
+        assert_eq!(code(&[], &both), "InvalidArgument", "one of them would be verified, and the other obeyed");
     }
 }

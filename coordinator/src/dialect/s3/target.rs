@@ -85,6 +85,11 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// All of them, names and values.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Whether the parameter is there, with a value or without.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()

@@ -1,10 +1,10 @@
 //! A batch made of chunks that are there already: what a copy is made of.
 //!
-//! What it keeps true: as for any reuse, a chunk is leant on only if enough of its holders say that they have it, and only by a commit
+//! What it keeps true: as for any reuse, a chunk is leant on only if enough of its holders answer, and only by a commit
 //! that checks that its record is still the one looked at (law 5, faults I5b). What cannot be leant on is read and stored again, within
 //! an allowance, and its plain bytes are not kept.
 
-use super::{Digest, Found, Objects, StoredBatch};
+use super::{Digest, Found, Holders, Objects, StoredBatch};
 use crate::code::Code;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record};
 use crate::metadata::{Expect, keys};
@@ -27,7 +27,8 @@ impl Objects {
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
         let once = entries.iter().filter(|entry| seen.insert(entry.sha256));
-        let look_ups = once.map(async |entry| (entry, self.look_up_chunk(entry, code).await));
+        let holders = &self.holders();
+        let look_ups = once.map(async |entry| (entry, self.look_up_chunk(entry, code, holders).await));
         for (entry, found) in join_all(look_ups).await {
             match found? {
                 Found::Reusable(placed) => drop(batch.placed.insert(entry.sha256, placed)),
@@ -43,16 +44,16 @@ impl Objects {
     }
 
     /// The chunk itself if it can be leant on, else whatever chunk has its bytes.
-    async fn look_up_chunk(&self, entry: &ChunkEntry, code: Code) -> Result<Found> {
+    async fn look_up_chunk(&self, entry: &ChunkEntry, code: Code, holders: &Holders) -> Result<Found> {
         let found = self.metadata.get(&keys::chunk(entry.chunk)).await?;
         let record = found.as_ref().map(|found| ChunkRecord::decode(&found.value)).transpose()?;
         let placed = match (&found, record.filter(|record| record.code == code)) {
-            (Some(found), Some(record)) => self.reuse(entry.chunk, &record, found.revision).await?,
+            (Some(found), Some(record)) => self.reuse(entry.chunk, &record, found.revision, holders).await?,
             _ => None,
         };
         match placed {
             Some(placed) => Ok(Found::Reusable(placed)),
-            None => self.look_up(&entry.sha256, code).await,
+            None => self.look_up(&entry.sha256, code, holders).await,
         }
     }
 

@@ -11,7 +11,8 @@
 use super::upload::{SeenUpload, UPLOAD_ATTEMPTS_MAX, contended, no_such_upload};
 use super::{PART_BYTES_MAX, PARTS_MAX};
 use crate::metadata::records::{
-    Checksum, ChecksumKind, CompletedRecord, ETag, PartEntry, PartRecord, Record, UploadId, UploadRecord, VersionId, Versioning,
+    Checksum, ChecksumKind, CompletedRecord, ETag, PartEntry, PartRecord, Record, UploadId, UploadRecord, VersionId,
+    Versioning,
 };
 use crate::metadata::{SCAN_ENTRIES_MAX, keys};
 use crate::object::checksum::Whole;
@@ -298,7 +299,8 @@ fn require_content(request: &CompleteRequest, size: u64, checksum: Option<&Check
 /// Whether this is the checksum that was announced. S3 takes composite ones with and without their number of parts.
 fn is_announced(expected: &Checksum, found: &Checksum) -> bool {
     let parts = if expected.kind == ChecksumKind::Composite { expected.parts.or(found.parts) } else { expected.parts };
-    (expected.algorithm, expected.kind, &expected.value, parts) == (found.algorithm, found.kind, &found.value, found.parts)
+    (expected.algorithm, expected.kind, &expected.value, parts)
+        == (found.algorithm, found.kind, &found.value, found.parts)
 }
 
 fn no_such_part(number: u16) -> Error {
