@@ -245,7 +245,7 @@ launch() { # name flags…
   if [[ $name == coordinator ]]; then
     for node in $(node_names); do arguments+=(--node "http://127.0.0.1:$(port_of "$node")"); done
     arguments+=(--s3-listen "127.0.0.1:$s3_port")
-    arguments+=(--trash-window-s 10 --orphan-grace-s 60 --census-interval-s 300 --node-lost-after-s 30)
+    arguments+=(--trash-window-s 10 --orphan-grace-s 60 --census-interval-s "${HOLDFAST_CENSUS_INTERVAL_S:-300}" --node-lost-after-s 30)
   else
     arguments+=(--node-id "$name" --coordinator "http://127.0.0.1:$port")
   fi

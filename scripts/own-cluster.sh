@@ -7,6 +7,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# What is measured is not to meet a census by chance.
+export HOLDFAST_CENSUS_INTERVAL_S=${HOLDFAST_CENSUS_INTERVAL_S:-86400}
+
 cluster() { "$root/scripts/cluster.sh" "$@"; }
 fail() { echo "${0##*/}: $*" >&2; exit 1; }
 

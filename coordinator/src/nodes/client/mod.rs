@@ -92,15 +92,15 @@ impl HttpNode {
         )?);
         let waiting = metrics::gauge!(names::NODE_QUEUE_WAITING, "url" => wire.url().to_owned());
         let (puts, heads, copies) = (
-            joining(&wire, connections, waiting),
-            joining(&wire, connections, Gauge::noop()),
-            joining(&wire, connections, Gauge::noop()),
+            joined(&wire, connections, waiting),
+            joined(&wire, connections, Gauge::noop()),
+            joined(&wire, connections, Gauge::noop()),
         );
         Ok(HttpNode { wire, puts, heads, copies })
     }
 }
 
-fn joining<K: Kind>(wire: &Arc<Wire>, connections: &Connections, waiting: Gauge) -> Arc<Joining<K>> {
+fn joined<K: Kind>(wire: &Arc<Wire>, connections: &Connections, waiting: Gauge) -> Arc<Joining<K>> {
     let (tasks, runtime) = (connections.tasks.clone(), connections.runtime.clone());
     Arc::new(Joining::new(Arc::clone(wire), tasks, runtime, waiting))
 }
