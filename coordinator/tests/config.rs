@@ -30,7 +30,7 @@ fn defaults_serve_loopback_and_bound_everything() {
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.node, ["http://127.0.0.1:8081"]);
     assert_eq!((config.data, config.cluster_file), ("./data/coordinator".into(), "./data/cluster.json".into()));
-    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (32 << 20, 16 << 20, 32 << 20));
+    assert_eq!((config.memory_bytes, config.cache_bytes, config.index_cache_bytes), (32 << 20, 16 << 20, 16 << 20));
     assert_eq!((config.probe_interval_s, config.body_stall_s, config.upload_bytes_max), (30, 30, 0));
     assert_eq!((config.loglevel, config.loki, config.access.insecure_no_auth), (Level::Error, None, false));
 }
