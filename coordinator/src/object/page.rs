@@ -49,6 +49,8 @@ impl Objects {
         for _ in 0..PAGE_ATTEMPTS_MAX {
             let mut commit = Batch::new();
             commit.check(keys::intent(version), Expect::Present);
+            // An attempt that was given up for unknown may land between: its page stays then, or what it alone referenced would stay for ever.
+            commit.check(page_key.clone(), Expect::Absent);
             if let Some(intent) = &heartbeat {
                 commit.put(keys::intent(version), intent.encode());
             }
