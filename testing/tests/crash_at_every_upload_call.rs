@@ -220,7 +220,7 @@ async fn act(client: &Client, scenario: Scenario, ready: &Ready) -> bool {
             let class = if let Verb::Copy(_, class) = scenario.verb { class } else { COPIES };
             let source = ready.source.as_ref().expect("it was put");
             let client = client.clone().storing_as(class);
-            matches!(client.copy(source, KEY, Condition::None).await, Ended::Answered(Ok(_)))
+            matches!(client.copy((ELSEWHERE, source), KEY, Condition::None).await, Ended::Answered(Ok(_)))
         }
         Verb::Begin(body) => {
             let body = TestBody::new(body.tag, body.bytes);

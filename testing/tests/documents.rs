@@ -61,7 +61,7 @@ async fn newest(objects: &Objects) -> Option<Box<VersionRecord>> {
 }
 
 async fn read(objects: &Objects, version: &VersionRecord) -> Result<String> {
-    let mut reader = objects.open(version, 0..version.size).await?;
+    let mut reader = objects.open(&name(), version, 0..version.size).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = reader.next().await {
         bytes.extend_from_slice(&piece?);

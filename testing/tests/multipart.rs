@@ -7,8 +7,8 @@ use coordinator::metadata::keys;
 use coordinator::metadata::records::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UploadId, VersionRecord};
 use coordinator::object::{
     Attributes, BucketName, Checksummer, CompleteRequest, CompletedUpload, Condition, DeleteMode, ListUploadsRequest,
-    MissingBucket, NewUpload, ObjectName, Objects, PartClaim, PartTarget, PutTarget, Refused, UploadMarker, Version,
-    VersionSelector, whole_body,
+    MissingBucket, NewUpload, ObjectName, Objects, PartClaim, PartTarget, PutTarget, Refused, SourceVersion,
+    UploadMarker, Version, VersionSelector, whole_body,
 };
 use md5::{Digest, Md5};
 use protocol::{Error, Result};
@@ -26,6 +26,10 @@ const NODES: usize = 4;
 
 fn name(key: &str) -> ObjectName {
     ObjectName::new(BucketName::files(), key).unwrap()
+}
+
+fn source_of<'a>(name: &'a ObjectName, version: &'a VersionRecord) -> SourceVersion<'a> {
+    SourceVersion { name, version }
 }
 
 fn noise(rng: &mut Rng, bytes: u64) -> Bytes {
@@ -87,8 +91,8 @@ impl Scene {
         self.objects().complete_upload(&request(key, upload, parts)).await
     }
 
-    async fn read(&self, version: &VersionRecord) -> Vec<u8> {
-        let mut reader = self.objects().open(version, 0..version.size).await.unwrap();
+    async fn read(&self, key: &str, version: &VersionRecord) -> Vec<u8> {
+        let mut reader = self.objects().open(&name(key), version, 0..version.size).await.unwrap();
         let mut bytes = Vec::new();
         while let Some(piece) = reader.next().await {
             bytes.extend_from_slice(&piece.unwrap());
@@ -191,7 +195,7 @@ async fn play(seed: u64) {
             _ => ask_the_closed(&scene, &closed).await,
         }
         for (key, bytes) in &content {
-            assert!(scene.read(&scene.version(key).await.unwrap()).await == *bytes, "seed {seed}: {key} differs");
+            assert!(scene.read(key, &scene.version(key).await.unwrap()).await == *bytes, "seed {seed}: {key} differs");
         }
     }
     for model in open {
@@ -275,15 +279,15 @@ async fn complete_some(
     let version = scene.version(&model.key).await.unwrap();
     assert_eq!((version.id, version.size, version.etag), (done.version, bytes.len() as u64, done.etag));
     assert_eq!((&*version.content_type, &*version.metadata["colour"]), ("text/plain", "blue"));
-    check_parts(scene, &version, &chosen).await;
-    check_ranges(scene, rng, &version, &bytes).await;
+    check_parts(scene, &model.key, &version, &chosen).await;
+    check_ranges(scene, rng, &model.key, &version, &bytes).await;
     assert!(last.0.len() <= bytes.len());
     content.insert(model.key.clone(), bytes);
     Some((claims, done))
 }
 
-async fn check_parts(scene: &Scene, version: &VersionRecord, chosen: &[&(Bytes, PartClaim)]) {
-    let page = scene.objects().object_parts(version, 0, 1_000).await.unwrap();
+async fn check_parts(scene: &Scene, key: &str, version: &VersionRecord, chosen: &[&(Bytes, PartClaim)]) {
+    let page = scene.objects().object_parts(&name(key), version, 0, 1_000).await.unwrap();
     let mut end = 0;
     let expected: Vec<_> = chosen
         .iter()
@@ -297,15 +301,15 @@ async fn check_parts(scene: &Scene, version: &VersionRecord, chosen: &[&(Bytes, 
     assert_eq!((found, page.more), (expected, false));
     assert_eq!(version.parts, Some(chosen.len() as u16));
     let first = chosen[0].1.number;
-    assert_eq!(scene.objects().object_part(version, first).await.unwrap().unwrap().number, first);
-    assert_eq!(scene.objects().object_part(version, 500).await.unwrap(), None);
+    assert_eq!(scene.objects().object_part(&name(key), version, first).await.unwrap().unwrap().number, first);
+    assert_eq!(scene.objects().object_part(&name(key), version, 500).await.unwrap(), None);
 }
 
-async fn check_ranges(scene: &Scene, rng: &mut Rng, version: &VersionRecord, bytes: &[u8]) {
+async fn check_ranges(scene: &Scene, rng: &mut Rng, key: &str, version: &VersionRecord, bytes: &[u8]) {
     for _ in 0..4 {
         let from = rng.below(version.size + 1);
         let to = rng.between(from, version.size);
-        let mut reader = scene.objects().open(version, from..to).await.unwrap();
+        let mut reader = scene.objects().open(&name(key), version, from..to).await.unwrap();
         let mut read = Vec::new();
         while let Some(piece) = reader.next().await {
             read.extend_from_slice(&piece.unwrap());
@@ -401,11 +405,11 @@ fn an_upload_of_thousands_of_parts_is_one_version() {
         assert_eq!(done.size, PART_BYTES_MIN * u64::from(PARTS));
         let version = scene.version("long").await.unwrap();
         let expected: Vec<u8> = (1..=PARTS).flat_map(|number| data[usize::from(number % 7)].to_vec()).collect();
-        assert!(scene.read(&version).await == expected);
-        check_ranges(&scene, &mut rng, &version, &expected).await;
-        let part = scene.objects().object_part(&version, 3_000).await.unwrap().unwrap();
+        assert!(scene.read("long", &version).await == expected);
+        check_ranges(&scene, &mut rng, "long", &version, &expected).await;
+        let part = scene.objects().object_part(&name("long"), &version, 3_000).await.unwrap().unwrap();
         assert_eq!(part.range, 999 * PART_BYTES_MIN..1_000 * PART_BYTES_MIN);
-        let page = scene.objects().object_parts(&version, 6_000, 1_000).await.unwrap();
+        let page = scene.objects().object_parts(&name("long"), &version, 6_000, 1_000).await.unwrap();
         assert_eq!((page.parts[0].number, page.parts.len(), page.more), (6_003, 1_000, true));
         assert!(scene.cluster.oracle().view().scan(&keys::parts_in(version.id)).len() > 32);
         scene.end(&BTreeSet::from(["long".to_owned()])).await;
@@ -459,7 +463,7 @@ fn of_racing_completions_and_abortions_one_closes_the_upload() {
             let version = scene.version("k").await;
             assert_eq!(version.is_some(), done.is_ok(), "seed {seed}");
             if let Some(version) = version {
-                assert!(scene.read(&version).await == data, "seed {seed}");
+                assert!(scene.read("k", &version).await == data, "seed {seed}");
             }
             scene.end(&BTreeSet::from(["k".to_owned()])).await;
         });
@@ -486,18 +490,26 @@ fn copies_stand_by_themselves() {
         let (source, bytes) = (scene.version("source").await.unwrap(), parts.concat());
         assert!(source.chunk_count > 45, "{}", source.chunk_count);
         // Over its parts only: a copy gets the checksum of its bytes, and with it an MD5.
-        let read = scene.objects().copy(&source, target("read"), None).await.unwrap();
+        let read = scene.objects().copy(source_of(&name("source"), &source), target("read"), None).await.unwrap();
         assert_eq!(read.checksum, Some(checksum_of(ChecksumAlgorithm::Sha256, &bytes)));
         assert_eq!(read.put.etag, ETag::Md5(Md5::digest(&bytes).into()));
         let source = scene.version("read").await.unwrap();
-        let named = scene.objects().copy(&source, target("named"), None).await.unwrap();
+        let named = scene.objects().copy(source_of(&name("read"), &source), target("named"), None).await.unwrap();
         assert_eq!((named.checksum, named.put.etag, named.put.stored_bytes), (read.checksum, read.put.etag, 0));
-        let crc = scene.objects().copy(&source, target("crc"), Some(ChecksumAlgorithm::Crc64Nvme)).await.unwrap();
+        let crc = scene
+            .objects()
+            .copy(source_of(&name("read"), &source), target("crc"), Some(ChecksumAlgorithm::Crc64Nvme))
+            .await
+            .unwrap();
         assert_eq!(crc.checksum, Some(checksum_of(ChecksumAlgorithm::Crc64Nvme, &bytes)));
-        let itself = scene.objects().copy(&source, target("read"), None).await.unwrap();
+        let itself = scene.objects().copy(source_of(&name("read"), &source), target("read"), None).await.unwrap();
         assert_eq!((itself.put.number, itself.put.sha256), (2, source.sha256));
         let (range, upload) = (1_000_001..3_000_002, scene.begin("part", None).await);
-        let part = scene.objects().copy_part(&name("part"), upload, 1, &source, range).await.unwrap();
+        let part = scene
+            .objects()
+            .copy_part(&name("part"), upload, 1, source_of(&name("read"), &source), range)
+            .await
+            .unwrap();
         let claim = PartClaim { number: 1, etag: hex::encode(part.md5), checksum: None };
         scene.complete("part", upload, &[claim]).await.unwrap();
         for key in ["source", "read"] {
@@ -507,9 +519,9 @@ fn copies_stand_by_themselves() {
         come_to_rest(&scene.cluster).await;
         workers.crash();
         for key in ["named", "crc"] {
-            assert!(scene.read(&scene.version(key).await.unwrap()).await == bytes, "{key} differs");
+            assert!(scene.read(key, &scene.version(key).await.unwrap()).await == bytes, "{key} differs");
         }
-        assert!(scene.read(&scene.version("part").await.unwrap()).await == bytes[1_000_001..3_000_002]);
+        assert!(scene.read("part", &scene.version("part").await.unwrap()).await == bytes[1_000_001..3_000_002]);
         scene.end(&["named", "crc", "part"].map(str::to_owned).into()).await;
     });
 }

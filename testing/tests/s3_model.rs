@@ -262,7 +262,7 @@ impl Play {
             let found = self.objects.find(&object(key), version).await.unwrap();
             match (&found, said) {
                 (Found::Version(found), Some(said)) => {
-                    let mut reader = self.objects.open(found, 0..found.size).await.unwrap();
+                    let mut reader = self.objects.open(&object(key), found, 0..found.size).await.unwrap();
                     let bytes = reader.next().await.unwrap().unwrap();
                     assert_eq!((Some(bytes.as_ref()), &found.tags), (said.body.as_deref(), &said.tags), "{key}");
                     assert_eq!(VersionName::of(found), said.name, "{key}");

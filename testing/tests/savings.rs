@@ -8,7 +8,7 @@ use coordinator::metadata::records::{Record, SavingsRecord, StorageClass, Versio
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{
     Attributes, BucketName, Condition, DeleteMode, DeleteRequest, Document, JSON, MissingBucket, NewBucket, ObjectName,
-    PutTarget, Strategy, Version, VersionSelector, whole_body,
+    PutTarget, SourceVersion, Strategy, Version, VersionSelector, whole_body,
 };
 use coordinator::worker::{Progress, savings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,11 +316,12 @@ fn a_pass_goes_on_where_the_process_before_it_ended_within_a_version_and_between
         // Forty chunks or so; most of them are alike by pairs.
         let half = TestBody::new(7, 20 * BLOCK_BYTES).data;
         scene.put("bucket-a", "large", &[half.clone(), half].concat().into()).await;
-        let found = scene.client.objects.resolve(&name("bucket-a", "large"), VersionSelector::Latest).await.unwrap();
+        let name = name("bucket-a", "large");
+        let found = scene.client.objects.resolve(&name, VersionSelector::Latest).await.unwrap();
         let Version::Found(source) = found else { panic!("it was put") };
         for copy in 0..9 {
             let target = target("bucket-a", &format!("copy{copy}"), StorageClass::Standard);
-            scene.client.objects.copy(&source, target, None).await.unwrap();
+            scene.client.objects.copy(SourceVersion { name: &name, version: &source }, target, None).await.unwrap();
         }
         for n in 0..100 {
             scene.put("bucket-b", &format!("small{n:03}"), &noise(n, 200 + n as usize)).await;

@@ -7,8 +7,9 @@ use coordinator::code::Code;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{ChunkEntry, StorageClass, Strategy, VersionRecord, Versioning};
 use coordinator::object::{
-    Attributes, BodyMessage, BucketName, Condition, DeleteMode, DeleteRequest, ListRequest, MissingBucket, ObjectName,
-    Objects, PutTarget, Version, VersionSelector, body_channel,
+    Attributes, BodyMessage, BucketName, CompleteRequest, Condition, DeleteMode, DeleteRequest, ListRequest,
+    MissingBucket, NewUpload, ObjectName, ObjectReader, Objects, PartClaim, PutTarget, SourceVersion, Version,
+    VersionSelector, body_channel,
 };
 use coordinator::worker::Tiering;
 use futures_util::future::join;
@@ -79,13 +80,39 @@ impl Scene {
         }
     }
 
-    async fn read(&self, version: &VersionRecord) -> Vec<u8> {
-        let mut reader = self.objects().open(version, 0..version.size).await.unwrap();
-        let mut bytes = Vec::new();
-        while let Some(piece) = reader.next().await {
-            bytes.extend_from_slice(&piece.unwrap());
+    async fn read(&self, key: &str, version: &VersionRecord) -> Vec<u8> {
+        let mut reader = self.objects().open(&name(key), version, 0..version.size).await.unwrap();
+        rest_of(&mut reader).await
+    }
+
+    /// A version of the same bytes, in parts of so many.
+    async fn make_of_parts(&self, into: &ObjectName, source: SourceVersion<'_>, part_bytes: u64) -> Box<VersionRecord> {
+        let upload = NewUpload {
+            name: into.clone(),
+            content_type: "text/plain".to_owned(),
+            metadata: BTreeMap::new(),
+            attributes: Attributes::default(),
+            checksum: None,
+            missing_bucket: MissingBucket::Make(Versioning::Enabled),
+        };
+        let upload = self.objects().create_upload(upload).await.unwrap();
+        let (mut parts, size) = (Vec::new(), source.version.size);
+        for start in (0..size).step_by(part_bytes as usize) {
+            let (number, range) = (parts.len() as u16 + 1, start..size.min(start + part_bytes));
+            let part = self.objects().copy_part(into, upload, number, source, range).await.unwrap();
+            parts.push(PartClaim { number, etag: hex::encode(part.md5), checksum: None });
         }
-        bytes
+        let request = CompleteRequest {
+            name: into.clone(),
+            upload,
+            parts,
+            condition: Condition::None,
+            checksum: None,
+            size: None,
+            part_bytes_min: 1,
+        };
+        self.objects().complete_upload(&request).await.unwrap();
+        self.newest(into.key()).await.unwrap()
     }
 
     async fn order(&self, version: &VersionRecord, key: &str, class: StorageClass) -> bool {
@@ -116,6 +143,14 @@ impl Scene {
     }
 }
 
+async fn rest_of(reader: &mut ObjectReader) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = reader.next().await {
+        bytes.extend_from_slice(&piece.unwrap());
+    }
+    bytes
+}
+
 fn name(key: &str) -> ObjectName {
     ObjectName::new(BucketName::files(), key).unwrap()
 }
@@ -131,7 +166,7 @@ fn a_version_stays_what_it_is_when_its_class_changes_and_changes_back() {
         let mut scene = Scene::set(&Habits::EAGER).await;
         for (key, bytes) in [("empty", 0), ("small", 5_000), ("large", 4 << 20)] {
             let before = scene.put(key, bytes, Strategy::Replication).await;
-            let content = scene.read(&before).await;
+            let content = scene.read(key, &before).await;
             for (class, code) in [(StorageClass::StandardIa, EC), (StorageClass::Standard, Code::REPLICATION)] {
                 let standing = scene.newest(key).await.unwrap();
                 assert!(scene.order(&standing, key, class).await);
@@ -149,9 +184,9 @@ fn a_version_stays_what_it_is_when_its_class_changes_and_changes_back() {
                     ..(*after).clone()
                 };
                 assert_eq!(unmoved, *before, "id, number, ETag, times and all that was said of it");
-                assert_eq!(scene.read(&after).await, content);
+                assert_eq!(scene.read(key, &after).await, content);
                 // Who was reading it when it was switched over goes on for as long as the trash window is.
-                assert_eq!(scene.read(&standing).await, content);
+                assert_eq!(scene.read(key, &standing).await, content);
                 let request = ListRequest { prefix: key.to_owned(), ..listing() };
                 let listed = scene.objects().list(&request).await.unwrap().objects;
                 assert_eq!(listed[0].storage_class, class, "the listing shows it");
@@ -166,6 +201,39 @@ fn a_version_stays_what_it_is_when_its_class_changes_and_changes_back() {
         }
         scene.collect().await;
         assert_eq!(scene.cluster.oracle().census().chunks, 0, "and nothing of it is left when it is deleted");
+        scene.end();
+    });
+}
+
+/// Who looked at a version before it was stored otherwise reads it, though all that it was looked at by is collected.
+#[test]
+fn what_was_looked_at_before_a_transition_can_be_read_after_it() {
+    play(|| async {
+        let mut scene = Scene::set(&Habits::EAGER).await;
+        let (source, parts) = (name("paged"), name("parts"));
+        let paged = scene.put("paged", 4 << 20, Strategy::Replication).await;
+        let content = scene.read("paged", &paged).await;
+        let made = scene.make_of_parts(&parts, SourceVersion { name: &source, version: &paged }, 1 << 20).await;
+        let looked_at = [("paged", paged), ("parts", made)];
+        let mut begun = Vec::new();
+        for (key, version) in &looked_at {
+            begun.push(scene.objects().open(&name(key), version, 0..version.size).await.unwrap());
+            assert!(scene.order(version, key, StorageClass::StandardIa).await);
+        }
+        scene.crew.finish("transition").await;
+        scene.collect().await;
+        for ((key, version), mut reader) in looked_at.iter().zip(begun) {
+            let now = scene.newest(key).await.unwrap();
+            assert_ne!(now.manifest, version.manifest);
+            assert!(rest_of(&mut reader).await == content, "{key}");
+            assert!(scene.read(key, version).await == content, "{key}");
+            let listed = scene.objects().object_parts(&name(key), version, 1, 9).await.unwrap();
+            assert_eq!(listed.parts.len(), if version.parts.is_some() { 3 } else { 0 }, "all but the first");
+            scene.objects().explain(&name(key), version, 0, 9).await.unwrap();
+            let copy = SourceVersion { name: &name(key), version };
+            let copied = scene.make_of_parts(&name("copy"), copy, 3 << 20).await;
+            assert!(scene.read("copy", &copied).await == content, "{key}");
+        }
         scene.end();
     });
 }
@@ -246,7 +314,7 @@ fn what_was_stored_as_auto_follows_its_size_its_age_and_its_readers() {
         };
         assert_eq!(classes(&mut scene).await, ["large"]);
         for _ in 0..9 {
-            scene.read(&large).await;
+            scene.read("large", &large).await;
         }
         assert_eq!(classes(&mut scene).await, [""; 0], "it is read, so copies serve it");
         sleep(4 * DAY).await;

@@ -10,7 +10,7 @@ use super::described::given_back;
 use super::reply::Refusal;
 use crate::metadata::records::VersionRecord;
 use crate::names;
-use crate::object::{ObjectReader, VersionName};
+use crate::object::{ObjectName, ObjectReader, VersionName};
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED};
 use actix_web::http::{Method, StatusCode};
@@ -37,10 +37,11 @@ pub struct Dress {
     pub unreadable: fn(Error) -> Refusal,
 }
 
-/// The answer to this request for this version.
+/// The answer to this request for this version of `name`.
 pub async fn answer(
     request: &HttpRequest,
     door: &Door,
+    name: &ObjectName,
     version: &VersionRecord,
     dress: Dress,
 ) -> Result<HttpResponse, Refusal> {
@@ -54,7 +55,7 @@ pub async fn answer(
     let range = part.clone().unwrap_or(0..version.size);
     let body = match *request.method() == Method::HEAD {
         true => no_body(range.end - range.start),
-        false => body(door, version, range, &dress).await?,
+        false => body(door, name, version, range, &dress).await?,
     };
     metrics::counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
     Ok(head(version, &validators, part, dress.headers).body(body))
@@ -92,9 +93,15 @@ fn no_body(length: u64) -> BoxBody {
     BoxBody::new(SizedStream::new(length, stream::empty::<Result<Bytes, std::io::Error>>()))
 }
 
-async fn body(door: &Door, version: &VersionRecord, range: Range<u64>, dress: &Dress) -> Result<BoxBody, Refusal> {
+async fn body(
+    door: &Door,
+    name: &ObjectName,
+    version: &VersionRecord,
+    range: Range<u64>,
+    dress: &Dress,
+) -> Result<BoxBody, Refusal> {
     let length = range.end - range.start;
-    match pieces_of(door, version, range).await {
+    match pieces_of(door, name, version, range).await {
         Ok(ObjectPieces::All(bytes)) => Ok(BoxBody::new(bytes)),
         Ok(ObjectPieces::Stream(rest)) => Ok(BoxBody::new(SizedStream::new(length, rest))),
         Err(Unread::Refused(error)) => Err((dress.refused)(error)),
@@ -126,10 +133,15 @@ impl From<Unread> for Error {
     }
 }
 
-/// Reads `range` of a version.
-pub async fn pieces_of(door: &Door, version: &VersionRecord, range: Range<u64>) -> Result<ObjectPieces, Unread> {
+/// Reads `range` of a version of `name`.
+pub async fn pieces_of(
+    door: &Door,
+    name: &ObjectName,
+    version: &VersionRecord,
+    range: Range<u64>,
+) -> Result<ObjectPieces, Unread> {
     let length = range.end - range.start;
-    let mut reader = door.objects.open(version, range).await.map_err(Unread::Refused)?;
+    let mut reader = door.objects.open(name, version, range).await.map_err(Unread::Refused)?;
     let first = match reader.next().await {
         None => return Ok(ObjectPieces::All(Bytes::new())),
         Some(first) => first.map_err(Unread::Unreadable)?,

@@ -10,6 +10,7 @@
 
 use super::Objects;
 use super::batch::StoredBatch;
+use super::copy::SourceVersion;
 use super::intent::Intent;
 use super::manifest::ManifestWalk;
 use super::page::NamedPage;
@@ -48,12 +49,12 @@ pub(super) struct Composition {
 
 impl Objects {
     /// Publishes the bytes of `source` once more, stored as `code` says, under the name that `target` has.
-    pub(super) async fn compose(&self, source: &VersionRecord, code: Code, target: &PutTarget) -> Result<PutDone> {
+    pub(super) async fn compose(&self, source: SourceVersion<'_>, code: Code, target: &PutTarget) -> Result<PutDone> {
         let _served = self.clients.serve();
         let mut composition = Composition::of(self, source, code);
         while composition.send_next().await? {}
         let mut last = composition.last().await?;
-        let draft = composition.draft(source);
+        let draft = composition.draft(source.version);
         let done = self.publish(&draft, slice::from_mut(&mut last), target).await?;
         settle::start(self, last.stragglers);
         Ok(done)
@@ -62,14 +63,14 @@ impl Objects {
 
 impl Composition {
     /// Of the chunks of `source`, stored as `code` says. Nothing is done yet.
-    pub(super) fn of(objects: &Objects, source: &VersionRecord, code: Code) -> Composition {
+    pub(super) fn of(objects: &Objects, source: SourceVersion<'_>, code: Code) -> Composition {
         let id = VersionId(objects.clock.fresh_id());
         Composition {
             objects: objects.clone(),
             id,
             intent: Intent::of(id, objects.clock.now_ms()),
             code,
-            walk: ManifestWalk::new(source),
+            walk: ManifestWalk::new(source.name.version_key(source.version.number), source.version),
             waiting: Vec::new(),
             walked_to: 0,
             under_way: VecDeque::new(),

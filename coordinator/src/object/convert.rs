@@ -13,6 +13,7 @@
 use super::Objects;
 use super::batch::StoredBatch;
 use super::compose::Composition;
+use super::copy::SourceVersion;
 use super::marker::standing_for;
 use super::name::ObjectName;
 use super::page::given_up;
@@ -136,7 +137,7 @@ impl Objects {
         }
         let code = self.code_of(class)?;
         self.require_space(code, source.size)?;
-        let composition = Composition::of(self, &source, code);
+        let composition = Composition::of(self, SourceVersion { name, version: &source }, code);
         let is_listed = source.parts.is_none();
         Ok(Conversion { name: name.clone(), source, class, composition, is_listed, last: None })
     }

@@ -5,6 +5,7 @@
 
 use super::Objects;
 use super::failures::{Failures, WriteOutlook};
+use super::name::ObjectName;
 use crate::metadata::keys;
 use crate::metadata::records::{
     ChunkEntry, ChunkRecord, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE, VersionId, VersionRecord,
@@ -115,13 +116,19 @@ struct Scene {
 }
 
 impl Objects {
-    /// Explains at most `limit` chunks of `version`, from the one that holds the byte at `offset` on.
-    pub async fn explain(&self, version: &VersionRecord, offset: u64, limit: usize) -> Result<ExplainPage> {
+    /// Explains at most `limit` chunks of `version` of `name`, from the one that holds the byte at `offset` on.
+    pub async fn explain(
+        &self,
+        name: &ObjectName,
+        version: &VersionRecord,
+        offset: u64,
+        limit: usize,
+    ) -> Result<ExplainPage> {
         let scene = self.scene();
         let limit = limit.clamp(1, EXPLAIN_LIMIT_MAX);
         let mut page = ExplainPage { writes: self.write_outlook(), chunks: Vec::new(), next: None };
-        let mut offset = offset;
-        while let Some(run) = self.chunks_from(version, offset).await? {
+        let (key, mut offset) = (name.version_key(version.number), offset);
+        while let Some(run) = self.chunks_from(&key, version, offset).await? {
             for (start, entry) in run.with_starts() {
                 if page.chunks.len() == limit {
                     page.next = Some(start);

@@ -6,6 +6,7 @@ use super::Objects;
 use super::budget::Allowance;
 use super::clients::Served;
 use super::manifest::{ManifestRun, ManifestWalk};
+use super::name::ObjectName;
 use super::profiles::Profiles;
 use super::tasks::joined;
 use crate::metadata::keys;
@@ -43,13 +44,13 @@ struct Part {
 }
 
 impl Objects {
-    /// Opens `range` of a version. Nothing is read yet but the plan.
-    pub async fn open(&self, version: &VersionRecord, range: Range<u64>) -> Result<ObjectReader> {
+    /// Opens `range` of a version of `name`. Nothing is read yet but the plan.
+    pub async fn open(&self, name: &ObjectName, version: &VersionRecord, range: Range<u64>) -> Result<ObjectReader> {
         assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
         self.heat.count(version, &range);
         let mut reader = ObjectReader {
             objects: self.clone(),
-            walk: ManifestWalk::new(version),
+            walk: ManifestWalk::new(name.version_key(version.number), version),
             rest: range,
             planned: VecDeque::new(),
             under_way: VecDeque::new(),

@@ -161,15 +161,20 @@ impl Objects {
         }
         let name = ObjectName::new(bucket.clone(), key)?;
         let readable = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
-            Version::Found(version) => self.is_readable(&version, &answering).await?,
+            Version::Found(version) => self.is_readable(&name, &version, &answering).await?,
             Version::NoObject | Version::NoVersion => true,
         };
         Ok(if readable { Availability::Degraded } else { Availability::Unavailable })
     }
 
-    async fn is_readable(&self, version: &VersionRecord, answering: &BTreeSet<NodeId>) -> Result<bool> {
-        let mut offset = 0;
-        while let Some(run) = self.chunks_from(version, offset).await? {
+    async fn is_readable(
+        &self,
+        name: &ObjectName,
+        version: &VersionRecord,
+        answering: &BTreeSet<NodeId>,
+    ) -> Result<bool> {
+        let (key, mut offset) = (name.version_key(version.number), 0);
+        while let Some(run) = self.chunks_from(&key, version, offset).await? {
             if !self.are_readable(&run.entries, answering).await? {
                 return Ok(false);
             }

@@ -1,11 +1,13 @@
 //! Walks through the chunks of a version, whether its manifest names them, pages do, or the pages of the parts it was put together from.
 //!
-//! What it keeps true: memory is bounded by one page and one record of parts, however large the version is (law 10).
+//! What it keeps true: memory is bounded by one page and one record of parts, however large the version is (law 10). A version that is
+//! stored as another class while it is walked through is gone on with where its record says that it lies now.
 
 use super::Objects;
 use super::page::with_starts;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkList, PartEntry, PartsRecord, Record, VersionId, VersionRecord};
+use bytes::Bytes;
 use protocol::{Error, Result};
 use std::borrow::Cow;
 
@@ -43,6 +45,9 @@ pub struct PlacedPart {
 
 /// A walk through a version's chunks.
 pub(super) struct ManifestWalk {
+    /// Where the version's record is.
+    key: Bytes,
+    id: VersionId,
     manifest: VersionId,
     size: u64,
     chunks: ChunkList,
@@ -51,8 +56,10 @@ pub(super) struct ManifestWalk {
 }
 
 impl ManifestWalk {
-    pub(super) fn new(version: &VersionRecord) -> ManifestWalk {
-        ManifestWalk { manifest: version.manifest, size: version.size, chunks: version.chunks.clone(), parts: None }
+    /// Through the version whose record is under `key`.
+    pub(super) fn new(key: Bytes, version: &VersionRecord) -> ManifestWalk {
+        let VersionRecord { id, manifest, size, ref chunks, .. } = *version;
+        ManifestWalk { key, id, manifest, size, chunks: chunks.clone(), parts: None }
     }
 
     /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
@@ -60,42 +67,67 @@ impl ManifestWalk {
         if offset >= self.size {
             return Ok(None);
         }
-        let run = match &self.chunks {
-            ChunkList::Inline(_) | ChunkList::Document { .. } => {
-                let entries = self.chunks.named_here().map(Cow::into_owned).unwrap_or_default();
-                Some(ManifestRun { owner: self.manifest, start: 0, entries })
+        loop {
+            let found = self.run_at(objects, offset).await?;
+            if let Some(mut run) = found.filter(|run| run.start <= offset && offset < run.end()) {
+                let before = run.entries.partition_point(|entry| entry.end <= offset);
+                run.start = run.entries[..before].last().map_or(run.start, |entry| entry.end);
+                run.entries.drain(..before);
+                return Ok(Some(run));
             }
-            ChunkList::Paged { .. } => objects.run_of(self.manifest, 0, offset).await?,
-            ChunkList::Parts => {
-                let PlacedPart { entry, start } = self.part_at(objects, offset).await?;
-                objects.run_of(entry.id, start, offset - start).await?
-            }
-        };
-        let Some(mut run) = run.filter(|run| run.start <= offset && offset < run.end()) else {
-            return Err(Error::corrupt(format!("manifest {} has no chunk for offset {offset}", self.manifest)));
-        };
-        let before = run.entries.partition_point(|entry| entry.end <= offset);
-        run.start = run.entries[..before].last().map_or(run.start, |entry| entry.end);
-        run.entries.drain(..before);
-        Ok(Some(run))
+            let Some(version) = objects.stored_anew(&self.key, self.id, self.manifest).await? else {
+                return Err(Error::corrupt(format!("manifest {} has no chunk for offset {offset}", self.manifest)));
+            };
+            *self = ManifestWalk::new(self.key.clone(), &version);
+        }
     }
 
-    async fn part_at(&mut self, objects: &Objects, offset: u64) -> Result<PlacedPart> {
+    /// The run that the manifest has for the byte at `offset`, if it has one.
+    async fn run_at(&mut self, objects: &Objects, offset: u64) -> Result<Option<ManifestRun>> {
+        match &self.chunks {
+            ChunkList::Inline(_) | ChunkList::Document { .. } => {
+                let entries = self.chunks.named_here().map(Cow::into_owned).unwrap_or_default();
+                Ok(Some(ManifestRun { owner: self.manifest, start: 0, entries }))
+            }
+            ChunkList::Paged { .. } => objects.run_of(self.manifest, 0, offset).await,
+            ChunkList::Parts => match self.part_at(objects, offset).await? {
+                Some(PlacedPart { entry, start }) => objects.run_of(entry.id, start, offset - start).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    async fn part_at(&mut self, objects: &Objects, offset: u64) -> Result<Option<PlacedPart>> {
         let held =
             |parts: &PartsRecord| parts.start <= offset && parts.entries.last().is_some_and(|last| offset < last.end);
         if !self.parts.as_ref().is_some_and(held) {
             self.parts = objects.parts_after(self.manifest, offset).await?;
         }
-        let missing = || Error::corrupt(format!("manifest {} has no part for offset {offset}", self.manifest));
-        let parts = self.parts.as_ref().filter(|parts| held(parts)).ok_or_else(missing)?;
-        placed(parts).find(|part| offset < part.entry.end).ok_or_else(missing)
+        let parts = self.parts.as_ref().filter(|parts| held(parts));
+        Ok(parts.and_then(|parts| placed(parts).find(|part| offset < part.entry.end)))
     }
 }
 
 impl Objects {
-    /// The chunks from the one that holds the byte at `offset` on, some of them; `None` at the end.
-    pub async fn chunks_from(&self, version: &VersionRecord, offset: u64) -> Result<Option<ManifestRun>> {
-        ManifestWalk::new(version).from(self, offset).await
+    /// The chunks of the version whose record is under `key`, from the one that holds the byte at `offset` on, some of them; `None` at
+    /// the end.
+    ///
+    /// `Corrupt` if there are none, though the version has more bytes.
+    pub async fn chunks_from(&self, key: &Bytes, version: &VersionRecord, offset: u64) -> Result<Option<ManifestRun>> {
+        ManifestWalk::new(key.clone(), version).from(self, offset).await
+    }
+
+    /// The version whose record is under `key`, if it is still the one with this id and has another manifest than this by now: that one
+    /// is collected some time after the version was stored as another class.
+    pub(super) async fn stored_anew(
+        &self,
+        key: &Bytes,
+        id: VersionId,
+        manifest: VersionId,
+    ) -> Result<Option<VersionRecord>> {
+        let Some(entry) = self.metadata.get(key).await? else { return Ok(None) };
+        let version = VersionRecord::decode(&entry.value)?;
+        Ok(Some(version).filter(|version| version.id == id && version.manifest != manifest))
     }
 
     /// The page of `owner` that holds the byte at `offset` of what it owns, which stands at `base` in the object.

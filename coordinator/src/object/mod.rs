@@ -78,7 +78,7 @@ pub use clients::Clients;
 pub use compute::{COMPUTE_THREADS, Compute};
 pub use condition::{Condition, ContentTag, Wanted};
 pub use convert::{Conversion, Converted};
-pub use copy::CopyDone;
+pub use copy::{CopyDone, SourceVersion};
 pub use delete::{DeleteDone, DeleteMode, DeleteRequest, Deleted};
 pub use document::{
     BINARY_FIELD, Change, DOCUMENT_BYTES_MAX, Document, DocumentDone, GoneDocument, HotField, HotFields, JSON, Reason,

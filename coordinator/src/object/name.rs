@@ -3,6 +3,8 @@
 //! What it keeps true: two different names never share a record. A key is any UTF-8 text of 1 to 1,024 bytes without NUL, so
 //! `..`, `%2e%2e%2f`, `#`, `?` and both spellings of an accented letter are plain, distinct names.
 
+use crate::metadata::keys;
+use bytes::Bytes;
 use protocol::{Error, Result};
 use std::fmt;
 
@@ -92,6 +94,11 @@ impl ObjectName {
     /// Its key.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Under which key of the catalog the record of its version `number` lies.
+    pub fn version_key(&self, number: u64) -> Bytes {
+        keys::version(self.bucket.as_str(), &self.key, number)
     }
 }
 

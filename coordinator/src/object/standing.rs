@@ -4,6 +4,7 @@
 //! receipt promises nothing it does not know; how many copies the records name is told beside it.
 
 use super::Objects;
+use super::name::ObjectName;
 use super::receipt::Receipt;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record, VersionRecord};
@@ -39,12 +40,12 @@ pub struct WeakestChunk {
 
 impl Objects {
     /// What is true of the version now: its chunk records against the nodes that answer.
-    pub async fn standing(&self, version: &VersionRecord) -> Result<Standing> {
+    pub async fn standing(&self, name: &ObjectName, version: &VersionRecord) -> Result<Standing> {
         let answering = self.nodes.answering();
         let mut standing =
             Standing { receipt: Receipt::empty(self.profiles.replication), recorded: 0, chunks: 0, weakest: None };
-        let mut offset = 0;
-        while let Some(run) = self.chunks_from(version, offset).await? {
+        let (key, mut offset) = (name.version_key(version.number), 0);
+        while let Some(run) = self.chunks_from(&key, version, offset).await? {
             for (start, entry) in run.with_starts() {
                 self.weigh(&mut standing, start, entry, &answering).await?;
             }

@@ -213,7 +213,7 @@ impl Client {
         let meeting = self.oracle.draw(|rng| if rng.chance(300) { rng.below(version.size + 1) } else { 0 });
         let mut bytes = Vec::with_capacity(version.size as usize);
         for range in [0..meeting, meeting..version.size] {
-            let mut reader = objects.open(&version, range).await?;
+            let mut reader = objects.open(&name(key), &version, range).await?;
             while let Some(part) = reader.next().await {
                 bytes.extend_from_slice(&part?);
             }

@@ -129,7 +129,7 @@ async fn read(request: &HttpRequest, door: &Door) -> Result<HttpResponse, Refusa
         refused: refusal,
         unreadable: refusal,
     };
-    representation::answer(request, door, &version, dress).await
+    representation::answer(request, door, &name, &version, dress).await
 }
 
 /// `DELETE /buckets/{bucket}/objects/{key}`; with `?versionId=` the end of that one version or marker.

@@ -10,7 +10,7 @@ use super::super::representation::{self, Dress, ObjectPieces, Unread, pieces_of}
 use super::{document_in_path, not_found, refusal_for};
 use crate::metadata::records::VersionRecord;
 use crate::names;
-use crate::object::{BINARY_FIELD, JSON, Objects, Strategy, Version};
+use crate::object::{BINARY_FIELD, JSON, ObjectName, Objects, Strategy, Version};
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderName, LAST_MODIFIED};
@@ -31,10 +31,10 @@ pub(super) async fn read(request: HttpRequest, door: web::Data<Door>) -> Result<
     let etag = format!("\"{}\"", version.etag_text());
     let strategy = Strategy::of(&version).as_str().to_owned();
     if !Objects::is_json(&version) {
-        return binary(&request, &door, &version, etag, strategy).await;
+        return binary(&request, &door, &name, &version, etag, strategy).await;
     }
     let dress = Dress { etag, headers: vec![(STRATEGY, strategy)], refused: Refusal::from, unreadable };
-    representation::answer(&request, &door, &version, dress).await
+    representation::answer(&request, &door, &name, &version, dress).await
 }
 
 fn unreadable(error: Error) -> Refusal {
@@ -45,6 +45,7 @@ fn unreadable(error: Error) -> Refusal {
 async fn binary(
     request: &HttpRequest,
     door: &Door,
+    name: &ObjectName,
     version: &VersionRecord,
     etag: String,
     strategy: String,
@@ -53,7 +54,7 @@ async fn binary(
     if validators.evaluate(request.headers())? == Verdict::NotModified {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, validators.etag)).finish());
     }
-    let pieces = match pieces_of(door, version, 0..version.size).await {
+    let pieces = match pieces_of(door, name, version, 0..version.size).await {
         Ok(ObjectPieces::All(bytes)) => stream::iter([Ok(bytes)]).boxed(),
         Ok(ObjectPieces::Stream(pieces)) => pieces,
         Err(Unread::Refused(error)) => return Err(error.into()),

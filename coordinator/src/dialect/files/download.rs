@@ -63,7 +63,7 @@ async fn download(
         refused: Refusal::from,
         unreadable: unavailable,
     };
-    representation::answer(request, door, &version, dress).await
+    representation::answer(request, door, name, &version, dress).await
 }
 
 /// The contract's words (A9) for bytes that cannot be had now.

@@ -98,7 +98,7 @@ pub(super) async fn get(request: HttpRequest, door: web::Data<Door>) -> Result<H
         refused: refusal,
         unreadable,
     };
-    representation::answer(&request, &door, &version, dress).await
+    representation::answer(&request, &door, &name, &version, dress).await
 }
 
 /// `DELETE /s3/{bucket}/{key}`: a marker, older versions stay; with `?versionId=` the end of that one version or marker.

@@ -22,7 +22,7 @@ pub(super) async fn explain(request: HttpRequest, door: web::Data<Door>) -> Resu
     let after = query.get("after").unwrap_or("0").parse();
     let after = after.map_err(|_| Refusal::bad_request("after must be an offset in bytes"))?;
     let version = version_in_query(&door, &query, &name).await?;
-    let page = door.objects.explain(&version, after, limit).await?;
+    let page = door.objects.explain(&name, &version, after, limit).await?;
     if html::is_wanted(request.headers()) {
         return Ok(html::page(&format!("{name} version {}", version.number), &readable(&name, &version, &page)));
     }

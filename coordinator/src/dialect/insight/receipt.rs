@@ -11,7 +11,7 @@ pub(super) async fn receipt(request: HttpRequest, door: web::Data<Door>) -> Resu
     let query = Query::parse(request.query_string())?;
     let name = object_in_query(&query)?;
     let version = version_in_query(&door, &query, &name).await?;
-    let standing = door.objects.standing(&version).await?;
+    let standing = door.objects.standing(&name, &version).await?;
     Ok(HttpResponse::Ok().insert_header(("x-holdfast-durability", standing.receipt.to_header())).json(json!({
         "bucket": name.bucket().as_str(),
         "key": name.key(),

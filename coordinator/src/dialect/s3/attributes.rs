@@ -10,7 +10,7 @@ use super::times::timestamp;
 use super::write::shown_version;
 use crate::dialect::Door;
 use crate::metadata::records::VersionRecord;
-use crate::object::{ObjectPart, VersionName};
+use crate::object::{ObjectName, ObjectPart, VersionName};
 use hyper::StatusCode;
 use s3s::dto::{
     Checksum, ChecksumType, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, ETag, GetObjectAttributesInput,
@@ -45,7 +45,7 @@ pub async fn get(
     let (version, versioning) = found(door, &name, input.version_id.as_deref(), &request.headers).await?;
     let object_parts = match version.parts {
         Some(_) if wants("ObjectParts") => {
-            Some(parts(door, &version, input.max_parts, input.part_number_marker).await?)
+            Some(parts(door, &name, &version, input.max_parts, input.part_number_marker).await?)
         }
         _ => None,
     };
@@ -77,6 +77,7 @@ fn checksum(checksum: &crate::metadata::records::Checksum) -> Checksum {
 
 async fn parts(
     door: &Door,
+    name: &ObjectName,
     version: &VersionRecord,
     max_parts: Option<i32>,
     marker: Option<i32>,
@@ -85,7 +86,7 @@ async fn parts(
     let limit = usize::try_from(most).map_err(|_| invalid("x-amz-max-parts must not be negative"))?;
     let after =
         u16::try_from(marker.unwrap_or(0)).map_err(|_| invalid("x-amz-part-number-marker is no part's number"))?;
-    let page = door.objects.object_parts(version, after, limit.max(1)).await.map_err(of_verb)?;
+    let page = door.objects.object_parts(name, version, after, limit.max(1)).await.map_err(of_verb)?;
     let last = page.parts.last().map(|part| i32::from(part.number));
     let with_checksums = version.checksum.is_some();
     Ok(GetObjectAttributesParts {

@@ -21,7 +21,7 @@ use crate::dialect::conditions::{Validators, Verdict};
 use crate::identity::{Action, Principal};
 use crate::metadata::records::{Strategy, VersionRecord, Versioning};
 use crate::names;
-use crate::object::{MissingBucket, ObjectName, PutTarget, VersionName};
+use crate::object::{MissingBucket, ObjectName, PutTarget, SourceVersion, VersionName};
 use hyper::HeaderMap;
 use metrics::counter;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -51,6 +51,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// As it is copied.
+    pub fn to_copy(&self) -> SourceVersion<'_> {
+        SourceVersion { name: &self.name, version: &self.version }
+    }
+
     /// The id of the version, where its bucket keeps versions.
     pub fn shown_version(&self) -> Option<String> {
         shown_version(VersionName::of(&self.version), self.versioning)
@@ -150,7 +155,7 @@ pub async fn object(door: &Door, request: S3Request<CopyObjectInput>) -> S3Resul
         text(&request.headers, "x-amz-checksum-algorithm").map(|name| promise::algorithm(&name)).transpose()?;
     let target = copy_target(door, &request.headers, &source, &name, principal.owner()).await?;
     let condition = target.condition.clone();
-    let copied = match door.objects.copy(&source.version, target, algorithm).await {
+    let copied = match door.objects.copy(source.to_copy(), target, algorithm).await {
         Ok(copied) => copied,
         Err(error) => return Err(missing_or(door, &name, &condition, of_verb(error)).await),
     };

@@ -189,7 +189,7 @@ pub async fn part_copy(
     let principal = trace(&request.extensions).principal();
     let source = source_of(door, &request.headers, &request.input.copy_source, &principal).await?;
     let range = source_range(request.input.copy_source_range.as_deref(), source.version.size)?;
-    let done = door.objects.copy_part(&name, upload, number, &source.version, range).await.map_err(of_verb)?;
+    let done = door.objects.copy_part(&name, upload, number, source.to_copy(), range).await.map_err(of_verb)?;
     let fields = Checksums::of(done.checksum.as_ref());
     let result = CopyPartResult {
         checksum_crc32: fields.crc32,

@@ -57,7 +57,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
         Verdict::NotModified => return Ok(not_modified(head)),
         Verdict::Failed(condition) => return Err(condition_failed(condition)),
     }
-    let part = part(door, &version, &validators, &request.headers, &query).await?;
+    let part = part(door, &name, &version, &validators, &request.headers, &query).await?;
     let range = part.as_ref().map_or(0..version.size, |part| part.range.clone());
     let mut status = StatusCode::OK;
     if let Some(part) = &part {
@@ -79,7 +79,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     head.insert(CONTENT_LENGTH, (range.end - range.start).into());
     let body = match request.method == Method::HEAD {
         true => Body::empty(),
-        false => body(pieces_of(door, &version, range).await.map_err(|unread| of_verb(unread.into()))?),
+        false => body(pieces_of(door, &name, &version, range).await.map_err(|unread| of_verb(unread.into()))?),
     };
     counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
     let mut response = S3Response::with_headers(body, head);
@@ -180,6 +180,7 @@ struct Part {
 
 async fn part(
     door: &Door,
+    name: &ObjectName,
     version: &VersionRecord,
     validators: &Validators,
     headers: &HeaderMap,
@@ -189,7 +190,7 @@ async fn part(
         if headers.contains_key("range") {
             return Err(bad_request("Cannot specify both Range header and partNumber query parameter"));
         }
-        return numbered(door, version, part_number(number)?).await.map(Some);
+        return numbered(door, name, version, part_number(number)?).await.map(Some);
     }
     let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
     match validators.part(&text, version.size) {
@@ -205,7 +206,7 @@ async fn part(
     }
 }
 
-async fn numbered(door: &Door, version: &VersionRecord, number: u16) -> S3Result<Part> {
+async fn numbered(door: &Door, name: &ObjectName, version: &VersionRecord, number: u16) -> S3Result<Part> {
     let beyond = || {
         let (status, why) = (StatusCode::RANGE_NOT_SATISFIABLE, "The requested partnumber is not satisfiable");
         custom("InvalidPartNumber", status, why)
@@ -214,7 +215,7 @@ async fn numbered(door: &Door, version: &VersionRecord, number: u16) -> S3Result
         // What was put in one piece is its own first part.
         return if number == 1 { Ok(Part { range: 0..version.size, count: None }) } else { Err(beyond()) };
     }
-    let part = door.objects.object_part(version, number).await.map_err(of_verb)?.ok_or_else(beyond)?;
+    let part = door.objects.object_part(name, version, number).await.map_err(of_verb)?.ok_or_else(beyond)?;
     Ok(Part { range: part.range, count: version.parts })
 }
 

@@ -213,7 +213,7 @@ impl Objects {
             true => Some(self.budget.admit(CHANGE_COST * size, CHANGE_COST * size).await?),
             false => None,
         };
-        let text = self.read_text(version).await?;
+        let text = self.read_text(&target.name, version).await?;
         let strategy = Strategy::of(version);
         let document = Document::parse(strategy, change(&text).as_bytes())?;
         match strategy {
@@ -222,9 +222,9 @@ impl Objects {
         }
     }
 
-    async fn read_text(&self, version: &VersionRecord) -> Result<String> {
+    async fn read_text(&self, name: &ObjectName, version: &VersionRecord) -> Result<String> {
         let mut bytes = Vec::with_capacity(version.size as usize);
-        let mut reader = self.open(version, 0..version.size).await?;
+        let mut reader = self.open(name, version, 0..version.size).await?;
         while let Some(piece) = reader.next().await {
             bytes.extend_from_slice(&piece?);
         }

@@ -265,7 +265,7 @@ impl Objects {
             let (gone, seen) = match self.resolve(name, VersionSelector::Latest).await? {
                 Version::Found(version) => {
                     self.require_of(&request.condition, name, &version)?;
-                    (Some(self.weigh_document(&version).await?), Condition::Current(version.id))
+                    (Some(self.weigh_document(name, &version).await?), Condition::Current(version.id))
                 }
                 Version::NoObject | Version::NoVersion => {
                     self.require(&request.condition, name, None).await?;
@@ -287,8 +287,9 @@ impl Objects {
     }
 
     /// What there is to say of a document that is to go.
-    async fn weigh_document(&self, version: &VersionRecord) -> Result<GoneDocument> {
-        let entries = self.chunks_from(version, 0).await?.map(|run| run.entries).unwrap_or_default();
+    async fn weigh_document(&self, name: &ObjectName, version: &VersionRecord) -> Result<GoneDocument> {
+        let key = name.version_key(version.number);
+        let entries = self.chunks_from(&key, version, 0).await?.map(|run| run.entries).unwrap_or_default();
         let (hot, cold): (Vec<ChunkEntry>, Vec<ChunkEntry>) =
             entries.iter().cloned().partition(|entry| version.chunks.is_hot(entry));
         let (mut holders, cold_shards) = self.weigh_chunks(&cold).await?;

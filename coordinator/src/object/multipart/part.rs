@@ -10,13 +10,13 @@
 use super::upload::{SeenUpload, UPLOAD_ATTEMPTS_MAX, contended};
 use super::{PART_BYTES_MIN, PARTS_MAX};
 use crate::metadata::records::{
-    Checksum, ChunkList, Garbage, GarbageRecord, PageRecord, PartRecord, Record, UploadId, UploadRecord, VersionRecord,
+    Checksum, ChunkList, Garbage, GarbageRecord, PageRecord, PartRecord, Record, UploadId, UploadRecord,
 };
 use crate::metadata::{Batch, Entry, Expect, keys};
 use crate::object::chunker::Chunker;
 use crate::object::page::given_up;
 use crate::object::put::{Stored, Target};
-use crate::object::{Body, ObjectName, Objects, Receipt, settle};
+use crate::object::{Body, ObjectName, Objects, Receipt, SourceVersion, settle};
 use futures_util::future::join;
 use protocol::{Error, ErrorKind, Result};
 use std::ops::Range;
@@ -91,13 +91,13 @@ impl Objects {
         self.record_part(Place { name, upload, number }, stored).await
     }
 
-    /// The same with the bytes of a range of `source`, as [`Objects::find`] gave it.
+    /// The same with the bytes of a range of `source`.
     pub async fn copy_part(
         &self,
         name: &ObjectName,
         upload: UploadId,
         number: u16,
-        source: &VersionRecord,
+        source: SourceVersion<'_>,
         range: Range<u64>,
     ) -> Result<PartDone> {
         let algorithm = self.upload(name, upload).await?.checksum.map(|(algorithm, _)| algorithm);

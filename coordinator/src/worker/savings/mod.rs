@@ -208,7 +208,7 @@ impl Walk {
         }
         stretch.so_far.versions += u64::from(stretch.offset == 0);
         loop {
-            let run = match work.objects.chunks_from(version, stretch.offset).await {
+            let run = match work.objects.chunks_from(&stretch.from, version, stretch.offset).await {
                 Ok(Some(run)) => run,
                 Ok(None) => return Ok(true),
                 // It went while it was looked at; or it is damaged, which is for a verification to tell.

@@ -166,7 +166,7 @@ impl Job {
             self.count_version(key)?;
         }
         loop {
-            let run = match work.objects.chunks_from(version, self.record.offset).await {
+            let run = match work.objects.chunks_from(key, version, self.record.offset).await {
                 Ok(Some(run)) => run,
                 Ok(None) => return Ok(true),
                 Err(error) if error.kind == ErrorKind::Corrupt => {

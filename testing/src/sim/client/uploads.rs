@@ -9,7 +9,7 @@ use coordinator::code::Code;
 use coordinator::metadata::records::{ETag, StorageClass, UploadId, VersionRecord};
 use coordinator::object::{
     Attributes, CompleteRequest, CompletedUpload, Condition, CopyDone, ListUploadsRequest, NewUpload, PartClaim,
-    PartDone, PartTarget, PutDone, PutTarget, Receipt, body_channel,
+    PartDone, PartTarget, PutDone, PutTarget, Receipt, SourceVersion, body_channel,
 };
 use std::collections::BTreeMap;
 
@@ -116,7 +116,12 @@ impl Client {
     }
 
     /// Copies a version that was read to `key`.
-    pub async fn copy(&self, source: &VersionRecord, key: &str, condition: Condition) -> Ended<CopyDone> {
+    pub async fn copy(
+        &self,
+        (from, source): (&str, &VersionRecord),
+        key: &str,
+        condition: Condition,
+    ) -> Ended<CopyDone> {
         let body = self.oracle.body_of(source).expect("every version of a storm was put by an operation");
         let op = self.oracle.put_begins(key, &body, &condition);
         let target = PutTarget {
@@ -128,7 +133,13 @@ impl Client {
             attributes: Attributes { storage_class: self.class, ..Attributes::default() },
             missing_bucket: self.if_missing(key),
         };
-        let ended = self.until_end(self.coordinator.objects.copy(source, target, None)).await;
+        let ended = self
+            .until_end(self.coordinator.objects.copy(
+                SourceVersion { name: &name(from), version: source },
+                target,
+                None,
+            ))
+            .await;
         self.oracle.copy_ends(op, &ended);
         ended
     }

@@ -37,7 +37,7 @@ impl Player {
     async fn copy(&mut self, client: &Client, key: &str) {
         let from = format!("k{}", self.rng.below(self.work.keys));
         if let Ended::Answered(Ok(Got::Version(source, _))) = client.get(&from, VersionSelector::Latest).await {
-            drop(client.copy(&source, key, Condition::None).await);
+            drop(client.copy((&from, &source), key, Condition::None).await);
         }
     }
 
