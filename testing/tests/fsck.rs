@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use storage_node::identity::{DataDir, Identity, Owner};
 use storage_node::store::{Store, StoreConfig};
@@ -164,6 +164,7 @@ async fn a_sound_cluster_is_clean_and_each_damage_is_found() {
         shards_that_no_record_names_are_found(&disks);
         a_catalog_ahead_of_its_nodes_is_found(&disks);
         what_cannot_be_looked_at_is_said(&disks);
+        what_is_asked_for_is_what_is_judged(&disks);
     })
     .await
     .unwrap();
@@ -341,6 +342,23 @@ fn what_cannot_be_looked_at_is_said(disks: &Disks) {
     std::fs::write(copied.path("n1").join("identity"), serde_json::to_vec(&foreign).unwrap()).unwrap();
     let (code, text) = fsck(&[&copied.path("n1"), &copied.path("n2")]);
     assert!(code == Some(2) && text.contains("different clusters"), "{text}");
+}
+
+fn what_is_asked_for_is_what_is_judged(disks: &Disks) {
+    let copied = disks.copy();
+    let (one, two) = (copied.path("n1"), copied.path("n2"));
+    let (code, text) = fsck(&[&one, &two]);
+    assert!(code == Some(1) && text.contains("fewer than 2 nodes"), "{text}");
+    let (code, text) = fsck(&[&one, &two, Path::new("--copies"), Path::new("1")]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = fsck(&[&one, &two, Path::new("--copies"), Path::new("3")]);
+    assert!(code == Some(1) && text.contains("fewer than 3 nodes"), "{text}");
+    // A reader that has read enough is no error, and what was found is still told.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-fsck"));
+    let mut child = command.args([&one, &two]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(1), ""));
 }
 
 /// Running nodes are not disturbed: they hold their locks, and go on.

@@ -1,11 +1,11 @@
-//! What happens around every request: an id, a span, a line in the log, and the metrics.
+//! What happens around every request: an id, a span, a line in the log, the metrics, and an answer that its HTTP version has.
 
 use super::Door;
 use crate::nodes::{self, home};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use process::traces::{self, TRACEPARENT};
@@ -29,7 +29,7 @@ pub async fn watch(
     let began = Instant::now();
     let door = request.app_data::<web::Data<Door>>().cloned();
     let id: Arc<str> = request_id(&request, door.as_ref().map(|door| door.get_ref())).into();
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let endpoint = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
     let place = request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?));
     let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint, traceparent = place);
@@ -39,6 +39,9 @@ pub async fn watch(
     let mut response = outcome?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    if version < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
+        end_by_closing(&mut response);
     }
     let status = response.status();
     let seconds = began.elapsed().as_secs_f64();
@@ -53,6 +56,13 @@ pub async fn watch(
     }
     span.in_scope(|| info!(status = status.as_u16(), seconds, "request served"));
     Ok(response)
+}
+
+/// HTTP/1.0 has no chunks: what has no length ends with the connection (RFC 9112, 6.1 and 6.3).
+fn end_by_closing(response: &mut ServiceResponse<impl MessageBody>) {
+    let head = response.response_mut().head_mut();
+    head.no_chunking(true);
+    head.set_connection_type(ConnectionType::Close);
 }
 
 /// The client's own id if it is plain and short, else a fresh one.

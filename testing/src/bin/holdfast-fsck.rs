@@ -3,9 +3,13 @@
 //! Exit code: 0 clean, 1 something was found, 2 it could not look.
 
 use clap::Parser;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use testing::fsck::{Options, SAMPLE_DEFAULT, check};
+
+/// Copies of a chunk that nobody asked to be in another code.
+const COPIES_DEFAULT: usize = 3;
 
 /// Counts the copies of every chunk from the segment files of storage nodes, and compares them with a catalog.
 ///
@@ -22,9 +26,9 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     catalog: Option<PathBuf>,
 
-    /// Nodes that should hold each chunk, where no catalog says it
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    copies: usize,
+    /// Nodes that should hold each chunk, where no catalog says it [default: 3, or all that are given]
+    #[arg(long, value_name = "N")]
+    copies: Option<usize>,
 
     /// Compare the SHA-256 of every copy with the catalog's, not of one chunk in 16
     #[arg(long, requires = "catalog")]
@@ -38,9 +42,9 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Options {
+        copies: arguments.copies.unwrap_or(COPIES_DEFAULT.min(arguments.nodes.len())),
         nodes: arguments.nodes,
         catalog: arguments.catalog,
-        copies: arguments.copies,
         sample: if arguments.deep { 1 } else { SAMPLE_DEFAULT },
     };
     let report = match check(&options) {
@@ -50,10 +54,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if arguments.json {
-        println!("{:#}", report.to_json());
-    } else {
-        print!("{report}");
+    let text = if arguments.json { format!("{:#}\n", report.to_json()) } else { report.to_string() };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads it has read enough; what was found is found.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => {
+            eprintln!("holdfast-fsck: cannot print the report: {error}");
+            return ExitCode::from(2);
+        }
+        Ok(()) => {}
     }
     if report.findings().is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

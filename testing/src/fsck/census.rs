@@ -22,10 +22,8 @@ pub(super) fn chunks(copies: &[Copy]) -> impl Iterator<Item = (ChunkId, &[Copy])
         .map(|group| (ShardId::from_bytes(group[0].shard).chunk, group))
 }
 
-/// The report of what lies on the nodes alone. With `judge`, chunks with fewer than `wanted` copies, or as many as there are nodes,
-/// are listed; otherwise a catalog will say how many each should have.
+/// The report of what lies on the nodes alone. With `judge`, chunks with fewer than `wanted` copies are listed; otherwise a catalog will say how many each should have.
 pub(super) fn of_copies(nodes: Vec<NodeReport>, copies: &[Copy], wanted: usize, judge: bool) -> Report {
-    let wanted = wanted.min(nodes.len());
     let mut report = Report {
         copies_wanted: wanted,
         chunks: 0,

@@ -3,7 +3,7 @@
 use super::{put, refused};
 use reqwest::Method;
 use serde_json::Value;
-use testing::real::{Client, Cluster};
+use testing::real::{Client, Cluster, RawReply};
 
 fn texts(array: &Value, field: &str) -> Vec<String> {
     let lines = array.as_array().expect("an array").iter();
@@ -113,4 +113,18 @@ async fn the_gateway_lists_all_versions_of_a_bucket() {
     let objects = client.get("/s3/vers?delimiter=/").await.expect(200).json();
     assert_eq!((&objects["count"], texts(&objects["prefixes"], "")), (&0.into(), vec!["dir/".to_owned()]), "{objects}");
     client.get("/s3/no-such?versions").await.expect_error(404, "Not Found");
+}
+
+/// HTTP/1.0 knows no chunks: an array of no told length ends with the connection.
+#[tokio::test]
+async fn who_speaks_http_1_0_gets_plain_bytes() {
+    let cluster = Cluster::start().await;
+    cluster.client().send(cluster.client().request(Method::PUT, "/s3/plain/a").body("1")).await.expect(200);
+    for connection in ["", "Connection: keep-alive\r\n"] {
+        let request = format!("GET /objects?bucket=plain HTTP/1.0\r\nHost: x\r\n{connection}\r\n");
+        let reply = RawReply::to(cluster.port(), request).await;
+        assert!(!reply.head.to_ascii_lowercase().contains("transfer-encoding"), "{}", reply.head);
+        let listed: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(listed[0]["Key"], "a", "{listed}");
+    }
 }

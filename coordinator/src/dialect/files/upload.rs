@@ -16,7 +16,7 @@ use crate::object::{
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, HeaderValue, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
@@ -189,9 +189,24 @@ fn ended_without_reason() -> Refusal {
 
 fn file_part(part: &Field) -> FilePart {
     FilePart {
-        own_name: part.content_disposition().and_then(|disposition| disposition.get_filename()).map(str::to_owned),
+        own_name: part.headers().get(CONTENT_DISPOSITION).and_then(|header| own_name(header.as_bytes())),
         media_type: part.content_type().map(|media_type| media_type.to_string()),
     }
+}
+
+/// The `filename` of a part's `Content-Disposition`. Some clients escape backslashes and quotes by a backslash, browsers and curl send
+/// backslashes as they are; so one before anything else stands for itself, as in Go's `mime` package.
+fn own_name(header: &[u8]) -> Option<String> {
+    let mut escaped = Vec::with_capacity(header.len());
+    let mut bytes = header.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        escaped.push(byte);
+        if byte == b'\\' {
+            escaped.push(bytes.next_if(|next| matches!(next, b'"' | b'\\')).unwrap_or(b'\\'));
+        }
+    }
+    let disposition = ContentDisposition::from_raw(&HeaderValue::from_bytes(&escaped).ok()?).ok()?;
+    disposition.get_filename().map(str::to_owned)
 }
 
 fn target(seen: Seen, condition: Condition, attributes: Attributes) -> Result<PutTarget, Refusal> {
@@ -226,4 +241,27 @@ async fn pump(form: &Form, part: &mut Field, sender: &Sender<BodyMessage>, door:
     }
     pump.end();
     Ok(Pumped::All)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backslash_in_a_name_stands_for_itself_but_before_a_quote_or_another() {
+        let names = [
+            (r"C:\temp\a.txt", r"C:\temp\a.txt"),
+            (r"C:\\temp\\a.txt", r"C:\temp\a.txt"),
+            (r#"say \"hi\""#, r#"say "hi""#),
+            ("\u{e9}; x=\\y", "\u{e9}; x=\\y"),
+            (r"100%22.txt", r"100%22.txt"),
+            ("", ""),
+        ];
+        for (sent, meant) in names {
+            let header = format!("form-data; name=\"file\"; filename=\"{sent}\"");
+            assert_eq!(own_name(header.as_bytes()).as_deref(), Some(meant), "{sent}");
+        }
+        assert_eq!(own_name(b"form-data; name=\"file\""), None);
+        assert_eq!(own_name(b"form-data; name=\"file\"; filename=\"\xff\""), None);
+    }
 }
