@@ -98,11 +98,12 @@ fn missed(door: &Door) -> Vec<NodeReport> {
     expected(door).into_iter().filter(|node| !node.healthy).collect()
 }
 
-/// `GET /system/health`: `healthy` while every node answers, else `degraded`, with counts and what that means.
+/// `GET /system/health`: `healthy` while every node answers and writes are taken, else `degraded`, with counts and what that means.
 async fn system_health(door: web::Data<Door>) -> HttpResponse {
     let nodes = expected(&door);
     let healthy = nodes.iter().filter(|node| node.healthy).count();
-    let degraded = healthy < nodes.len() || nodes.is_empty();
+    let accepts_writes = gauges::accepts_writes(&door.objects);
+    let degraded = healthy < nodes.len() || nodes.is_empty() || !accepts_writes;
     let code = door.objects.profiles.replication;
     HttpResponse::Ok().json(json!({
         "status": if degraded { "degraded" } else { "healthy" },
@@ -110,7 +111,7 @@ async fn system_health(door: web::Data<Door>) -> HttpResponse {
         "healthyNodes": healthy,
         "unhealthyNodes": nodes.len() - healthy,
         "openCircuits": nodes.iter().filter(|node| node.circuit_state == crate::placement::Circuit::Open).count(),
-        "acceptsWrites": gauges::accepts_writes(&door.objects),
+        "acceptsWrites": accepts_writes,
         "code": code.to_string(),
         "bytesUsed": nodes.iter().map(|node| node.used_bytes).sum::<u64>(),
         "bytesFree": nodes.iter().map(|node| node.free_bytes).sum::<u64>(),

@@ -122,7 +122,7 @@ async fn who_speaks_http_1_0_gets_plain_bytes() {
     cluster.client().send(cluster.client().request(Method::PUT, "/s3/plain/a").body("1")).await.expect(200);
     for connection in ["", "Connection: keep-alive\r\n"] {
         let request = format!("GET /objects?bucket=plain HTTP/1.0\r\nHost: x\r\n{connection}\r\n");
-        let reply = RawReply::to(cluster.port(), request).await;
+        let reply = RawReply::to(cluster.coordinator.port, request).await;
         assert!(!reply.head.to_ascii_lowercase().contains("transfer-encoding"), "{}", reply.head);
         let listed: Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(listed[0]["Key"], "a", "{listed}");

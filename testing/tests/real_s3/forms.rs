@@ -74,6 +74,9 @@ async fn who_posted_a_form_is_told_the_key_of_its_file() {
     let etag = got.header("etag").replace('"', "%22");
     let page = format!("http://127.0.0.1:1/done?a=1&bucket=bucket&key=form%2Fcat.txt&etag={etag}");
     assert_eq!(moved, (303, page));
+    let nowhere = [("key", "form/none"), ("success_action_redirect", "not a page")];
+    assert_eq!(raw_post(&cluster, &nowhere, "meow").await.0, 400);
+    client.get(&format!("{B}/form/none")).await.expect(404);
 }
 
 #[tokio::test]

@@ -41,6 +41,9 @@ pub async fn object(
     let key = key_with(&input.key, request.extensions.get::<FileName>());
     let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key })?;
     let headers = head_of(&input)?;
+    // The library refuses what is no URL, too, but when all is stored.
+    let page = input.success_action_redirect.as_deref().map(Url::parse).transpose();
+    let page = page.map_err(|_| invalid("success_action_redirect is no URL; give a whole one or leave it out"))?;
     let body = input.body.take().ok_or_else(|| invalid("POST requires exactly one file upload per request."))?;
     let length = body.remaining_length().exact().map(|bytes| bytes as u64);
     let length = length.ok_or_else(|| fault(S3ErrorCode::InternalError, "the length of the file is not known"))?;
@@ -55,14 +58,9 @@ pub async fn object(
         key: name.key().to_owned(),
         e_tag: format!("\"{e_tag}\""),
     };
-    match &input.success_action_redirect {
+    match page {
         None => put(&mut head, LOCATION.as_str(), &stored.location)?,
-        // What is no URL the library refuses.
-        Some(page) => {
-            if let Ok(url) = Url::parse(page) {
-                put(&mut head, LOCATION.as_str(), stored.redirect(url).as_str())?;
-            }
-        }
+        Some(page) => put(&mut head, LOCATION.as_str(), stored.redirect(page).as_str())?,
     }
     let output = PostObjectOutput { e_tag: Some(ETag::Strong(e_tag)), ..PostObjectOutput::default() };
     let mut response = S3Response::with_headers(output, head);
