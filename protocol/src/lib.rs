@@ -30,6 +30,6 @@ pub use journal::{
     JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalNode, JournalState,
 };
 pub use node::{
-    ByteRange, CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy,
-    ShardHead, ShardPage, VerifyCursor, VerifyReport,
+    CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,
+    ShardPage, VerifyCursor, VerifyReport,
 };

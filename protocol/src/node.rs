@@ -41,9 +41,6 @@ pub type PutOutcome = std::result::Result<(), ErrorKind>;
 /// What a node says of one of the shards that it was asked about.
 pub type HeadOutcome = std::result::Result<ShardHead, ErrorKind>;
 
-/// A half-open range of bytes within a shard.
-pub type ByteRange = std::ops::Range<u64>;
-
 /// What a node's records say of a shard, without reading its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardHead {
@@ -193,8 +190,8 @@ pub trait Node: Send + Sync + 'static {
     /// Stores shards; one outcome each, in order.
     async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>>;
 
-    /// The bytes of a shard, or of a part of it. A range past the end is `Invalid`.
-    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes>;
+    /// The bytes of a shard.
+    async fn get(&self, id: ShardId) -> Result<Bytes>;
 
     /// Length and CRC of a shard.
     async fn head(&self, id: ShardId) -> Result<ShardHead>;

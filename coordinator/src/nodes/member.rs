@@ -13,8 +13,8 @@ use crate::placement::{Circuit, Health};
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId,
-    ShardPage, VerifyCursor, VerifyReport,
+    Error, ErrorKind, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
+    VerifyCursor, VerifyReport,
 };
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -147,8 +147,8 @@ impl Member {
     }
 
     /// The bytes of a shard; see [`Node::get`].
-    pub async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
-        self.watched(Operation::Get, self.node.get(id, range), answered).await
+    pub async fn get(&self, id: ShardId) -> Result<Bytes> {
+        self.watched(Operation::Get, self.node.get(id), answered).await
     }
 
     /// Length and CRC of a shard; see [`Node::head`].

@@ -9,8 +9,8 @@ use crate::placement::{Circuit, Health};
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{
-    ByteRange, ChunkId, Clock, ClusterId, DiskId, Error, ErrorKind, Node, NodeHealth, NodeId, NodeStatus, PutOutcome,
-    Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
+    ChunkId, Clock, ClusterId, DiskId, Error, ErrorKind, Node, NodeHealth, NodeId, NodeStatus, PutOutcome, Result,
+    Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -56,7 +56,7 @@ impl Node for FakeNode {
     async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
         self.answer(|fake| vec![fake.outcome; shards.len()]).await
     }
-    async fn get(&self, _: ShardId, _: Option<ByteRange>) -> Result<Bytes> {
+    async fn get(&self, _: ShardId) -> Result<Bytes> {
         self.answer(|_| "bytes".into()).await
     }
     async fn head(&self, id: ShardId) -> Result<ShardHead> {
@@ -163,7 +163,7 @@ fn shard() -> Shard {
 const SHARD: ShardId = ShardId { chunk: ChunkId(Uuid::from_u128(1)), index: 0 };
 
 async fn read(member: &Member) -> Result<Bytes> {
-    member.get(SHARD, None).await
+    member.get(SHARD).await
 }
 
 fn fail(fake: &FakeNode) {

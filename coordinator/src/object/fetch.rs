@@ -192,7 +192,7 @@ pub(crate) async fn read_shard(nodes: &Nodes, chunk: ChunkId, place: &ShardPlace
     let Some(member) = nodes.member(&place.node) else {
         return Err(Error::unavailable(format!("node {} is not registered", place.node)));
     };
-    let data = member.get(ShardId { chunk, index: place.index }, None).await?;
+    let data = member.get(ShardId { chunk, index: place.index }).await?;
     if crc32fast::hash(&data) != place.crc {
         return Err(Error::corrupt(format!("chunk {chunk} on {} is not what was stored there", place.node)));
     }

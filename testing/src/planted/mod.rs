@@ -18,7 +18,7 @@ use coordinator::metadata::keys::{self, KeyRange};
 use coordinator::metadata::records::{ChunkRecord, ChunkState, Record};
 use coordinator::metadata::{Batch, Entry, Expect, Metadata};
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
+    Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -277,8 +277,8 @@ impl Node for BuggyNode {
         }
     }
 
-    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
-        match self.inner.get(id, range).await {
+    async fn get(&self, id: ShardId) -> Result<Bytes> {
+        match self.inner.get(id).await {
             Err(error) if self.bug == Bug::UnreachableIsMissing && error.kind == ErrorKind::Unavailable => {
                 Err(Error::not_found(error.message))
             }

@@ -13,8 +13,8 @@ use coordinator::metadata::records::{
 };
 use coordinator::metadata::{Batch, Entry, Metadata, SCAN_ENTRIES_MAX, keys};
 use protocol::{
-    ByteRange, ChunkId, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId,
-    ShardPage, VerifyCursor, VerifyReport,
+    ChunkId, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
+    VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -291,8 +291,8 @@ impl Node for BuggyNode {
         }
     }
 
-    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
-        self.silence_is_absence(id, self.inner.get(id, range).await)
+    async fn get(&self, id: ShardId) -> Result<Bytes> {
+        self.silence_is_absence(id, self.inner.get(id).await)
     }
 
     async fn head(&self, id: ShardId) -> Result<ShardHead> {

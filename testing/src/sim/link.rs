@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coordinator::nodes::Refused;
 use protocol::{
-    ByteRange, Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
+    Error, ErrorKind, Node, NodeHealth, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
     VerifyCursor, VerifyReport,
 };
 use std::sync::Arc;
@@ -113,9 +113,9 @@ impl Node for NodeLink {
         self.ask(async move { node.put(shards).await }, Some(again)).await
     }
 
-    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
+    async fn get(&self, id: ShardId) -> Result<Bytes> {
         let node = self.node.clone();
-        self.ask(async move { node.get(id, range).await }, ONCE).await
+        self.ask(async move { node.get(id).await }, ONCE).await
     }
 
     async fn head(&self, id: ShardId) -> Result<ShardHead> {
@@ -155,7 +155,7 @@ impl Node for NodeLink {
             return Err(Error::invalid(format!("{} is no node", copy.source)));
         };
         let pull = async move {
-            let data = match peer.get(copy.shard, None).await {
+            let data = match peer.get(copy.shard).await {
                 Some(Ok(data)) => data,
                 Some(Err(error)) => return Some(Err(error)),
                 None => return Some(Err(Error::unavailable(format!("{} does not answer", peer.id())))),

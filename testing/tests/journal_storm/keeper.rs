@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{JournalMember, JournalMembers};
 use protocol::{
-    ByteRange, ClusterId, DiskId, Error, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalNode,
-    JournalState, Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage,
-    VerifyCursor, VerifyReport,
+    ClusterId, DiskId, Error, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalNode, JournalState,
+    Node, NodeHealth, NodeId, PutOutcome, Result, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor,
+    VerifyReport,
 };
 use segments::Stamp;
 use segments::sim::SimDisk;
@@ -229,7 +229,7 @@ impl Node for Keeper {
     async fn put(&self, _: Vec<Shard>) -> Result<Vec<PutOutcome>> {
         no_shards()
     }
-    async fn get(&self, _: ShardId, _: Option<ByteRange>) -> Result<bytes::Bytes> {
+    async fn get(&self, _: ShardId) -> Result<bytes::Bytes> {
         no_shards()
     }
     async fn head(&self, _: ShardId) -> Result<ShardHead> {

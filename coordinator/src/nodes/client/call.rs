@@ -3,7 +3,6 @@
 use crate::nodes::request_id;
 use bytes::Bytes;
 use process::traces;
-use protocol::ByteRange;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -28,7 +27,6 @@ pub(super) struct Call {
     pub(super) verb: Verb,
     pub(super) path: String,
     pub(super) query: Option<String>,
-    pub(super) range: Option<ByteRange>,
     pub(super) crc: Option<u32>,
     /// The body in pieces, sent without copying them.
     pub(super) body: Vec<Bytes>,
@@ -58,7 +56,7 @@ impl Origin {
 impl Call {
     pub(super) fn new(verb: Verb, path: String) -> Call {
         let origin = Origin::current();
-        let (query, range, crc, body) = (None, None, None, Vec::new());
-        Call { verb, path, query, range, crc, body, work_bytes: 0, origin, open_to_all: false }
+        let (query, crc, body) = (None, None, Vec::new());
+        Call { verb, path, query, crc, body, work_bytes: 0, origin, open_to_all: false }
     }
 }

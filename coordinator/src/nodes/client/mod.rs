@@ -35,9 +35,8 @@ use kinds::{Copies, Heads, Puts};
 use metrics::Gauge;
 use process::tls::{self, ClientConfig};
 use protocol::{
-    ByteRange, ClusterFile, CopyOrder, DiskId, Error, JournalNode, Node, NodeHealth, PutOutcome, Result,
-    SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes,
-    encode_ids, routes,
+    ClusterFile, CopyOrder, DiskId, Error, JournalNode, Node, NodeHealth, PutOutcome, Result, SHARD_BYTES_MAX, Shard,
+    ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport, decode_outcomes, encode_ids, routes,
 };
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -122,21 +121,10 @@ impl Node for HttpNode {
         Ok(outcomes)
     }
 
-    async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Result<Bytes> {
-        let mut call = Call::new(Verb::Get, format!("{}/{id}", routes::SHARDS));
-        call.range = range.clone();
-        let reply = self.wire.call(call).await?;
+    async fn get(&self, id: ShardId) -> Result<Bytes> {
+        let reply = self.wire.call(Call::new(Verb::Get, format!("{}/{id}", routes::SHARDS))).await?;
         reply.check_crc()?;
-        match range {
-            Some(range) if reply.body.len() as u64 != range.end - range.start => Err(Error::corrupt(format!(
-                "{}: shard {id}: {} bytes for the range {}..{}",
-                self.wire,
-                reply.body.len(),
-                range.start,
-                range.end
-            ))),
-            _ => Ok(reply.body),
-        }
+        Ok(reply.body)
     }
 
     async fn head(&self, id: ShardId) -> Result<ShardHead> {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+mod joining;
 mod server;
 
 fn cluster() -> ClusterFile {
@@ -101,110 +102,11 @@ async fn a_batch_of_any_size_arrives_whole_and_in_order() {
 }
 
 #[tokio::test]
-async fn small_puts_are_joined_and_a_lone_one_is_not_delayed() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            outcomes(&asked)
-        }
-    })
-    .await;
-    let node = http_node(&server.url);
-    let tasks = TaskTracker::new();
-    let put = |n: u128| {
-        let node = Arc::clone(&node);
-        tasks.spawn(REQUEST_ID.scope(format!("r{n}").into(), async move { node.put(vec![shard(n, 1000)]).await }))
-    };
-    let first = put(0);
-    server.wait_for(1).await;
-    let second = put(1);
-    server.wait_for(2).await;
-    let waiting: Vec<_> = (2..22).map(put).collect();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.asked().len(), 2, "two requests are under way, the rest waits");
-    gate.add_permits(3);
-    for put in [first, second].into_iter().chain(waiting) {
-        assert_eq!(put.await.unwrap().unwrap(), [Ok(())]);
-    }
-    let asked = server.asked();
-    let counts: Vec<usize> = asked.iter().map(|asked| stored(asked).len()).collect();
-    assert_eq!(counts, [1, 1, 20], "all that waited went in one request");
-    let told = asked[2].header(routes::HEADER_REQUEST).unwrap();
-    assert_eq!(told.split(',').count(), 8, "{told}");
-}
-
-#[tokio::test]
-async fn a_joined_request_keeps_its_bounds_and_tells_each_caller_its_own_outcome() {
-    let gate = Arc::new(Semaphore::new(2));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            let outcome = |shard: &Shard| {
-                if shard.id.chunk.0.as_u128().is_multiple_of(2) { Ok(()) } else { Err(ErrorKind::Conflict) }
-            };
-            let found: Vec<_> = stored(&asked).iter().map(outcome).collect();
-            match (asked.method.as_str(), &found[..]) {
-                ("PUT", [Err(_)]) => Answer::error(409, "conflict", "taken"),
-                ("PUT", _) => Answer::ok(Bytes::new()),
-                _ => Answer::ok(encode_outcomes(&found)),
-            }
-        }
-    })
-    .await;
-    let node = http_node(&server.url);
-    let tasks = TaskTracker::new();
-    let puts: Vec<_> = (0..40u128)
-        .map(|n| {
-            let node = Arc::clone(&node);
-            let shards = vec![shard(2 * n, 60_000), shard(2 * n + 1, 60_000)];
-            tasks.spawn(async move { node.put(shards).await })
-        })
-        .collect();
-    gate.add_permits(100);
-    for put in puts {
-        assert_eq!(put.await.unwrap().unwrap(), [Ok(()), Err(ErrorKind::Conflict)]);
-    }
-    for asked in server.asked() {
-        assert!(asked.body.len() < (1 << 20) + 4096, "{} bytes", asked.body.len());
-    }
-    assert_eq!(node.put(vec![shard(1, 10)]).await.unwrap(), [Err(ErrorKind::Conflict)]);
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses_at_once() {
-    let server = Server::start(|_| std::future::pending()).await;
-    let node = http_node(&server.url);
-    let tasks = TaskTracker::new();
-    let data = shard(1, JOINED_PUT_BYTES_MAX);
-    let put = || {
-        let (node, shards) = (Arc::clone(&node), vec![data.clone()]);
-        tasks.spawn(async move { node.put(shards).await })
-    };
-    let mut puts = vec![put()];
-    server.wait_for(1).await;
-    puts.push(put());
-    server.wait_for(2).await;
-    puts.extend((0..64).map(|_| put()));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let began = Instant::now();
-    let error = node.put(vec![data.clone()]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unavailable);
-    assert!(error.message.contains("64 shards of 16777216 bytes wait"), "{error}");
-    assert!(began.elapsed() < Duration::from_millis(500));
-    puts.iter().for_each(|put| put.abort());
-}
-
-#[tokio::test]
 async fn a_stalled_node_costs_a_deadline_and_what_no_one_waits_for_is_not_sent() {
     let server = Server::start(|_| std::future::pending()).await;
     let node = http_node(&server.url);
     let began = Instant::now();
-    let (put, got, health) = tokio::join!(node.put(vec![shard(1, 100)]), node.get(shard(1, 0).id, None), node.health());
+    let (put, got, health) = tokio::join!(node.put(vec![shard(1, 100)]), node.get(shard(1, 0).id), node.health());
     for error in [put.unwrap_err(), got.unwrap_err(), health.unwrap_err()] {
         assert_eq!(error.kind, ErrorKind::Unavailable);
         assert!(error.message.contains("no answer within 2000 ms"), "{error}");
@@ -217,7 +119,7 @@ async fn a_stalled_node_costs_a_deadline_and_what_no_one_waits_for_is_not_sent()
 async fn a_body_that_stalls_is_given_up_too() {
     let server = Server::start(|_| async { with_crc(vec![1; 1000].into()).cut_after(10) }).await;
     let began = Instant::now();
-    let error = http_node(&server.url).get(shard(1, 0).id, None).await.unwrap_err();
+    let error = http_node(&server.url).get(shard(1, 0).id).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!((1900..3000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
@@ -275,16 +177,12 @@ async fn wrong_bytes_are_corrupt_never_an_answer() {
     let server = Server::start(move |asked| {
         let (mut wrong, told) = (body.to_vec(), told.clone());
         async move {
-            match asked.header("range") {
-                Some("bytes=0-9") => with_crc(wrong[..9].to_vec().into()),
-                Some("bytes=10-19") => with_crc(wrong[10..20].to_vec().into()),
-                Some(other) => panic!("{other}"),
-                None if asked.path.contains("-1") => {
-                    wrong[40_000] ^= 1;
-                    Answer::ok(wrong.into()).header(routes::HEADER_CRC, &told)
-                }
-                None if asked.path.contains("-2") => Answer::ok(wrong.into()),
-                None => Answer::ok(wrong.into()).header(routes::HEADER_CRC, &told),
+            if asked.path.contains("-1") {
+                wrong[40_000] ^= 1;
+            }
+            match asked.path.contains("-2") {
+                true => Answer::ok(wrong.into()),
+                false => Answer::ok(wrong.into()).header(routes::HEADER_CRC, &told),
             }
         }
     })
@@ -292,62 +190,9 @@ async fn wrong_bytes_are_corrupt_never_an_answer() {
     let node = http_node(&server.url);
     let id = |index| ShardId { chunk: ChunkId(Uuid::from_u128(1)), index };
     let kind = |result: protocol::Result<Bytes>| result.unwrap_err().kind;
-    assert_eq!(kind(node.get(id(1), None).await), ErrorKind::Corrupt, "a flipped bit");
-    assert_eq!(kind(node.get(id(2), None).await), ErrorKind::Corrupt, "no checksum");
-    assert_eq!(kind(node.get(id(0), Some(0..10)).await), ErrorKind::Corrupt, "a byte short");
-    assert_eq!(node.get(id(0), Some(10..20)).await.unwrap(), right[10..20]);
-    assert_eq!(node.get(id(0), None).await.unwrap(), right);
-}
-
-#[tokio::test]
-async fn questions_and_copies_are_joined_and_each_caller_hears_its_own_outcome() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            let wrong = |id: ShardId| if id.index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) };
-            if asked.path == routes::SHARDS_HEAD {
-                let head = |id: ShardId| wrong(id).map(|()| ShardHead { id, length: 7, crc: id.index.into() });
-                let ids = decode_ids(&asked.body).unwrap();
-                return Answer::ok(encode_heads(&ids.into_iter().map(head).collect::<Vec<_>>()));
-            }
-            let orders: Vec<CopyOrder> = serde_json::from_slice(&asked.body).unwrap();
-            Answer::ok(encode_outcomes(&orders.iter().map(|order| wrong(order.id)).collect::<Vec<_>>()))
-        }
-    })
-    .await;
-    let (node, tasks) = (http_node(&server.url), TaskTracker::new());
-    let id = |index| ShardId { index, ..shard(1, 0).id };
-    let ask = |index, copies| {
-        let node = Arc::clone(&node);
-        let copy = ShardCopy { source: "http://n1:1".into(), shard: id(0), length: 7, crc: 7, content: None };
-        tasks.spawn(async move {
-            match copies {
-                true => node.copy_from(id(index), &copy).await,
-                false => {
-                    node.head(id(index)).await.map(|head| assert_eq!((head.id, head.crc), (id(index), index.into())))
-                }
-            }
-        })
-    };
-    for (at, copies) in [(0, false), (3, true)] {
-        let mut calls = Vec::new();
-        for index in 0..2 {
-            calls.push(ask(index, copies));
-            server.wait_for(at + usize::from(index) + 1).await;
-        }
-        calls.extend((2..12).map(|index| ask(index, copies)));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(server.asked().len(), at + 2, "two requests are under way, the rest waits");
-        gate.add_permits(3);
-        for (index, call) in calls.into_iter().enumerate() {
-            let kind = call.await.unwrap().map_err(|error| error.kind);
-            assert_eq!(kind, if index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) }, "{index}");
-        }
-        assert_eq!(server.asked().len(), at + 3, "all that waited went in one request");
-    }
+    assert_eq!(kind(node.get(id(1)).await), ErrorKind::Corrupt, "a flipped bit");
+    assert_eq!(kind(node.get(id(2)).await), ErrorKind::Corrupt, "no checksum");
+    assert_eq!(node.get(id(0)).await.unwrap(), right);
 }
 
 #[tokio::test]
@@ -386,11 +231,11 @@ async fn errors_keep_the_kind_the_node_gave_them() {
         ErrorKind::Invalid,
     ];
     for (index, wanted) in (1..).zip(kinds) {
-        let error = node.get(ShardId { chunk: ChunkId(Uuid::nil()), index }, None).await.unwrap_err();
+        let error = node.get(ShardId { chunk: ChunkId(Uuid::nil()), index }).await.unwrap_err();
         assert_eq!(error.kind, wanted, "{index}: {error}");
         assert!(error.message.starts_with(&format!("node {}: ", server.url)), "{error}");
     }
-    let error = node.get(ShardId { chunk: ChunkId(Uuid::nil()), index: 1 }, None).await.unwrap_err();
+    let error = node.get(ShardId { chunk: ChunkId(Uuid::nil()), index: 1 }).await.unwrap_err();
     assert!(error.message.ends_with("no such shard"), "{error}");
 }
 
@@ -459,7 +304,7 @@ fn connections_outlive_the_runtime_that_used_them_first() {
         let worker = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let got = worker.block_on(async {
             node.put(vec![shard(n, 100)]).await.unwrap();
-            node.get(shard(n, 0).id, None).await.unwrap()
+            node.get(shard(n, 0).id).await.unwrap()
         });
         assert_eq!(got, "bytes");
     }

@@ -249,9 +249,6 @@ impl Wire {
         if let Some(crc) = call.crc {
             line(routes::HEADER_CRC, format_args!("{}", routes::crc_to_text(crc)));
         }
-        if let Some(range) = &call.range {
-            line("range", format_args!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        }
         if matches!(call.verb, Verb::Put | Verb::Post) {
             let length: usize = call.body.iter().map(Bytes::len).sum();
             line("content-length", format_args!("{length}"));

@@ -72,7 +72,7 @@ async fn ask(nodes: &Nodes, chunk: ChunkId, record: &ChunkRecord, place: &ShardP
     if !check_bytes {
         return Condition::Good;
     }
-    match member.get(shard, None).await {
+    match member.get(shard).await {
         Ok(data) if crc32fast::hash(&data) == place.crc => Condition::Good,
         Ok(_) => Condition::Bad,
         Err(error) => condition_of(error.kind),

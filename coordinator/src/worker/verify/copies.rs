@@ -155,7 +155,7 @@ async fn read(work: &Work, chunk: ChunkId, record: &Arc<ChunkRecord>, place: &Sh
     if !member.available() {
         return Err(Error::unavailable(format!("node {} does not answer", place.node)));
     }
-    let data = member.get(ShardId { chunk, index: place.index }, None).await?;
+    let data = member.get(ShardId { chunk, index: place.index }).await?;
     let (bytes, crc, record) = (data.len(), place.crc, record.clone());
     work.objects.compute.run(bytes, move || prove(data, crc, &record)).await
 }

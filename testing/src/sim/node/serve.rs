@@ -4,8 +4,8 @@ use super::{Mode, SimNode, State, Stored};
 use crate::sim::world::pass;
 use bytes::Bytes;
 use protocol::{
-    ByteRange, Error, ErrorKind, NodeHealth, NodeStatus, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage,
-    VerifyCursor, VerifyReport,
+    Error, ErrorKind, NodeHealth, NodeStatus, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage, VerifyCursor,
+    VerifyReport,
 };
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ impl SimNode {
     }
 
     /// See [`protocol::Node::get`].
-    pub async fn get(&self, id: ShardId, range: Option<ByteRange>) -> Answer<Bytes> {
+    pub async fn get(&self, id: ShardId) -> Answer<Bytes> {
         self.running().await?;
         let stored = self.state().durable.get(&id).cloned();
         let Some(stored) = stored else {
@@ -106,13 +106,7 @@ impl SimNode {
         if !stored.is_good() {
             return Some(Err(Error::corrupt(format!("shard {id} on {} is damaged", self.id))));
         }
-        let length = stored.data.len() as u64;
-        let range = range.unwrap_or(0..length);
-        if range.start > range.end || range.end > length {
-            return Some(Err(Error::invalid(format!("shard {id} has {length} bytes"))));
-        }
-        let data = stored.data.slice(range.start as usize..range.end as usize);
-        Some(Ok(if self.state().lying { flipped(&data) } else { data }))
+        Some(Ok(if self.state().lying { flipped(&stored.data) } else { stored.data }))
     }
 
     /// See [`protocol::Node::head`].
