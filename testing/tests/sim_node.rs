@@ -41,7 +41,7 @@ fn a_put_is_durable_when_it_is_answered_and_not_before() {
         assert_eq!(node.held(shard.id), Held::Good { crc: shard.crc });
         node.crash();
         node.start();
-        assert_eq!(node.get(shard.id, None).await.unwrap().unwrap(), "one");
+        assert_eq!(node.get(shard.id).await.unwrap().unwrap(), "one");
     });
 }
 
@@ -93,7 +93,7 @@ fn a_full_node_reads_and_deletes_and_a_stopped_one_answers_later() {
         node.put(vec![kept.clone()]).await.unwrap().unwrap();
         node.set_full(true);
         assert_eq!(node.put(vec![shard(2, "new")]).await.unwrap().unwrap(), [Err(ErrorKind::Full)]);
-        assert_eq!(node.get(kept.id, None).await.unwrap().unwrap(), "kept");
+        assert_eq!(node.get(kept.id).await.unwrap().unwrap(), "kept");
         assert_eq!(node.delete(vec![kept.id]).await.unwrap().unwrap(), [Ok(())]);
         node.set_full(false);
         node.stop();
@@ -115,7 +115,7 @@ fn damage_is_noticed_coming_in_and_going_out() {
         let right = shard(1, "one");
         node.put(vec![right.clone()]).await.unwrap().unwrap();
         assert!(node.flip(right.id));
-        assert_eq!(node.get(right.id, None).await.unwrap().unwrap_err().kind, ErrorKind::Corrupt);
+        assert_eq!(node.get(right.id).await.unwrap().unwrap_err().kind, ErrorKind::Corrupt);
         assert_eq!(node.held(right.id), Held::Damaged);
         let report = node.verify(Default::default(), 1 << 20).await.unwrap().unwrap();
         assert_eq!(report.corrupt, [right.id]);
