@@ -1,8 +1,10 @@
-//! What HTTP over loopback can do on this machine: bare actix handlers over memory, driven by the same client as ours.
+//! What HTTP over loopback can do on this machine: bare actix handlers over memory, driven by the same client as ours; and what every
+//! byte of ours has to go through besides, a SHA-256.
 
 use crate::body::{Body, PIECE_BYTES, Random, mix};
 use crate::http::{Connection, Endpoint, head};
 use crate::latency::Samples;
+use crate::processes::Processes;
 use crate::table::{Quantity, Row, Unit};
 use actix_web::body::SizedStream;
 use actix_web::dev::ServerHandle;
@@ -11,6 +13,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error, HttpResponse, HttpServer};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use ring::digest::{Context, SHA256};
 use std::io;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -18,6 +21,7 @@ use std::time::{Duration, Instant};
 
 /// How long the small requests last.
 const SMALL_TIME: Duration = Duration::from_secs(2);
+const GIB: f64 = (1u64 << 30) as f64;
 /// A small object.
 const SMALL_BYTES: usize = 4096;
 /// Clients of the small requests.
@@ -30,6 +34,10 @@ pub struct LoopbackLimits {
     pub down_mb_per_s: f64,
     /// One client uploading to a handler that drops what it gets, in MB/s.
     pub up_mb_per_s: f64,
+    /// CPU of a download, of server and client together, in seconds per GiB: what a hop between two processes costs.
+    pub hop_cpu_s_per_gib: f64,
+    /// SHA-256 on one core, in MB/s.
+    pub sha256_mb_per_s: f64,
     /// 64 clients downloading 4 KiB, per second.
     pub small_per_s: f64,
     /// One client downloading 4 KiB, p50.
@@ -39,8 +47,11 @@ pub struct LoopbackLimits {
 /// Starts the bare server, measures `stream_bytes` each way, and stops it.
 pub fn measure(stream_bytes: u64) -> io::Result<LoopbackLimits> {
     let server = BareServer::start(bare_routes)?;
+    let (down_mb_per_s, cost) = Processes::default().charge(|| best_of_two(|| down(&server.endpoint, stream_bytes)));
     let limits = LoopbackLimits {
-        down_mb_per_s: best_of_two(|| down(&server.endpoint, stream_bytes))?,
+        down_mb_per_s: down_mb_per_s?,
+        hop_cpu_s_per_gib: cost.client_cpu.as_secs_f64() / (2 * stream_bytes) as f64 * GIB,
+        sha256_mb_per_s: best_of_two(|| Ok(sha256_rate(stream_bytes)))?,
         up_mb_per_s: best_of_two(|| up(&server.endpoint, stream_bytes))?,
         small_per_s: small_rate(&server.endpoint)?,
         small_p50: small_p50(&server.endpoint)?,
@@ -56,6 +67,11 @@ impl LoopbackLimits {
         vec![
             Row::figure("limit: bare actix over loopback, down, 1 client", Quantity(self.down_mb_per_s, Unit::MbPerS)),
             Row::figure("limit: bare actix over loopback, up, 1 client", Quantity(self.up_mb_per_s, Unit::MbPerS)),
+            Row::figure(
+                "limit: bare actix over loopback, down, 1 client: CPU of both sides",
+                Quantity(self.hop_cpu_s_per_gib, Unit::CpuSPerGib),
+            ),
+            Row::figure("limit: SHA-256 on one core", Quantity(self.sha256_mb_per_s, Unit::MbPerS)),
             Row::figure("limit: bare actix, 4 KiB GET, 64 clients", Quantity(self.small_per_s, Unit::PerS)),
             Row::figure("limit: bare actix, 4 KiB GET, 1 client, p50", Quantity(p50_ms, Unit::Ms)),
         ]
@@ -181,6 +197,18 @@ fn get_small(connection: &mut Connection, endpoint: &Endpoint) -> io::Result<()>
     Ok(())
 }
 
+/// As the chunks of an upload are hashed: by ring, from memory that was just written.
+fn sha256_rate(bytes: u64) -> f64 {
+    let piece = vec![7; PIECE_BYTES];
+    let mut context = Context::new(&SHA256);
+    let begun = Instant::now();
+    for _ in 0..bytes / PIECE_BYTES as u64 {
+        context.update(&piece);
+    }
+    std::hint::black_box(context.finish());
+    bytes as f64 / 1e6 / begun.elapsed().as_secs_f64()
+}
+
 fn best_of_two(measure: impl Fn() -> io::Result<f64>) -> io::Result<f64> {
     Ok(measure()?.max(measure()?))
 }
@@ -194,6 +222,7 @@ mod tests {
         let server = BareServer::start(bare_routes).unwrap();
         assert!(down(&server.endpoint, 1 << 20).unwrap() > 0.0);
         assert!(up(&server.endpoint, 1 << 20).unwrap() > 0.0);
+        assert!(sha256_rate(1 << 20) > 0.0);
         get_small(&mut Connection::open(&server.endpoint).unwrap(), &server.endpoint).unwrap();
         let endpoint = server.endpoint.clone();
         server.stop().unwrap();
