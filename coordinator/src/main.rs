@@ -136,11 +136,11 @@ async fn serve(config: Config) -> Result<()> {
             OptionFuture::from(sending),
         )
     };
-    let mut superseded = None;
+    let mut unfit = None;
     tokio::select! {
         () = shutdown.requested() => info!("stop requested"),
         ended = serving => error!(?ended, "the doors closed by themselves"),
-        why = metadata.superseded() => superseded = Some(why),
+        why = metadata.unfit() => unfit = Some(why),
         _ = background => {}
     }
     events.close();
@@ -149,12 +149,12 @@ async fn serve(config: Config) -> Result<()> {
     if !tasks.join(TASKS_PATIENCE).await {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
     }
-    metadata.stop().await?;
+    let stopped = metadata.stop().await;
     guard.stop();
     info!("coordinator stopped");
-    match superseded {
+    match unfit {
         Some(why) => bail!("this catalog cannot be served any more: {why}"),
-        None => Ok(()),
+        None => Ok(stopped?),
     }
 }
 

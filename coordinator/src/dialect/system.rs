@@ -75,7 +75,7 @@ async fn live() -> HttpResponse {
 /// from, or that no node answers, is not (503).
 async fn ready(door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
     let refusal = |why| Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    if let Serves::Superseded(why) = door.objects.metadata.serves() {
+    if let Serves::Superseded(why) | Serves::Nothing(why) = door.objects.metadata.serves() {
         return refusal(format!("not ready: {why}"));
     }
     if door.objects.nodes.answering().is_empty() {

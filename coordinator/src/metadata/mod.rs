@@ -193,6 +193,8 @@ pub enum Serves {
     All,
     /// Reads; commits are refused for this reason, and may be taken later.
     ReadsOnly(String),
+    /// Neither, for this reason.
+    Nothing(String),
     /// Another coordinator has taken over: what is read grows old, and commits are refused for good. What to do.
     Superseded(String),
 }

@@ -7,7 +7,8 @@ use testing::real::{Cluster, LoadPlan, eventually};
 const CATCH_UP_WAIT: Duration = Duration::from_secs(60);
 
 /// The last group and whether the journal is whole, by the node's own count.
-async fn journal_of(cluster: &Cluster, number: usize) -> Result<(u64, bool), String> {
+/// The last group in a node's journal, and whether it has the catalog's beginning, too.
+pub async fn journal_of(cluster: &Cluster, number: usize) -> Result<(u64, bool), String> {
     let text = std::fs::read_to_string(cluster.cluster_file()).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
     let client = cluster.node_client(number);

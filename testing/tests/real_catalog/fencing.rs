@@ -1,5 +1,6 @@
 //! Two coordinators with directories of one catalog: the older one commits nothing any more (I16).
 
+use super::catch_up::journal_of;
 use super::{PROGRESS_WAIT, report, restore};
 use std::path::Path;
 use std::process::Command;
@@ -112,6 +113,42 @@ async fn a_directory_from_a_backup_is_refused() {
     cluster.wait_healthy().await;
     client.upload("third", b"three").await;
     assert_eq!(client.names("").await, ["first", "second", "third"]);
+}
+
+/// A disk that was not mounted, or a directory that was deleted: of what is in the catalog such a coordinator says nothing, least of all
+/// that it is not there; and one node that knows better is enough to end it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_directory_is_never_taken_for_an_empty_cluster() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("file", b"one").await;
+    eventually("node 2 keeps the journal", REFUSED_WAIT, || async {
+        let (last, _) = journal_of(&cluster, 2).await?;
+        if last > 0 { Ok(()) } else { Err("it is empty".to_owned()) }
+    })
+    .await;
+    cluster.kill_all();
+    let empty = cluster.data("empty").display().to_string();
+    cluster.coordinator.change_flag("--data", empty);
+    cluster.start_coordinator().await;
+    for path in
+        ["/download?filename=file", "/files", "/versions?filename=file", "/s3/files/file", "/buckets", "/objects"]
+    {
+        let reply = client.get(path).await.expect(503);
+        assert!(reply.to_string().contains("is not known until enough nodes answer"), "{path}: {reply}");
+    }
+    cluster.s3().get("/files/file").await.expect(503);
+    client.send(client.upload_request("file", b"two")).await.expect(503);
+    client.get("/health/ready").await.expect(503);
+    client.get("/health/live").await.expect(200);
+    let found = client.get("/admin/diagnose").await.expect(200).to_string();
+    assert!(found.contains("The catalog cannot be read"), "{found}");
+
+    cluster.start_node(2).await;
+    let status = cluster.coordinator.wait(REFUSED_WAIT).expect("it is not the newest, so it ends");
+    assert!(!status.success(), "{status}");
+    let said = cluster.coordinator.log();
+    assert!(said.contains("this directory is empty, but node n2 keeps the journal"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

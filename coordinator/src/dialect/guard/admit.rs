@@ -13,6 +13,7 @@ use crate::dialect::Door;
 use crate::dialect::reply::Refusal;
 use crate::identity::{Action, Principal, Resource, authorize};
 use crate::limits::{Admission, Refused};
+use crate::metadata::Serves;
 use crate::names;
 use crate::nodes::request_id;
 use crate::object::BucketName;
@@ -87,6 +88,7 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     let guard = &door.guard;
     let admission = guard.limits.admit().map_err(|refused| limited(refused, "requests"))?;
     refuse_long_head(request.headers())?;
+    require_catalog(door, request)?;
     let local = request.app_config().local_addr().ip();
     if guard.identity.trusts_all() && guard.audit.is_none() && !guard.limits.counts(local) {
         entry.principal = Principal::Trusted;
@@ -165,6 +167,16 @@ async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str
     let name = BucketName::parse(bucket)?;
     let record = door.objects.bucket(&name).await?;
     Ok(permit(principal, action, &name, record.as_ref())?)
+}
+
+/// Of a catalog that cannot be read nothing is told: not even that something is not there.
+fn require_catalog(door: &Door, request: &ServiceRequest) -> Result<(), Refusal> {
+    let Serves::Nothing(why) = door.objects.metadata.serves() else { return Ok(()) };
+    let pattern = request.resource_map().match_pattern(request.match_info().as_str());
+    match pattern.and_then(|pattern| need(&pattern, request.method().as_str())) {
+        Some(Ok(Need::On(..) | Need::Each(_))) => Err(protocol::Error::unavailable(why).into()),
+        _ => Ok(()),
+    }
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -111,6 +111,11 @@ fn catalog(scene: &Scene, findings: &mut Vec<Finding>) {
             "The coordinator asks the nodes again every second or two.",
             "Start the storage nodes that are down; all but one must answer.",
         ),
+        Serves::Nothing(why) => (
+            format!("The catalog cannot be read: {why}."),
+            "The coordinator asks the nodes again every second or two; with an index that has failed it ends.",
+            "Start the storage nodes that are down; have the coordinator started again where nothing does that by itself.",
+        ),
         Serves::Superseded(why) => (
             format!("Another coordinator has taken this catalog over: {why}."),
             "This coordinator refuses every write and ends by itself: what it reads grows old.",

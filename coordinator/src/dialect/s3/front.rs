@@ -8,7 +8,7 @@
 //! - A request is counted among those served until the last byte of its answer has left.
 
 use super::access::Trace;
-use super::fault::{self, BodyFault, bad_request, fault, not_implemented, slow_down};
+use super::fault::{self, BodyFault, bad_request, fault, not_implemented, of_verb, slow_down};
 use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified, without_cdata};
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
@@ -20,6 +20,7 @@ use super::unverified::{Packing, packing, take_signature_off};
 use super::{cors, form, post, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
+use crate::metadata::Serves;
 use crate::nodes::REQUEST_ID;
 use crate::object::Tasks;
 use bytes::Bytes;
@@ -117,7 +118,10 @@ impl Front {
             ));
         }
         limits.of_address(peer, local).map_err(|refused| limited(refused, "address"))?;
-        Ok(admission)
+        match self.door.objects.metadata.serves() {
+            Serves::Nothing(why) => Err(of_verb(protocol::Error::unavailable(why))),
+            Serves::All | Serves::ReadsOnly(_) | Serves::Superseded(_) => Ok(admission),
+        }
     }
 
     /// Refuses a signature that cannot be one, or is of a kind that is not taken.

@@ -86,13 +86,16 @@ pub async fn attempt(
 ) -> std::result::Result<Claimed, Unclaimed> {
     let electorate = Electorate { voters: end.voters.clone(), members: members.len() };
     let asked = members.iter().map(|member| async move { (member, ask(member).await) });
-    let answers = enough(&electorate, join_all(asked).await, "answer")?;
+    let (answers, failures) = sort(join_all(asked).await);
+    // That a directory is not the newest any one of them can say.
     newer(file.claim, end.last, &answers)?;
+    enough(&electorate, &answers, &failures, "answer")?;
     let highest = answers.iter().map(|(_, state)| state.claim.epoch).max().unwrap_or(0);
     let claim = JournalClaim { epoch: file.claim.epoch.max(highest) + 1, holder: clock.fresh_id() };
     file.write(claim).map_err(|error| Unclaimed::Later(error.message))?;
     let claimed = answers.iter().map(|(member, _)| async move { (*member, claim_at(member, claim).await) });
-    let answers = enough(&electorate, join_all(claimed).await, "obey a claim")?;
+    let (answers, failures) = sort(join_all(claimed).await);
+    enough(&electorate, &answers, &failures, "obey a claim")?;
     let adopted = match newer(claim, end.last, &answers)? {
         Some((member, mark)) => {
             let entry = adopt(member, mark).await.map_err(|error| Unclaimed::Later(error.message))?;
@@ -112,20 +115,20 @@ pub async fn attempt(
 
 type Answers<'a> = Vec<(&'a JournalMember, JournalState)>;
 
-/// The answers, if they meet every write quorum; each node counts once.
-fn enough<'a>(
+/// Refuses answers that do not meet every write quorum; each node counts once.
+fn enough(
     electorate: &Electorate,
-    answers: Vec<(&'a JournalMember, Result<JournalState>)>,
+    answers: &Answers<'_>,
+    failures: &[String],
     what: &str,
-) -> std::result::Result<Answers<'a>, Unclaimed> {
-    let (good, failures) = sort(answers);
+) -> std::result::Result<(), Unclaimed> {
     let (found, needed) =
-        (good.iter().filter(|(_, state)| electorate.remembers(state)).count(), electorate.read_quorum());
+        (answers.iter().filter(|(_, state)| electorate.remembers(state)).count(), electorate.read_quorum());
     if found < needed {
         let (total, failures) = (electorate.total(), failures.join("; "));
         return Err(Unclaimed::Later(format!("{found} of {total} nodes {what}, {needed} must: {failures}")));
     }
-    Ok(good)
+    Ok(())
 }
 
 /// The group that these nodes hold behind the last one of a directory, and who holds it; an error if the directory is not the newest.

@@ -138,6 +138,8 @@ pub struct SledMetadata {
     clock: Arc<dyn Clock>,
     source: Arc<LogSource>,
     journal: OnceLock<Arc<Journal>>,
+    /// Whether there was no commit in the directory when it was opened.
+    was_empty: bool,
     stopped: AtomicBool,
 }
 
@@ -167,7 +169,8 @@ impl SledMetadata {
         metrics::gauge!(names::QUEUE_COMMITS_MAX).set(QUEUE_COMMITS_MAX as f64);
         let waiting = metrics::gauge!(names::QUEUE_COMMITS);
         let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
-        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, stopped })
+        let was_empty = mark.sequence == 0;
+        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, was_empty, stopped })
     }
 
     /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
@@ -195,11 +198,18 @@ impl SledMetadata {
         }
     }
 
-    /// Waits until another coordinator has taken over, which is for good: what is here grows old, and must not be served (law 7). Why.
-    pub async fn superseded(&self) -> String {
-        match self.journal.get() {
-            Some(journal) => journal.refused().await,
-            None => std::future::pending().await,
+    /// Waits until this process can serve the catalog no more. Another coordinator has taken over: what is here grows old, and must not be
+    /// served (law 7). Or the index has failed, which a restart rebuilds. Why, and what to do.
+    pub async fn unfit(&self) -> String {
+        let superseded = async {
+            match self.journal.get() {
+                Some(journal) => journal.refused().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = superseded => why,
+            why = self.state.failure() => format!("{why}; start it again: the index is rebuilt from the log"),
         }
     }
 
@@ -221,13 +231,15 @@ impl SledMetadata {
             journal.stop().await;
         }
         let stop = move || -> Result<()> {
-            if state.has_room() {
-                mover.move_active(true)?;
-            } else {
-                tracing::warn!("metadata: no room for the index; the next start replays what it lacks");
-            }
+            let moved = match state.has_room() {
+                true => mover.move_active(true),
+                false => {
+                    tracing::warn!("metadata: no room for the index; the next start replays what it lacks");
+                    Ok(())
+                }
+            };
             mover.stop();
-            state.close()
+            state.close().and(moved)
         };
         tokio::task::spawn_blocking(stop).await.map_err(closed)?
     }
@@ -274,8 +286,15 @@ impl Metadata for SledMetadata {
     }
 
     fn serves(&self) -> Serves {
+        if let Some(why) = self.state.why_failed() {
+            return Serves::Nothing(format!("{why}; the process ends, and a restart rebuilds the index from the log"));
+        }
         match self.journal.get().map(|journal| journal.phase()) {
             None | Some(Phase::Claimed(_)) => Serves::All,
+            // What was deleted, or is on a disk that was not mounted, looks like what never was.
+            Some(Phase::Unclaimed(why)) if self.was_empty => Serves::Nothing(format!(
+                "this catalog's directory is empty, and whether the cluster's catalog is, is not known until enough nodes answer: {why}"
+            )),
             Some(Phase::Unclaimed(why)) => Serves::ReadsOnly(why),
             Some(Phase::Refused(why)) => Serves::Superseded(why),
         }

@@ -1,9 +1,9 @@
 //! How a directory is opened, in order:
 //! 1. The log's directory is locked, so that one process has it, and the identity is compared with the cluster.
 //! 2. The index is trusted if its checkpoint is whole, it was closed in order or the machine has not been booted since, and it
-//!    opens and is no older than its checkpoint. The log is replayed from there.
+//!    opens and is no older than its checkpoint. Before it is opened its checkpoint is made one that is not clean: from now on the
+//!    index may be changed. The log is replayed from there.
 //! 3. Otherwise, or if anything goes wrong with it on the way, it is thrown away and made anew from the whole log.
-//! 4. A checkpoint that is not clean is written: from now on the index may be changed.
 //!
 //! What it keeps true:
 //! - Nothing that was committed is lost with the index, and a log that does not give the whole state is refused, never guessed at.
@@ -94,6 +94,10 @@ fn trusted_index(paths: &Paths, boot: &str, settings: &SledSettings) -> Result<(
         return Err(Error::corrupt(
             "its checkpoint is an earlier release's, which did not say where the log is whole from",
         ));
+    }
+    if checkpoint.clean {
+        let unclean = Checkpoint { boot: boot.to_owned(), clean: false, ..checkpoint.clone() };
+        begin_checkpoint(&unclean, paths)?;
     }
     let index = Index::open(&paths.index, settings.index_cache_bytes)?;
     let (sequence, wanted) = (index.sequence()?, checkpoint.sequence);

@@ -3,16 +3,18 @@
 //! What it keeps true:
 //! - A reader sees every batch whole or not at all: the writer adds a group under the tables' lock, and a scan holds it.
 //! - Once the index has failed, nothing is answered from it and nothing is committed; its checkpoint is gone, so that a restart
-//!   rebuilds it from the log.
+//!   rebuilds it from the log. Whoever runs the process is told, and ends it ([`State::failure`]).
 
 use super::checkpoint::{Checkpoint, Paths};
 use super::index::Index;
 use super::table::{Mark, Table, Tables};
 use crate::metadata::Entry;
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{Error, Result};
 use segments::durable;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::watch;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -22,6 +24,9 @@ pub(super) struct State {
     /// Taken after `tables`, never before.
     moves: Mutex<Moves>,
     moved: Condvar,
+    /// Why the index can no longer be used, once it cannot.
+    failed: watch::Sender<Option<String>>,
+    has_failed: AtomicBool,
     /// Nothing is moved while less than this is free: sled does not survive a full disk.
     room_bytes: u64,
 }
@@ -33,8 +38,6 @@ struct Moves {
     checkpoint: Checkpoint,
     /// Whether a frozen table is on its way.
     under_way: bool,
-    /// Why the index can no longer be used.
-    failed: Option<String>,
 }
 
 /// Locks are never held across code that panics half-way through a change: a poisoned one is as good as any.
@@ -44,8 +47,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl State {
     pub fn new(paths: Paths, index: Index, tables: Tables, checkpoint: Checkpoint, room_bytes: u64) -> State {
-        let moves = Mutex::new(Moves { checkpoint, under_way: false, failed: None });
-        State { paths, index, tables: RwLock::new(tables), moves, moved: Condvar::new(), room_bytes }
+        let moves = Mutex::new(Moves { checkpoint, under_way: false });
+        let (failed, has_failed) = (watch::Sender::new(None), AtomicBool::new(false));
+        let (tables, moved) = (RwLock::new(tables), Condvar::new());
+        State { paths, index, tables, moves, moved, failed, has_failed, room_bytes }
     }
 
     /// Whether the disk has room for the index to take a table.
@@ -104,17 +109,19 @@ impl State {
 
     /// Calls the index, unless it has failed; an error of it is its last.
     fn in_index<T>(&self, call: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        self.require_index()?;
         call(&self.index).inspect_err(|error| self.distrust(error))
     }
 
     /// Has the index rebuilt by the next start.
     fn distrust(&self, error: &Error) {
-        let mut moves = lock(&self.moves);
-        if moves.failed.is_some() || self.index.is_closed() {
+        let moves = lock(&self.moves);
+        if self.has_failed() || self.index.is_closed() {
             return;
         }
-        moves.failed = Some(error.message.clone());
-        tracing::error!(%error, "metadata index failed: no commits until a restart rebuilds it");
+        self.has_failed.store(true, Ordering::Release);
+        self.failed.send_replace(Some(error.message.clone()));
+        tracing::error!(%error, "metadata index failed: nothing is read or committed until a restart rebuilds it");
         if let Err(error) = durable::remove_file(&self.paths.checkpoint) {
             tracing::error!(%error, "the checkpoint of a failed metadata index remains: delete the index before a restart");
         }
@@ -122,23 +129,38 @@ impl State {
         self.moved.notify_all();
     }
 
+    fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
     /// `Unavailable` once the index has failed.
     pub fn require_index(&self) -> Result<()> {
-        match &lock(&self.moves).failed {
-            Some(message) => Err(Error::unavailable(format!("{message}; nothing is committed until a restart"))),
+        match self.why_failed() {
+            Some(message) => Err(Error::unavailable(format!("{message}; the catalog's index is rebuilt by a restart"))),
             None => Ok(()),
         }
+    }
+
+    /// Why the index can no longer be used, if it cannot.
+    pub fn why_failed(&self) -> Option<String> {
+        // Read at every look into the index, where a lock would be felt.
+        if self.has_failed() { self.failed.borrow().clone() } else { None }
+    }
+
+    /// Waits until the index can no longer be used; why.
+    pub async fn failure(&self) -> String {
+        let mut failed = self.failed.subscribe();
+        let why = failed.wait_for(Option::is_some).await.expect("the sender is this state's own");
+        why.clone().unwrap_or_default()
     }
 
     /// Freezes the active table so that it can be moved. `None` while another one is under way, unless `wait`.
     pub fn freeze(&self, wait: bool) -> Result<Option<(Arc<Table>, Mark)>> {
         let mut moves = lock(&self.moves);
-        while wait && moves.under_way && moves.failed.is_none() {
+        while wait && moves.under_way && !self.has_failed() {
             moves = self.moved.wait(moves).unwrap_or_else(PoisonError::into_inner);
         }
-        if let Some(message) = &moves.failed {
-            return Err(Error::new(ErrorKind::Unavailable, message.clone()));
-        }
+        self.require_index()?;
         if moves.under_way {
             return Ok(None);
         }
@@ -156,7 +178,7 @@ impl State {
             return self.distrust(&error);
         }
         let mut moves = lock(&self.moves);
-        if moves.failed.is_some() {
+        if self.has_failed() {
             return;
         }
         let checkpoint = Checkpoint::at(mark, &moves.checkpoint.boot, snapshot_bytes);
@@ -180,9 +202,45 @@ impl State {
     pub fn close(&self) -> Result<()> {
         self.index.close()?;
         let moves = lock(&self.moves);
-        if moves.failed.is_some() || moves.under_way {
+        if self.has_failed() || moves.under_way {
             return Ok(());
         }
         Checkpoint { clean: true, ..moves.checkpoint.clone() }.write(&self.paths.checkpoint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::Mark;
+    use super::*;
+    use protocol::ErrorKind;
+
+    #[tokio::test]
+    async fn an_index_that_has_failed_answers_nothing_any_more_and_is_rebuilt() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::new(dir.path());
+        let index = Index::open(&paths.index, 1 << 20).unwrap();
+        let entry = |revision| Entry { revision, value: Bytes::from_static(b"v") };
+        let mut moved = Table::default();
+        moved.set(Bytes::from_static(b"moved"), Some(entry(1)));
+        index.apply(&moved, 1).unwrap();
+        let mut tables = Tables::default();
+        tables.active.set(Bytes::from_static(b"new"), Some(entry(2)));
+        let checkpoint = Checkpoint::at(Mark::default(), "boot", 0);
+        checkpoint.write(&paths.checkpoint).unwrap();
+        let state = State::new(paths.clone(), index, tables, checkpoint, 0);
+        assert_eq!(state.get(b"moved").unwrap(), Some(entry(1)));
+        assert_eq!(state.why_failed(), None);
+
+        state.distrust(&Error::corrupt("a page is damaged"));
+        let refused =
+            |error: Error| error.kind == ErrorKind::Unavailable && error.message.contains("a page is damaged");
+        assert!(refused(state.get(b"moved").unwrap_err()));
+        assert!(refused(state.get(b"absent").unwrap_err()), "least of all that it is not there");
+        assert!(refused(state.scan(b"a", b"z", 9, usize::MAX).unwrap_err()));
+        assert!(refused(state.require_index().unwrap_err()));
+        assert_eq!(state.get(b"new").unwrap(), Some(entry(2)), "the tables are as good as ever");
+        assert_eq!(state.failure().await, "a page is damaged");
+        assert!(!paths.checkpoint.exists(), "so that the next start rebuilds it");
     }
 }

@@ -118,6 +118,7 @@ fn what_endangers_data_and_writes_comes_first() {
 fn a_catalog_that_takes_no_commits_says_why() {
     for (catalog, what) in [
         (Serves::ReadsOnly("two nodes are silent".to_owned()), "takes no commits: two nodes are silent"),
+        (Serves::Nothing("its index failed".to_owned()), "cannot be read: its index failed"),
         (Serves::Superseded("epoch 7 is held elsewhere".to_owned()), "taken this catalog over: epoch 7"),
     ] {
         let scene = Scene { catalog, ..whole() };
