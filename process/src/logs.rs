@@ -4,6 +4,7 @@
 //! - A line has `timestamp`, `level`, `service`, `message`, `target`, then the fields of its event and of the spans around it
 //!   (`request_id` …), flat; the innermost value of a name wins.
 //! - By default only errors are logged; events with target [`DEGRADATION`] are logged whatever the level (contract A14).
+//! - A panic is an error in the log, wherever it happens and whoever catches it.
 //! - Spans of our own crates at INFO and above are kept whatever the level, so that an error can name its request.
 
 use crate::events::Events;
@@ -103,12 +104,25 @@ pub fn start(config: LogConfig) -> Result<Option<LogTask>> {
     subscriber
         .try_init()
         .map_err(|error| Error::caused(ErrorKind::Conflict, format!("logging was started before: {error}"), error))?;
+    tell_of_panics();
     Ok(match (push, send) {
         (Some(push), Some(send)) => Some(Box::pin(async {
             tokio::join!(push, send);
         })),
         (push, send) => push.or(send),
     })
+}
+
+/// Logs every panic; the standard message, with its backtrace where one is wanted, goes to stderr as before.
+fn tell_of_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload_as_str().unwrap_or("no message");
+        let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
+        tracing::error!(place, thread, "panic: {said}");
+        usual(panic);
+    }));
 }
 
 /// Passes what is wanted at `level`; evaluated once per call site, so that a line not wanted costs nothing.

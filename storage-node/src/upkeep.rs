@@ -1,12 +1,13 @@
 //! What must happen later, on threads of its own: the index moves to sled, segments are compacted, the disk is looked at.
 //!
 //! What it keeps true: every task is one small, repeatable step after another, each says when it wants the next; all end soon after
-//! [`Upkeep::stop`], between two steps.
+//! [`Upkeep::stop`], between two steps. A step that panics is tried again, as one that fails is.
 
 use crate::compaction::CompactStep;
 use crate::store::Store;
 use protocol::{Error, ErrorKind, NodeStatus, Result};
 use segments::Disk;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -69,8 +70,8 @@ impl Upkeep {
     }
 
     fn spawn(&mut self, name: &str, mut step: impl FnMut() -> Duration + Send + 'static) -> Result<()> {
-        let stop = Arc::clone(&self.stop);
-        let run = move || while !stop.wait(step()) {};
+        let (stop, upkeep) = (Arc::clone(&self.stop), name.to_owned());
+        let run = move || while !stop.wait(shielded(&upkeep, &mut step)) {};
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(run)
@@ -102,6 +103,14 @@ impl Stop {
     fn asked(&self) -> MutexGuard<'_, bool> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// One step. It changes nothing that a crash half-way through would not leave as well, so one that panics is tried again.
+fn shielded(upkeep: &str, step: &mut impl FnMut() -> Duration) -> Duration {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+        tracing::error!(upkeep, "upkeep panicked; it will be tried again");
+        RETRY_INTERVAL
+    })
 }
 
 /// One step of compaction, and the pause that keeps it within its rate.
@@ -136,4 +145,21 @@ fn log_health<D: Disk>(store: &Store<D>) {
         index = store.index_state(),
         "local health check"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_panics_is_tried_again() {
+        let mut calls = 0;
+        let mut step = || {
+            calls += 1;
+            assert!(calls > 1, "the first step panics");
+            Duration::ZERO
+        };
+        assert_eq!(shielded("test", &mut step), RETRY_INTERVAL);
+        assert_eq!(shielded("test", &mut step), Duration::ZERO);
+    }
 }

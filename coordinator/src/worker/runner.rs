@@ -2,7 +2,7 @@
 //!
 //! What it keeps true:
 //! - A worker steps only with the lease, out of safe mode (if it may repair or delete), and not while it is paused.
-//! - A step that fails is tried again, later and later; nothing that a step found out is kept in memory only.
+//! - A step that fails, or panics, is tried again, later and later; nothing that a step found out is kept in memory only.
 //! - [`Running::stop`] returns when every step under way has ended and the lease is given back.
 
 use super::board::{Line, State, Tuning, WorkerStatus};
@@ -14,7 +14,9 @@ use super::{
 };
 use crate::names;
 use crate::object::Objects;
+use futures_util::FutureExt;
 use protocol::{Error, Result};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -203,7 +205,7 @@ async fn keep_lease(
     mut release: watch::Receiver<bool>,
 ) {
     loop {
-        match keeper.tend().await {
+        match shielded(keeper.tend()).await {
             Ok(fence) => drop(lease.send_replace(fence)),
             Err(error) => debug!(%error, "the workers' lease was not renewed"),
         }
@@ -236,7 +238,7 @@ async fn run(mut worker: Box<dyn Worker>, line: Arc<Line>, mut shared: Shared) {
             Ok(work) => {
                 if counted.is_none_or(|then| then.elapsed() >= BACKLOG_EVERY) {
                     counted = Some(Instant::now());
-                    line.note_backlog(worker.backlog(&work).await.unwrap_or_default());
+                    line.note_backlog(shielded(worker.backlog(&work)).await.unwrap_or_default());
                 }
                 step(&mut *worker, &work, &line, &mut failures).await
             }
@@ -266,10 +268,15 @@ fn may_step(worker: &dyn Worker, line: &Line, shared: &Shared) -> std::result::R
     Ok(Work { objects: shared.objects.clone(), fence })
 }
 
+/// A panic is a step that failed. A step may be given up anywhere, so what a worker has in memory is as good after one as after that.
+async fn shielded<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| Err(Error::unavailable("it panicked; see the log")))
+}
+
 /// One step; how long to rest after it.
 async fn step(worker: &mut dyn Worker, work: &Work, line: &Line, failures: &mut u32) -> Duration {
     let began = Instant::now();
-    let outcome = match timeout(STEP_MAX, worker.step(work)).await {
+    let outcome = match timeout(STEP_MAX, shielded(worker.step(work))).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::unavailable(format!("the step did not end within {} s", STEP_MAX.as_secs()))),
     };
@@ -298,5 +305,17 @@ async fn step(worker: &mut dyn Worker, work: &Work, line: &Line, failures: &mut 
             *failures += 1;
             pause.min(FAILED_MAX)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        let panics = async { if std::hint::black_box(true) { panic!("a bug") } else { Ok(()) } };
+        assert!(shielded(panics).await.unwrap_err().message.contains("panicked"));
+        assert_eq!(shielded(async { Ok(7) }).await.unwrap(), 7);
     }
 }

@@ -10,10 +10,12 @@
 //! After any failure it begins again with 1, a little later each time.
 
 use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase};
+use futures_util::FutureExt;
 use protocol::{
     Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalState,
     Node, NodeId, Result,
 };
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -126,7 +128,12 @@ impl Lane {
 
     pub async fn run(mut self) {
         let ended = self.ended.clone();
-        ended.run_until_cancelled(async { while self.step().await {} }).await;
+        let lane = ended.run_until_cancelled(async { while self.step().await {} });
+        if AssertUnwindSafe(lane).catch_unwind().await.is_err() {
+            // A lane that is gone would count as one that answers, and every commit would wait for it.
+            tracing::error!("panic in a lane of the journal: the process ends, a restart recovers");
+            std::process::abort();
+        }
     }
 
     /// One request, or a wait for something to send; always `true`, so that it goes on until it is ended.
