@@ -146,7 +146,8 @@ pub async fn pieces_of(
         None => return Ok(ObjectPieces::All(Bytes::new())),
         Some(first) => first.map_err(Unread::Unreadable)?,
     };
-    if first.len() as u64 == length {
+    // What is longer goes out piece by piece, and the reader with its allowance stays until the client has taken it.
+    if first.len() as u64 == length && first.len() <= PIECE_BYTES_MAX {
         return Ok(ObjectPieces::All(first));
     }
     Ok(ObjectPieces::Stream(stream::unfold(Some((reader, first)), send_next).boxed()))

@@ -86,6 +86,11 @@ fn units(bytes: usize) -> u32 {
 }
 
 impl Allowance {
+    /// Takes another one in.
+    pub fn add(&mut self, more: Allowance) {
+        self.permit.merge(more.permit);
+    }
+
     /// How many bytes this stream may hold.
     pub fn bytes(&self) -> usize {
         self.permit.num_permits() * UNIT_BYTES

@@ -19,6 +19,8 @@ use tokio::task::JoinHandle;
 
 /// The smallest read-ahead, in bytes: a few chunks of a small object.
 pub(super) const WINDOW_BYTES_MIN: usize = 512 << 10;
+/// A chunk of so many bytes that is read alone is not counted: it costs little more than its request does.
+const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 /// The read-ahead when there is plenty, in bytes.
 pub(super) const WINDOW_BYTES_MAX: usize = 4 << 20;
 
@@ -32,6 +34,8 @@ pub struct ObjectReader {
     under_way: VecDeque<(Range<usize>, JoinHandle<Result<Bytes>>)>,
     under_way_bytes: usize,
     allowance: Option<Allowance>,
+    /// Whether it reads ahead, as far as the allowance goes.
+    is_ahead: bool,
     _served: Served,
 }
 
@@ -56,14 +60,19 @@ impl Objects {
             under_way: VecDeque::new(),
             under_way_bytes: 0,
             allowance: None,
+            is_ahead: false,
             _served: self.clients.serve(),
         };
         let is_inline = matches!(version.chunks, ChunkList::Inline(_) | ChunkList::Document { .. });
         if is_inline && !reader.rest.is_empty() {
             reader.plan_next_run().await?;
         }
-        if !is_inline || reader.planned.len() > 1 {
+        reader.is_ahead = !is_inline || reader.planned.len() > 1;
+        let alone = reader.planned.front().map_or(0, |part| part.length);
+        if reader.is_ahead {
             reader.allowance = Some(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
+        } else if alone > UNCOUNTED_BYTES_MAX {
+            reader.allowance = Some(self.read_budget.admit(alone, alone).await?);
         }
         Ok(reader)
     }
@@ -111,7 +120,7 @@ impl ObjectReader {
 
     /// Starts reading what fits the window. A range within one chunk is read in place, without a task.
     async fn read_ahead(&mut self) -> Result<()> {
-        let Some(window_bytes) = self.allowance.as_ref().map(Allowance::bytes) else {
+        let Some(window_bytes) = self.allowance.as_ref().filter(|_| self.is_ahead).map(Allowance::bytes) else {
             return Ok(());
         };
         loop {

@@ -9,7 +9,8 @@
 //!
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
 //!
-//! What it keeps true: memory is bounded by the allowance; a stream that breaks off publishes nothing.
+//! What it keeps true: a stream that breaks off publishes nothing. Memory is bounded by the allowance, also of a stream that breaks off
+//! while its batches are still under way; but where chunks are long, far into an object, and nothing is free, by twice the longest chunk.
 
 use super::batch::StoredBatch;
 use super::budget::Allowance;
@@ -26,6 +27,7 @@ use super::{Objects, settle};
 use crate::code::Code;
 use crate::metadata::records::{ETag, VersionId};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use protocol::Result;
 use segments::buffers::{self, Buffer};
 use std::collections::VecDeque;
@@ -43,6 +45,8 @@ pub(super) const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next stage fills.
 const BATCHES_UNDER_WAY_MAX: usize = 2;
+/// Where not even three fit: the stage that fills, and the batch under way.
+const STAGES_MIN: usize = 2;
 /// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 
@@ -200,7 +204,8 @@ impl<'a> Upload<'a> {
     /// Takes a piece; cuts and sends off the stage whenever it is full.
     async fn take<T>(&mut self, piece: Bytes, incoming: &mut Incoming<T>) -> Result<()> {
         if self.allowance.is_none() {
-            self.allowance = Some(self.objects.budget.admit(ALLOWANCE_BYTES_MIN, ALLOWANCE_BYTES_MAX).await?);
+            let least = ALLOWANCE_BYTES_MIN.max(self.held_bytes_min());
+            self.allowance = Some(self.objects.budget.admit(least, ALLOWANCE_BYTES_MAX).await?);
         }
         let mut rest = &piece[..];
         while !rest.is_empty() {
@@ -212,6 +217,22 @@ impl<'a> Upload<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What is held at least where the stream stands now.
+    fn held_bytes_min(&self) -> usize {
+        STAGES_MIN * self.chunker.stage_bytes_min()
+    }
+
+    /// Asks for more where chunks have become longer. It must not wait for it with what it has: what others have may be all there is.
+    fn widen(&mut self) {
+        let needed = self.held_bytes_min();
+        if let Some(allowance) = &mut self.allowance
+            && allowance.bytes() < needed
+            && let Some(more) = self.objects.budget.try_admit(needed - allowance.bytes())
+        {
+            allowance.add(more);
+        }
     }
 
     /// Each stage has its share of the allowance, and room for one chunk at least.
@@ -231,6 +252,7 @@ impl<'a> Upload<'a> {
             cuts = self.cut_stage(false) => cuts,
             never = incoming.take_ahead(ahead_bytes_max) => match never {},
         };
+        self.widen();
         self.stage = Some(Stage::begin(self.stage_bytes(), &rest));
         self.send_pages(chunks).await
     }
@@ -343,6 +365,19 @@ impl<'a> Upload<'a> {
             sha256: Some(digest.sha256),
             etag: digest.md5.map_or(ETag::None, ETag::Md5),
             composed_of: ComposedOf::Chunks,
+        }
+    }
+}
+
+impl Drop for Upload<'_> {
+    /// The batches under way hold their memory until they end, whether or not anybody still waits for them.
+    fn drop(&mut self) {
+        let (allowance, under_way) = (self.allowance.take(), std::mem::take(&mut self.under_way));
+        if let Some(allowance) = allowance.filter(|_| !under_way.is_empty()) {
+            self.objects.tasks.spawn(async move {
+                join_all(under_way).await;
+                drop(allowance);
+            });
         }
     }
 }

@@ -1,0 +1,92 @@
+//! Memory for bytes on their way (law 10): what is held counts for as long as it is held, whoever has gone meanwhile.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
+use bytes::Bytes;
+use coordinator::code::Code;
+use coordinator::metadata::records::Versioning;
+use coordinator::object::{
+    Attributes, BodyMessage, BucketName, Condition, MissingBucket, ObjectName, Objects, PutTarget, Version,
+    VersionSelector, body_channel, whole_body,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use testing::sim::body::{BLOCK_BYTES, TestBody};
+use testing::sim::cluster::{Cluster, Plants};
+use testing::sim::runtime::simulate;
+use tokio::time::sleep;
+
+const NODES: usize = 4;
+/// A node takes so long for a call that batches are still under way when the client has gone.
+const SLOW: Duration = Duration::from_millis(800);
+
+fn name(key: &str) -> ObjectName {
+    ObjectName::new(BucketName::files(), key).unwrap()
+}
+
+fn target(key: &str) -> PutTarget {
+    PutTarget {
+        name: name(key),
+        content_type: "text/plain".to_owned(),
+        metadata: BTreeMap::new(),
+        condition: Condition::None,
+        md5: None,
+        attributes: Attributes::default(),
+        missing_bucket: MissingBucket::Make(Versioning::Enabled),
+    }
+}
+
+fn held(objects: &Objects) -> (usize, usize) {
+    (objects.budget.held_and_most().0, objects.read_budget.held_and_most().0)
+}
+
+fn play(test: impl AsyncFnOnce(&Cluster, &Objects)) {
+    let ((), panics) = simulate(async move {
+        let cluster = Cluster::new(7, NODES, Plants::default());
+        let process = cluster.coordinator().await;
+        test(&cluster, &process.objects).await;
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+}
+
+#[test]
+fn an_upload_that_breaks_off_holds_its_memory_until_its_batches_have_ended() {
+    play(async |cluster, objects| {
+        let (before, _) = held(objects);
+        cluster.nodes().iter().for_each(|node| node.set_slow(SLOW));
+        let (sender, body) = body_channel();
+        let storing = objects.clone();
+        let put = tokio::spawn(async move { storing.put(Code::REPLICATION, body).await });
+        let data = TestBody::new(3, 60 * BLOCK_BYTES).data;
+        for piece in data.chunks(BLOCK_BYTES) {
+            sender.send(BodyMessage::Piece(data.slice_ref(piece))).await.unwrap();
+        }
+        sleep(SLOW / 8).await;
+        assert!(held(objects).0 > before, "it holds its allowance");
+        drop(sender);
+        put.await.unwrap().unwrap_err();
+        assert!(held(objects).0 > before, "its batches are still under way");
+        cluster.nodes().iter().for_each(|node| node.set_slow(Duration::ZERO));
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(held(objects).0, before);
+    });
+}
+
+#[test]
+fn a_chunk_that_is_read_alone_counts_unless_it_is_small() {
+    play(async |_, objects| {
+        for (key, bytes, counts) in [("small", 60 << 10, false), ("large", 100 << 10, true)] {
+            // Alike bytes are never cut before the longest chunk.
+            let data = Bytes::from(vec![7; bytes]);
+            objects.put(Code::REPLICATION, whole_body(data.clone(), target(key)).await).await.unwrap();
+            let Version::Found(version) = objects.resolve(&name(key), VersionSelector::Latest).await.unwrap() else {
+                panic!("it was put")
+            };
+            assert_eq!(version.chunk_count, 1, "{key}");
+            let mut reader = objects.open(&name(key), &version, 0..version.size).await.unwrap();
+            assert_eq!(reader.next().await.unwrap().unwrap(), data);
+            assert_eq!(held(objects).1 >= bytes, counts, "{key}");
+            drop(reader);
+            assert_eq!(held(objects).1, 0);
+        }
+    });
+}
