@@ -8,6 +8,7 @@ mod storage;
 pub use access::{Access, Auth, RATE_PER_IP};
 pub use storage::Storage;
 
+use crate::object::HEARTBEAT;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
@@ -18,6 +19,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Uploads show life every few seconds; some of that may be lost or late.
+const UPLOAD_EXPIRES_S_MIN: u64 = 3 * HEARTBEAT.as_secs();
 /// The least `--memory-bytes`: two of the largest shards, so that one upload and one download can always go on.
 const MEMORY_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 /// The longest interval accepted, in seconds: a day.
@@ -325,6 +328,15 @@ impl Config {
         let intervals = [("--probe-interval-s", self.probe_interval_s), ("--body-stall-s", self.body_stall_s)];
         if let Some((flag, value)) = intervals.into_iter().find(|(_, value)| !(1..=INTERVAL_S_MAX).contains(value)) {
             return Some(format!("{flag} {value}: must be from 1 to {INTERVAL_S_MAX}"));
+        }
+        if self.node_lost_after_s == 0 {
+            return Some("--node-lost-after-s 0: must be at least 1".to_owned());
+        }
+        if self.upload_expires_s < UPLOAD_EXPIRES_S_MIN {
+            return Some(format!(
+                "--upload-expires-s {}: must be at least {UPLOAD_EXPIRES_S_MIN}",
+                self.upload_expires_s
+            ));
         }
         if self.memory_bytes < MEMORY_BYTES_MIN {
             return Some(format!("--memory-bytes {}: must be at least {MEMORY_BYTES_MIN}", self.memory_bytes));

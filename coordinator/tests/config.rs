@@ -123,6 +123,8 @@ fn nodes_are_base_urls_named_once() {
 #[test]
 fn bounds_are_checked_with_flag_and_value() {
     refused(&["--probe-interval-s=0"], &["--probe-interval-s 0", "from 1 to 86400"]);
+    refused(&["--upload-expires-s=14"], &["--upload-expires-s 14", "at least 15"]);
+    refused(&["--node-lost-after-s=0"], &["--node-lost-after-s 0", "at least 1"]);
     refused(&["--body-stall-s=99999"], &["--body-stall-s 99999"]);
     refused(&["--memory-bytes=1MiB"], &["--memory-bytes 1048576", "16777216"]);
     refused(&["--memory-bytes=lots"], &["--memory-bytes", "lots"]);

@@ -46,9 +46,9 @@ pub struct JournalClaim {
 }
 
 impl JournalClaim {
-    /// Whether this claim may take the place of `held`.
+    /// Whether this claim may take the place of `held`: one of a lower epoch, itself, or one whose holder is not known any more.
     pub fn supersedes(&self, held: &JournalClaim) -> bool {
-        self.epoch > held.epoch || self == held
+        self.epoch > held.epoch || self.epoch == held.epoch && (self.holder == held.holder || held.holder.is_nil())
     }
 }
 
@@ -271,6 +271,7 @@ mod tests {
         let claim = |epoch, holder| JournalClaim { epoch, holder: Uuid::from_u128(holder) };
         assert!(claim(1, 1).supersedes(&JournalClaim::default()));
         assert!(claim(2, 1).supersedes(&claim(2, 1)) && claim(3, 2).supersedes(&claim(2, 1)));
+        assert!(claim(2, 2).supersedes(&claim(2, 0)) && !claim(1, 2).supersedes(&claim(2, 0)));
         assert!(!claim(2, 2).supersedes(&claim(2, 1)) && !claim(1, 1).supersedes(&claim(2, 1)));
     }
 

@@ -65,7 +65,7 @@ pub struct Config {
     pub reserve_bytes: u64,
 
     /// Bytes of one segment file; 0 = 64 MiB, less where the capacity is under 4 GiB
-    #[arg(long, env = "HOLDFAST_NODE_SEGMENT_BYTES", value_parser = process::settings::bytes, default_value = "0")]
+    #[arg(long, env = "HOLDFAST_NODE_SEGMENT_BYTES", value_parser = segment_bytes, default_value = "0")]
     pub segment_bytes: u64,
 
     /// Memory for the index's cache
@@ -111,6 +111,19 @@ pub struct Config {
     /// Base URL of a collector of OpenTelemetry traces (OTLP over HTTP); those that the coordinator has begun are sent there
     #[arg(long, env = "HOLDFAST_OTLP", value_name = "URL")]
     pub otlp: Option<String>,
+}
+
+/// The shortest segment: the longest shard fits well.
+const SEGMENT_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
+/// The longest: positions within one are 32 bits.
+const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+
+fn segment_bytes(text: &str) -> Result<u64, String> {
+    let bytes = process::settings::bytes(text)?;
+    if bytes != 0 && !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
+        return Err(format!("must be 0 or from {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
 }
 
 impl Config {
@@ -174,6 +187,9 @@ mod tests {
     #[test]
     fn a_node_name_that_could_be_a_path_is_refused() {
         assert!(load(&["--node-id", "../n1"]).is_err());
-        assert!(load(&["--segment-bytes", "many"]).is_err());
+        for wrong in ["many", "8MiB", "3GiB"] {
+            assert!(load(&["--segment-bytes", wrong]).is_err(), "{wrong}");
+        }
+        assert_eq!(load(&["--segment-bytes", "16MiB"]).unwrap().segment_bytes, 16 << 20);
     }
 }

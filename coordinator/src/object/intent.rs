@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// An intent's heartbeat is renewed after this time: by the next commit under it, or while something is waited for.
-const HEARTBEAT: Duration = Duration::from_secs(30);
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The intent of one write.
 pub(super) struct Intent {

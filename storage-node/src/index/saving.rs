@@ -181,10 +181,11 @@ impl Index {
             return Err(Error::unavailable(format!("rebuilding the index failed: {why}")));
         }
         let failed = |why: Broken| Error::unavailable(format!("rebuilding the index failed: {why}"));
-        // Nothing may change while what came in meanwhile is counted on top.
-        let mut state = self.state_mut();
+        // Nobody else has the new tree yet, so this keeps no one waiting.
         let (mut census, last) = count(&blocks).map_err(failed)?;
         let entries = census.shards + census.tombstones;
+        // Nothing may change while what came in meanwhile is counted on top.
+        let mut state = self.state_mut();
         for (key, entry) in &state.active {
             let old = blocks.get(key).map_err(failed)?;
             census.replace(old, old.map_or(*entry, |old| old.prevail(*entry)));

@@ -7,6 +7,7 @@
 
 use protocol::{JournalClaim, JournalEntry, JournalMark};
 use segments::Position;
+use uuid::Uuid;
 
 /// What counts.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +97,10 @@ impl View {
 
     /// Counts an entry that a start found in the log.
     pub fn recover(&mut self, mark: JournalMark, anew: bool, position: Position) {
+        // Whoever sent it held its epoch, also where the note of that is damaged: what is older must not be obeyed again.
+        if mark.epoch > self.claim.epoch {
+            self.claim = JournalClaim { epoch: mark.epoch, holder: Uuid::nil() };
+        }
         self.add(mark, anew);
         self.note_place(mark.sequence, position);
     }
@@ -157,6 +162,17 @@ mod tests {
         assert_eq!(view.fit(&entry(9, 3, 0), true), Fit::Next);
         assert_eq!(View::default().fit(&entry(1, 1, 0), false), Fit::Next);
         assert_eq!(View::default().fit(&entry(2, 1, 1), false), Fit::Astray);
+    }
+
+    #[test]
+    fn an_entry_tells_the_epoch_whose_note_is_damaged() {
+        let mut view = View { claim: JournalClaim { epoch: 3, holder: Uuid::from_u128(3) }, ..View::default() };
+        let place = Position { segment: 1, offset: 0 };
+        view.recover(JournalMark { sequence: 1, epoch: 3 }, false, place);
+        assert_eq!(view.claim.holder, Uuid::from_u128(3));
+        view.recover(JournalMark { sequence: 2, epoch: 9 }, false, place);
+        assert!(!JournalClaim { epoch: 8, holder: Uuid::from_u128(8) }.supersedes(&view.claim));
+        assert!(JournalClaim { epoch: 9, holder: Uuid::from_u128(9) }.supersedes(&view.claim));
     }
 
     #[test]
