@@ -13,7 +13,8 @@ pub trait Clock: Send + Sync + 'static {
     /// 128 bits that nobody has seen before.
     fn random(&self) -> u128;
 
-    /// A fresh UUIDv7 (RFC 9562, 5.7): 48 bits of [`Clock::now_ms`], then 74 random bits.
+    /// A fresh UUIDv7 (RFC 9562, 5.7): 48 bits of [`Clock::now_ms`], then 74 bits of [`Clock::random`], of which
+    /// [`SystemClock`]'s leave 68 to chance.
     fn fresh_id(&self) -> Uuid {
         let mut bytes = [0; 10];
         bytes.copy_from_slice(&self.random().to_le_bytes()[..10]);

@@ -84,7 +84,8 @@ impl Objects {
         if is_unchanged && !(sent.object == Expect::Absent && seen.forgets()) {
             return Ok(Landing::NotYet);
         }
-        // What was visible is kept as garbage of its id for a while; garbage that never was is another's doing.
+        // What was visible leaves garbage of its id for a while, when it goes or is stored as another class; garbage that never was is
+        // another's doing.
         if let Some(entry) = self.metadata.get(&keys::garbage(sent.id)).await?
             && GarbageRecord::decode(&entry.value)?.since_ms > 0
         {

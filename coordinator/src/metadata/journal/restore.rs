@@ -2,8 +2,9 @@
 //!
 //! In order:
 //! 1. Every node is asked what it holds, and whoever asks looks whether those that answered are enough.
-//! 2. The next epoch is claimed at all that answered, so that no coordinator writes any more. A restore that cannot succeed comes to no
-//!    claim, and leaves the coordinator that there is alone.
+//! 2. The next epoch is claimed at all that answered, so that no coordinator writes any more. A restore that finds too little comes to
+//!    no claim, and leaves the coordinator that there is alone. One that fails after the claim, on a full disk say, has ended that one; it
+//!    is run again.
 //! 3. The journal with the greatest mark is the newest: with all but one of the nodes it ends with, or behind, the last group that was
 //!    acknowledged (`quorum`).
 //! 4. Its groups are read from where they give the whole catalog. One that is damaged there is taken from another node, if it is the one

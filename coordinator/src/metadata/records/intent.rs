@@ -10,9 +10,9 @@ pub mod v1 {
     /// An upload under way.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct IntentRecord {
-        /// The bucket it is for.
+        /// The bucket it is for; empty: what is stored is named by the stream's end.
         pub bucket: String,
-        /// The key it is for.
+        /// The key it is for; empty as well.
         pub key: String,
         /// When it began.
         pub started_ms: u64,
