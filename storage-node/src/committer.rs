@@ -31,17 +31,17 @@ impl Committer {
 
     /// Stores shards whose CRCs were checked, and whose lengths are within the bound; one outcome each, in order.
     pub async fn put(&self, shards: Vec<Shard>) -> Result<Vec<PutOutcome>> {
-        let bytes = shards.iter().map(|shard| shard.data.len() as u64).sum();
-        self.submit("put", shards.into_iter().map(Change::Put).collect(), bytes).await
+        self.submit("put", shards.into_iter().map(Change::Put).collect()).await
     }
 
     /// Deletes shards; one outcome each, in order.
     pub async fn delete(&self, ids: Vec<ShardId>) -> Result<Vec<PutOutcome>> {
-        self.submit("delete", ids.into_iter().map(Change::Delete).collect(), 0).await
+        self.submit("delete", ids.into_iter().map(Change::Delete).collect()).await
     }
 
-    async fn submit(&self, operation: &'static str, changes: Vec<Change>, bytes: u64) -> Result<Vec<PutOutcome>> {
+    async fn submit(&self, operation: &'static str, changes: Vec<Change>) -> Result<Vec<PutOutcome>> {
         let started = Instant::now();
+        let bytes = changes.iter().map(held_bytes).sum();
         let (reply, outcomes) = oneshot::channel();
         let submitted = self.queue.submit(Job { changes, reply }, bytes);
         let outcomes = match submitted {
@@ -66,6 +66,15 @@ impl Committer {
     pub fn stop(&self) {
         self.queue.stop();
     }
+}
+
+/// What a change holds in memory while it waits.
+fn held_bytes(change: &Change) -> u64 {
+    let data = match change {
+        Change::Put(shard) => shard.data.len(),
+        Change::Delete(_) | Change::Move(_) | Change::Probe => 0,
+    };
+    (size_of::<Change>() + data) as u64
 }
 
 fn apply<D: Disk>(store: &Store<D>, jobs: Vec<Job>) {
