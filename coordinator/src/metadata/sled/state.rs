@@ -119,8 +119,9 @@ impl State {
         if self.has_failed() || self.index.is_closed() {
             return;
         }
-        self.has_failed.store(true, Ordering::Release);
+        // In this order: whoever sees that it has failed finds why.
         self.failed.send_replace(Some(error.message.clone()));
+        self.has_failed.store(true, Ordering::Release);
         tracing::error!(%error, "metadata index failed: nothing is read or committed until a restart rebuilds it");
         if let Err(error) = durable::remove_file(&self.paths.checkpoint) {
             tracing::error!(%error, "the checkpoint of a failed metadata index remains: delete the index before a restart");
