@@ -102,3 +102,38 @@ async fn raw_post(cluster: &Cluster, fields: &[(&str, &str)], file: &str) -> (u1
     let location = reply.head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap_or_default();
     (reply.status, location.to_owned())
 }
+
+/// The file goes to the library in pieces: it counts what comes with the last field as fields.
+#[tokio::test]
+async fn a_form_s_file_may_be_large() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for bytes in [261_000, 262_145, 300_000, 16 << 20] {
+        let file = "x".repeat(bytes);
+        post(&client, &[("key", "form/x")], &file).await.expect(204);
+        assert!(client.get(&format!("{B}/form/x")).await.expect(200).body == file, "{bytes}");
+    }
+    refused(&post(&client, &[("key", "form/y")], &"x".repeat((16 << 20) + 1)).await, 400, "EntityTooLarge");
+    client.get(&format!("{B}/form/y")).await.expect(404);
+}
+
+#[tokio::test]
+async fn what_a_form_asks_for_and_is_not_done_is_refused() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for (name, value) in [
+        ("acl", "public-read"),
+        ("acl", "junk"),
+        ("x-amz-grant-read", "id=1"),
+        ("x-amz-server-side-encryption", "AES256"),
+        ("tagging", "<Tagging><TagSet></TagSet></Tagging>"),
+    ] {
+        refused(&post(&client, &[("key", "form/x"), (name, value)], "meow").await, 501, "NotImplemented");
+    }
+    put_nothing(&client).await;
+    post(&client, &[("key", "form/x"), ("acl", "private"), ("x-amz-tagging", "a=b")], "meow").await.expect(204);
+    let tags = client.get(&format!("{B}/form/x?tagging")).await.expect(200);
+    assert_eq!((one(&tags, "Key").as_str(), one(&tags, "Value").as_str()), ("a", "b"));
+}

@@ -5,17 +5,20 @@
 //!
 //! What it keeps true: all forms together take [`FORMS_AT_ONCE_MAX`] times [`FORM_FILE_BYTES_MAX`] bytes of memory at most.
 
-use super::fault::{BodyFault, fault, limited, slow_down};
+use super::fault::{BodyFault, fault, limited, not_implemented, slow_down};
+use super::heads::{is_not_done, known_acl};
 use super::incoming::Pieces;
 use super::promise::refuse_unknown_names;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::StreamExt;
+use futures_util::stream::{self, StreamExt};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
-use s3s::{Body, S3Error, S3ErrorCode, S3Result};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +29,8 @@ use tokio::time::timeout;
 pub const FORM_FILE_BYTES_MAX: u64 = 16 << 20;
 /// The most bytes of a form beside its file.
 pub const FORM_FIELDS_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a form that the library gets at a time.
+pub const PIECE_BYTES: usize = 64 << 10;
 /// Forms taken at once.
 const FORMS_AT_ONCE_MAX: usize = 2;
 /// How long a form waits for those before it.
@@ -76,11 +81,20 @@ pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3
     if form.policy().is_some_and(|policy| !names_a_bucket(&policy)) {
         return Err(policy_broken());
     }
-    refuse_unknown_names(form.field_names().iter().map(String::as_str))?;
+    form.refuse_not_done()?;
     if unsigned {
         rename_signature(&mut form.bytes);
     }
-    Ok((Body::from(Bytes::from(form.bytes)), name))
+    Ok((in_pieces(form.bytes.freeze()), name))
+}
+
+/// A body in pieces: the library takes no more for the fields at once than they may have.
+fn in_pieces(form: Bytes) -> Body {
+    let pieces = stream::unfold(form, async |mut rest| {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then(|| (Ok::<_, StdError>(Frame::data(piece)), rest))
+    });
+    Body::http_body_unsync(StreamBody::new(pieces.boxed()))
 }
 
 /// A form, as much of it as this door has to know.
@@ -124,12 +138,30 @@ impl Form {
             .collect()
     }
 
+    /// The first line of a field's value, if there is that field.
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
+        let field = &fields[position(fields, format!("name=\"{name}\"").as_bytes())?..];
+        let value = &field[position(field, b"\r\n\r\n")? + 4..];
+        Some(value[..position(value, b"\r\n")?].trim_ascii())
+    }
+
     /// Its policy, if it has one that can be read.
     fn policy(&self) -> Option<Vec<u8>> {
-        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
-        let field = &fields[position(fields, b"name=\"policy\"")?..];
-        let value = &field[position(field, b"\r\n\r\n")? + 4..];
-        STANDARD.decode(value[..position(value, b"\r\n")?].trim_ascii()).ok()
+        STANDARD.decode(self.value("policy")?).ok()
+    }
+
+    /// Refuses what asks for something that is not done, under the names that forms have for it.
+    fn refuse_not_done(&self) -> S3Result<()> {
+        let names = self.field_names();
+        refuse_unknown_names(names.iter().map(String::as_str))?;
+        if let Some(name) = names.iter().find(|name| is_not_done(name)) {
+            return Err(not_implemented(name));
+        }
+        if self.value("tagging").is_some_and(|value| !value.is_empty()) {
+            return Err(not_implemented("a form's tags as a document"));
+        }
+        self.value("acl").map_or(Ok(()), |acl| known_acl(&String::from_utf8_lossy(acl)))
     }
 
     /// The name of its file.

@@ -88,15 +88,22 @@ pub fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// Refuses what asks for something that is not done.
 pub fn refuse_not_done(headers: &HeaderMap) -> S3Result<()> {
-    for name in headers.keys() {
-        if NOT_DONE.iter().any(|prefix| name.as_str().starts_with(prefix)) {
-            return Err(not_implemented(name.as_str()));
-        }
+    if let Some(name) = headers.keys().map(|name| name.as_str()).find(|name| is_not_done(name)) {
+        return Err(not_implemented(name));
     }
-    match text(headers, "x-amz-acl").as_deref() {
-        // What every object of this server is.
-        None | Some("private" | "bucket-owner-full-control") => Ok(()),
-        Some(other) => Err(not_implemented(&format!("the ACL {other}"))),
+    text(headers, "x-amz-acl").map_or(Ok(()), |acl| known_acl(&acl))
+}
+
+/// Whether a header, or a form's field, asks by its name for what is not done.
+pub fn is_not_done(name: &str) -> bool {
+    NOT_DONE.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Refuses every ACL but what every object of this server is.
+pub fn known_acl(acl: &str) -> S3Result<()> {
+    match acl {
+        "private" | "bucket-owner-full-control" => Ok(()),
+        other => Err(not_implemented(&format!("the ACL {other}"))),
     }
 }
 

@@ -83,7 +83,8 @@ pub fn serve(
     let mut config = S3Config::default();
     config.xml_max_body_size = DOCUMENT_BYTES_MAX;
     config.post_object_max_file_size = form::FORM_FILE_BYTES_MAX;
-    config.form_max_fields_size = form::FORM_FIELDS_BYTES_MAX;
+    // It counts what of the file came with the last of them.
+    config.form_max_fields_size = form::FORM_FIELDS_BYTES_MAX + form::PIECE_BYTES;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
     builder.set_auth(Keys { door: shared.clone() });
     builder.set_access(Keys { door: shared.clone() });

@@ -4,7 +4,7 @@
 
 use super::bucket::bucket_of;
 use super::copy::in_url;
-use super::fault::{bad_request, fault, invalid, not_implemented};
+use super::fault::{bad_request, fault, invalid};
 use super::form::{FileName, key_with};
 use super::heads::text;
 use super::incoming::Trailers;
@@ -108,9 +108,6 @@ pub fn told(mut answer: Response<Body>) -> Response<Body> {
 
 /// The form's fields as the headers that a PUT would have.
 fn head_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
-    if input.tagging.as_ref().is_some_and(|tagging| tagging.trim_start().starts_with('<')) {
-        return Err(not_implemented("a form's tags as a document"));
-    }
     let said = |value: &Option<String>| value.clone();
     let fields = [
         ("content-type", input.content_type.as_ref().map(ToString::to_string)),
