@@ -21,7 +21,7 @@ use actix_web::{Error, HttpResponse, ResponseError, web};
 
 /// Any origin.
 const ANY: &str = "*";
-const METHODS: &str = "DELETE, GET, HEAD, POST, PUT";
+const METHODS: &str = "DELETE, GET, HEAD, PATCH, POST, PUT";
 /// Seconds that a browser may remember the answer to a preflight.
 const MAX_AGE_S: &str = "600";
 

@@ -1,6 +1,7 @@
 //! What is not done is said; what is wrong has S3's name for it and leaves nothing behind.
 
 use super::{B, make_bucket, put, refused, send, told};
+use base64::Engine;
 use reqwest::Method;
 use std::time::Duration;
 use testing::real::{Cluster, Plan, RawConnection};
@@ -141,4 +142,78 @@ async fn a_host_name_below_the_domain_is_a_bucket() {
     assert_eq!(client.get(&format!("{B}/a/b")).await.expect(200).body, "there");
     assert_eq!(client.get_with("/a/b", &host).await.expect(200).body, "there");
     refused(&client.get_with("/a/b", &[("host", "none.s3.example")]).await, 404, "NoSuchBucket");
+}
+
+/// No name holds a NUL, and nothing that names are compared with.
+#[tokio::test]
+async fn a_nul_in_a_parameter_is_refused_at_every_list() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for target in [
+        "/?prefix=%00",
+        "/bucket?list-type=2&prefix=%00",
+        "/bucket?list-type=2&start-after=a%00",
+        "/bucket?list-type=2&continuation-token=YQBi",
+        "/bucket?prefix=a%00b",
+        "/bucket?marker=%00",
+        "/bucket?delimiter=%00",
+        "/bucket?versions&key-marker=%00",
+        "/bucket?uploads&prefix=%00",
+        "/bucket?uploads&key-marker=%00",
+    ] {
+        refused(&client.get(target).await, 400, "InvalidArgument");
+    }
+    let rule = "<LifecycleConfiguration><Rule><ID>a</ID><Status>Enabled</Status><Filter><Prefix>a&#0;</Prefix></Filter>\
+                <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    let md5 =
+        base64::engine::general_purpose::STANDARD.encode(hex::decode(testing::real::md5(rule.as_bytes())).unwrap());
+    let md5 = [("content-md5", md5.as_str())];
+    let reply = send(&client, Method::PUT, &format!("{B}?lifecycle"), &md5, rule).await;
+    assert_eq!(reply.status, 400, "{reply}");
+}
+
+/// A precondition that is not understood must not be passed over (RFC 9110, 13.1).
+#[tokio::test]
+async fn a_delete_with_a_condition_that_is_not_done_deletes_nothing() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    put(&client, &format!("{B}/x"), "x").await.expect(200);
+    for condition in [
+        ("if-none-match", "*"),
+        ("if-unmodified-since", "Thu, 01 Jan 2015 00:00:00 GMT"),
+        ("if-modified-since", "Thu, 01 Jan 2015 00:00:00 GMT"),
+    ] {
+        refused(&send(&client, Method::DELETE, &format!("{B}/x"), &[condition], "").await, 501, "NotImplemented");
+    }
+    client.get(&format!("{B}/x")).await.expect(200);
+}
+
+/// A reader of XML takes a bare carriage return for a line feed, and deletes another key than it was shown.
+#[tokio::test]
+async fn keys_with_carriage_returns_are_told_apart_in_lists() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    for key in ["a%0Db", "a%0Ab"] {
+        put(&client, &format!("{B}/{key}"), "a\rb").await.expect(200);
+    }
+    let page = client.get(&format!("{B}?list-type=2")).await.expect(200).to_string();
+    assert!(page.contains("<Key>a&#13;b</Key>") && page.contains("<Key>a\nb</Key>"), "{page}");
+    let head = [("content-type", "application/xml")];
+    send(&client, Method::PUT, &format!("{B}/xml"), &head, "<a>\r</a>").await.expect(200);
+    assert_eq!(client.get(&format!("{B}/xml")).await.expect(200).body, "<a>\r</a>", "content is nobody's to change");
+}
+
+#[tokio::test]
+async fn a_sha256_is_a_promise_without_a_signature_too() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let head = [("x-amz-content-sha256", of_nothing)];
+    let reply = send(&client, Method::PUT, &format!("{B}/x"), &head, "x").await;
+    refused(&reply, 400, "XAmzContentSHA256Mismatch");
+    send(&client, Method::PUT, &format!("{B}/x"), &head, "").await.expect(200);
 }

@@ -5,7 +5,7 @@
 
 use super::access::may;
 use super::bucket::bucket_of;
-use super::fault::{bad_request, fault, invalid, of_verb};
+use super::fault::{bad_request, fault, invalid, not_implemented, of_verb};
 use super::heads::{matched, text};
 use super::promise::Promise;
 use super::read::version_name;
@@ -21,6 +21,7 @@ use crate::object::{
     Wanted,
 };
 use hyper::StatusCode;
+use hyper::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use hyper::http::Extensions;
 use metrics::counter;
 use s3s::dto::{
@@ -59,6 +60,11 @@ pub async fn one(door: &Door, request: S3Request<DeleteObjectInput>) -> S3Result
     let (bucket, record) = bucket_of(door, &request, &request.input.bucket).await?;
     let hand = hand(door, &request.extensions, &bucket, request.input.bypass_governance_retention).await?;
     let input = &request.input;
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
+        if request.headers.contains_key(&name) {
+            return Err(not_implemented(&format!("a delete with {name}")));
+        }
+    }
     let tags = text(&request.headers, "if-match");
     let condition =
         condition(tags.as_deref().map(matched), input.if_match_last_modified_time.as_ref(), input.if_match_size)?;

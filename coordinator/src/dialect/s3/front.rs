@@ -8,7 +8,7 @@
 //! - A request is counted among those served until the last byte of its answer has left.
 
 use super::access::Trace;
-use super::fault::{self, BodyFault, bad_request, fault, not_implemented, of_verb, slow_down};
+use super::fault::{self, BodyFault, bad_request, fault, invalid, not_implemented, of_verb, slow_down};
 use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified, without_cdata};
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
@@ -141,6 +141,10 @@ impl Front {
         if let Some(name) = not_served(&head.method, query, target) {
             trace.name("NotImplemented");
             return Err(not_implemented(name));
+        }
+        // No name holds one, and no text that names are compared with.
+        if query.all().any(|(_, value)| value.contains('\0')) {
+            return Err(invalid("a parameter holds a NUL byte; use any other character"));
         }
         refuse_what_would_be_mistaken(&head.method, query, target)?;
         let how = signed(&head.headers, query);

@@ -164,9 +164,17 @@ fn size(size: Option<i64>) -> S3Result<Option<u64>> {
     size.map(u64::try_from).transpose().map_err(|_| invalid("object sizes must not be negative"))
 }
 
+/// No key begins with a prefix that holds a NUL.
+fn plain(prefix: String) -> S3Result<String> {
+    match prefix.contains('\0') {
+        true => Err(invalid("a rule's prefix holds a NUL byte")),
+        false => Ok(prefix),
+    }
+}
+
 fn filter(filter: Option<LifecycleRuleFilter>, prefix: Option<String>) -> S3Result<RuleFilter> {
     let Some(filter) = filter else {
-        return Ok(RuleFilter { prefix: prefix.unwrap_or_default(), ..RuleFilter::default() });
+        return Ok(RuleFilter { prefix: plain(prefix.unwrap_or_default())?, ..RuleFilter::default() });
     };
     if prefix.is_some() {
         return Err(fault(S3ErrorCode::MalformedXML, "a rule has a Prefix or a Filter, not both"));
@@ -182,9 +190,10 @@ fn filter(filter: Option<LifecycleRuleFilter>, prefix: Option<String>) -> S3Resu
         return Err(fault(S3ErrorCode::MalformedXML, "conditions of a Filter go into And if there is more than one"));
     }
     let and = filter.and.unwrap_or_default();
+    let prefix = filter.prefix.or(and.prefix).unwrap_or_default();
     let tags: Vec<Tag> = filter.tag.into_iter().chain(and.tags.unwrap_or_default()).collect();
     Ok(RuleFilter {
-        prefix: filter.prefix.or(and.prefix).unwrap_or_default(),
+        prefix: plain(prefix)?,
         tags: tags::of_set(tags, OBJECT_TAGS_MAX)?,
         larger_than: size(filter.object_size_greater_than.or(and.object_size_greater_than))?,
         smaller_than: size(filter.object_size_less_than.or(and.object_size_less_than))?,

@@ -169,7 +169,8 @@ fn token(last: &str) -> String {
 
 fn name_in_token(token: &str) -> S3Result<String> {
     let name = URL_SAFE_NO_PAD.decode(token).ok().and_then(|name| String::from_utf8(name).ok());
-    name.filter(|name| !name.is_empty()).ok_or_else(|| invalid("The continuation token provided is incorrect"))
+    name.filter(|name| !name.is_empty() && !name.contains('\0'))
+        .ok_or_else(|| invalid("The continuation token provided is incorrect"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! What the body of an error tells beside its code and message: what the request was about, under which id it is logged, and what S3
-//! adds to some codes, by which clients go on.
+//! What the library leaves out of answers. An error tells beside its code and message what the request was about, under which id it is
+//! logged, and what S3 adds to some codes, by which clients go on. A document has its carriage returns spelled out.
 
 use super::target::{Query, Target};
 use bytes::Bytes;
-use hyper::Response;
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use hyper::http::request::Parts;
+use hyper::{Method, Response};
 use s3s::{Body, S3Error};
 
 /// A header of errors on their way out, which no client sees: an element that its code alone does not tell.
@@ -31,6 +31,8 @@ pub struct Asked {
     upload: Option<String>,
     version: Option<String>,
     range: Option<String>,
+    /// Whether the answer to it is an object's content.
+    is_content: bool,
 }
 
 impl Asked {
@@ -39,11 +41,13 @@ impl Asked {
         let query = Query::parse(head.uri.query());
         let Target { bucket, key } = target.cloned().unwrap_or_default();
         let is_copy = head.headers.contains_key("x-amz-copy-source") || query.has("x-amz-copy-source");
+        let upload = query.get("uploadId").map(str::to_owned);
         Asked {
+            is_content: head.method == Method::GET && !key.is_empty() && upload.is_none(),
             path: head.uri.path().to_owned(),
             bucket,
             key: (!key.is_empty() && !is_copy).then_some(key),
-            upload: query.get("uploadId").map(str::to_owned),
+            upload,
             version: query.get("versionId").map(str::to_owned),
             range: head.headers.get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned),
         }
@@ -75,6 +79,9 @@ impl Asked {
 pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Response<Body> {
     let element = response.headers_mut().remove(ELEMENT);
     let element = element.as_ref().and_then(|value| value.to_str().ok()?.split_once('='));
+    if !asked.is_content {
+        spell_returns(&mut response);
+    }
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -91,11 +98,24 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
         whole += &format!("<{name}>{}</{name}>", escaped(&value));
     }
     whole.push_str(&text[at..]);
-    if response.headers().contains_key(CONTENT_LENGTH) {
-        response.headers_mut().insert(CONTENT_LENGTH, whole.len().into());
-    }
-    *response.body_mut() = Body::from(Bytes::from(whole));
+    replace(&mut response, whole);
     response
+}
+
+/// Readers of XML take a carriage return for a line feed, and `a\rb` for another key (XML 1.0, 2.11).
+fn spell_returns(response: &mut Response<Body>) {
+    let Some(bytes) = response.body().bytes().filter(|bytes| bytes.contains(&b'\r')) else { return };
+    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"/xml"));
+    if let (true, Ok(text)) = (is_document, std::str::from_utf8(&bytes)) {
+        replace(response, text.replace('\r', "&#13;"));
+    }
+}
+
+fn replace(response: &mut Response<Body>, document: String) {
+    if response.headers().contains_key(CONTENT_LENGTH) {
+        response.headers_mut().insert(CONTENT_LENGTH, document.len().into());
+    }
+    *response.body_mut() = Body::from(Bytes::from(document));
 }
 
 /// Text for XML.

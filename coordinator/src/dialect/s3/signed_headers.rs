@@ -6,12 +6,15 @@
 //!
 //! What it keeps true, wherever signatures are verified:
 //! - No `x-amz-*` header is obeyed that nobody signed; a presigned URL may come with `x-amz-content-sha256`, which only narrows it.
-//! - What a presigned URL says counts as if a header said it; a header that says something else is refused.
+//! - What a presigned URL says counts as if a header said it; a header that says something else is refused. But for the checksum of no
+//!   bytes: SDKs put it there when they make the URL, and do not know the body.
 
 use super::fault::{bad_request, fault};
 use super::particulars::with_element;
+use super::promise::{ALGORITHMS, printed};
 use super::signature::signed_names;
 use super::target::Query;
+use crate::object::Checksummer;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use s3s::{S3ErrorCode, S3Result};
@@ -62,7 +65,7 @@ pub fn unfold(headers: &mut HeaderMap, query: &Query) -> S3Result<()> {
     if !query.has("X-Amz-Signature") && !is_of_v2() {
         return Ok(());
     }
-    for (name, value) in carried(query) {
+    for (name, value) in carried(query).filter(|(name, value)| !is_of_nothing(name, value)) {
         let wrong = || bad_request(format!("The parameter {name} cannot be a header"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         let value = HeaderValue::from_bytes(value.trim().as_bytes()).map_err(|_| wrong())?;
@@ -74,6 +77,12 @@ pub fn unfold(headers: &mut HeaderMap, query: &Query) -> S3Result<()> {
         headers.insert(key, value);
     }
     Ok(())
+}
+
+/// Whether this is the checksum of no bytes.
+fn is_of_nothing(name: &str, value: &str) -> bool {
+    let algorithm = ALGORITHMS.iter().find(|(_, _, header)| *header == name);
+    algorithm.is_some_and(|(algorithm, _, _)| printed(&Checksummer::new(*algorithm).finish()) == value.trim())
 }
 
 /// The headers among a query's parameters, their names in lower case.
@@ -142,6 +151,8 @@ mod tests {
         let mut plain = headers(&[]);
         unfold(&mut plain, &Query::parse(Some("x-amz-acl=private"))).unwrap();
         assert_eq!(plain, headers(&[]), "only a signature speaks for parameters");
+        unfold(&mut plain, &Query::parse(Some("X-Amz-Signature=00&x-amz-checksum-crc32=AAAAAA%3D%3D"))).unwrap();
+        assert_eq!(plain, HeaderMap::new(), "who made the URL did not know the body");
         unfold(&mut plain, &Query::parse(Some("AWSAccessKeyId=K&Signature=s&Expires=1&x-amz-acl=private"))).unwrap();
         assert_eq!(plain, headers(&[("x-amz-acl", "private")]), "the library verifies it as a header");
     }

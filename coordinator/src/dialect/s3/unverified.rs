@@ -85,7 +85,7 @@ pub enum Packing {
     Chunks(u64),
 }
 
-/// How the body is packed. `signed` says whether the request had a signature: the SHA-256 is a part of that.
+/// How the body is packed. `signed` says whether the request had a signature: what it then says of the body must be something.
 pub fn packing(headers: &HeaderMap, signed: Signed) -> S3Result<Packing> {
     let Some(told) = headers.get("x-amz-content-sha256").and_then(|value| value.to_str().ok()) else {
         return Ok(Packing::Plain);
@@ -98,8 +98,7 @@ pub fn packing(headers: &HeaderMap, signed: Signed) -> S3Result<Packing> {
     }
     let mut sha256 = [0; 32];
     match hex::decode_to_slice(told, &mut sha256) {
-        Ok(()) if signed != Signed::No => Ok(Packing::Hashed(sha256)),
-        Ok(()) => Ok(Packing::Plain),
+        Ok(()) => Ok(Packing::Hashed(sha256)),
         Err(_) if told == "UNSIGNED-PAYLOAD" || signed == Signed::No => Ok(Packing::Plain),
         Err(_) => Err(super::fault::invalid(
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
@@ -165,7 +164,8 @@ mod tests {
         assert_eq!(of("UNSIGNED-PAYLOAD", None, Signed::V4), Ok(Packing::Plain));
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert!(matches!(of(empty, None, Signed::V4), Ok(Packing::Hashed(_))));
-        assert_eq!(of(empty, None, Signed::No), Ok(Packing::Plain));
+        assert!(matches!(of(empty, None, Signed::No), Ok(Packing::Hashed(_))), "it is a promise, whoever gives it");
+        assert_eq!(of("nonsense", None, Signed::No), Ok(Packing::Plain));
         for kind in ["STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"] {
             assert_eq!(of(kind, Some("7"), Signed::V4), Ok(Packing::Chunks(7)));
             assert_eq!(of(kind, None, Signed::No), Err("MissingContentLength".to_owned()));
