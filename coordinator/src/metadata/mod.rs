@@ -191,12 +191,25 @@ pub(crate) fn conflict(key: &[u8], expect: Expect, current: Option<u64>) -> Erro
 pub enum Serves {
     /// Reads and commits.
     All,
+    /// Reads, and commits that make room; there is none for others, for this reason.
+    DeletesOnly(String),
     /// Reads; commits are refused for this reason, and may be taken later.
     ReadsOnly(String),
     /// Neither, for this reason.
     Nothing(String),
     /// Another coordinator has taken over: what is read grows old, and commits are refused for good. What to do.
     Superseded(String),
+}
+
+impl Serves {
+    /// The error that a commit would end with, if it is known beforehand.
+    pub fn require_commits(self) -> Result<()> {
+        match self {
+            Serves::All => Ok(()),
+            Serves::DeletesOnly(why) => Err(Error::full(why)),
+            Serves::ReadsOnly(why) | Serves::Nothing(why) | Serves::Superseded(why) => Err(Error::unavailable(why)),
+        }
+    }
 }
 
 /// An ordered key space. Contract of every engine:

@@ -67,6 +67,8 @@ enum Found {
 impl Objects {
     /// Looks up, packs, encodes and stores the chunks; nothing is named yet.
     pub(super) async fn store_batch(&self, code: Code, chunks: Vec<PlainChunk>) -> Result<StoredBatch> {
+        // What could not be named must not be stored: it would be in the way of what makes room.
+        self.metadata.serves().require_commits()?;
         let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
         let plain = &mut batch.plain;

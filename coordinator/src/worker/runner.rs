@@ -256,7 +256,12 @@ async fn run(mut worker: Box<dyn Worker>, line: Arc<Line>, mut shared: Shared) {
 }
 
 fn may_step(worker: &dyn Worker, line: &Line, shared: &Shared) -> std::result::Result<Work, (State, Option<String>)> {
-    let Some(fence) = shared.lease.borrow().clone() else { return Err((State::NoLease, None)) };
+    let Some(fence) = shared.lease.borrow().clone() else {
+        return Err((
+            State::NoLease,
+            shared.objects.metadata.serves().require_commits().err().map(|error| error.message),
+        ));
+    };
     if worker.needs_all_nodes() && !shared.safe_mode.is_over() {
         let silent = shared.safe_mode.waits_for();
         let reason = format!("waits for the first answer of {}", silent.join(", "));

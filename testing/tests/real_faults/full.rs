@@ -79,6 +79,55 @@ async fn when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room() 
     println!("writes resumed after {:?}", resized.elapsed());
 }
 
+/// Writes that cannot be named are refused before anything of them is stored: who tries again and again does not fill the nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_coordinators_disk_is_full_refused_writes_leave_nothing_and_it_says_so() {
+    let test = "when_the_coordinators_disk_is_full_refused_writes_leave_nothing_and_it_says_so";
+    let Some(mut cluster) = Plan::new().small_disk(0, 400 * MIB).start_or_skip(test).await else { return };
+    let client = cluster.client();
+    client.upload("kept", &random_bytes(1, FILE_BYTES)).await;
+    client.upload("gone", &random_bytes(2, FILE_BYTES)).await;
+    cluster.coordinator.kill();
+    cluster.disks[&0].fill();
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    let shards = async || {
+        let mut shards = Vec::new();
+        for number in 1..=4 {
+            shards.push(cluster.node_client(number).get("/health").await.json()["shards"].clone());
+        }
+        shards
+    };
+    eventually("it knows that it has no room", Duration::from_secs(30), || async {
+        let ready = client.get("/health/ready").await.to_string();
+        if ready.contains("\"acceptsWrites\":false") { Ok(()) } else { Err(ready) }
+    })
+    .await;
+    let before = shards().await;
+    for n in 0..10 {
+        let request = client.upload_request("refused", &random_bytes(100 + n, FILE_BYTES));
+        let reply = client.send(request).await;
+        assert!(matches!(reply.status, 503 | 507), "{reply}");
+    }
+    assert_eq!(shards().await, before, "nothing of what was refused was stored");
+    assert_eq!(client.get("/health").await.json()["status"], "degraded");
+    let found = client.get("/admin/diagnose").await.expect(200).json();
+    assert_eq!(found["status"], "critical", "{found}");
+    client.download("refused", None).await.expect(404);
+    assert!(client.download("kept", None).await.expect(200).body == random_bytes(1, FILE_BYTES));
+    cluster.disks[&0].resize(800 * MIB);
+    eventually("writes resume once there is room", Duration::from_secs(60), || async {
+        let reply = client.send(client.upload_request("resumed", &random_bytes(77, FILE_BYTES))).await;
+        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    eventually("it says so", Duration::from_secs(30), || async {
+        let found = client.get("/admin/diagnose").await.json();
+        if found["status"] == "critical" { Err(found.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
 /// What was stored before the cluster was full.
 struct Files {
     stored: BTreeMap<String, u64>,

@@ -5,6 +5,7 @@
 
 use crate::metadata::Serves;
 use crate::nodes::NodeReport;
+use crate::nodes::registry::CENSUS;
 use crate::object::{RepairQueue, WriteOutlook};
 use crate::placement::Circuit;
 use crate::worker::{State, WorkerStatus};
@@ -106,6 +107,11 @@ fn lost(lost: usize, findings: &mut Vec<Finding>) {
 fn catalog(scene: &Scene, findings: &mut Vec<Finding>) {
     let (what, being_done, to_do) = match &scene.catalog {
         Serves::All => return,
+        Serves::DeletesOnly(why) => (
+            format!("The coordinator's disk is full: {why}."),
+            "Reads and deletes go on; nothing is repaired and nothing is cleaned up before there is room.",
+            "Make room on the disk of the coordinator's directory; it goes on by itself.",
+        ),
         Serves::ReadsOnly(why) => (
             format!("The catalog takes no commits: {why}."),
             "The coordinator asks the nodes again every second or two.",
@@ -177,7 +183,10 @@ fn short(scene: &Scene, queue: &RepairQueue, findings: &mut Vec<Finding>) {
 /// What repair does about it.
 fn repairing(scene: &Scene, queue: &RepairQueue) -> String {
     if !scene.has_lease {
-        return "Another coordinator's workers repair; ask that one how far they are.".to_owned();
+        return match scene.catalog {
+            Serves::All => "Another coordinator's workers repair; ask that one how far they are.".to_owned(),
+            _ => "Nothing: the catalog takes no commits.".to_owned(),
+        };
     }
     let Some(repair) = worker(scene, "repair") else { return "Nothing: there is no repair worker.".to_owned() };
     let reason = repair.reason.as_deref().unwrap_or("no reason given");
@@ -268,6 +277,12 @@ fn workers(scene: &Scene, findings: &mut Vec<Finding>) {
                 format!("The worker '{}' is paused by an operator.", worker.name),
                 "Nothing, until it is resumed or the coordinator starts again.",
                 "POST {\"paused\":false} to /admin/workers/<name> when it may go on.",
+            ),
+            State::Waiting if worker.name == CENSUS && reason.contains("allow_removal") => (
+                Urgency::Soon,
+                format!("The census has stopped, and nothing that is left over is removed: {reason}."),
+                "Nothing, until an operator says so.",
+                "See that this is the right catalog: was it restored, or did writes fail for long? Then allow it as it says.",
             ),
             State::NoLease | State::SafeMode | State::Idle | State::Working | State::Waiting => continue,
         };

@@ -46,8 +46,8 @@ use state::State;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use takeover::Takeover;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -62,6 +62,8 @@ const GROUP_BYTES_MAX: u64 = 8 << 20;
 const QUEUE_COMMITS_MAX: usize = 8192;
 /// and their bytes: some times what a group holds.
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
+/// So long after a commit found no room it is taken that the next one would find none. The workers' lease tries again and again.
+const NO_ROOM_FOR: Duration = Duration::from_secs(5);
 /// Bytes of entries in one piece of a snapshot: about half a millisecond of reading per group.
 const SNAPSHOT_PIECE_BYTES: u64 = 128 << 10;
 
@@ -140,6 +142,8 @@ pub struct SledMetadata {
     journal: OnceLock<Arc<Journal>>,
     /// Whether there was no commit in the directory when it was opened.
     was_empty: bool,
+    /// When a commit found no room last, and what it was told, if none has found some since.
+    no_room: Mutex<Option<(Instant, String)>>,
     stopped: AtomicBool,
 }
 
@@ -170,7 +174,8 @@ impl SledMetadata {
         let waiting = metrics::gauge!(names::QUEUE_COMMITS);
         let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
         let was_empty = mark.sequence == 0;
-        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, was_empty, stopped })
+        let no_room = Mutex::default();
+        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, was_empty, no_room, stopped })
     }
 
     /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
@@ -244,6 +249,21 @@ impl SledMetadata {
         tokio::task::spawn_blocking(stop).await.map_err(closed)?
     }
 
+    fn note_room(&self, outcome: &Result<()>) {
+        let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Err(error) if error.kind == ErrorKind::Full => *no_room = Some((Instant::now(), error.message.clone())),
+            Ok(()) => *no_room = None,
+            Err(_) => {}
+        }
+    }
+
+    /// Why commits find no room, as far as is known: what was seen a while ago says nothing.
+    fn without_room(&self) -> Option<String> {
+        let no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
+        no_room.as_ref().filter(|(then, _)| then.elapsed() < NO_ROOM_FOR).map(|(_, why)| why.clone())
+    }
+
     async fn submit(&self, batch: Batch) -> Result<()> {
         let bytes = batch_bytes(&batch) as u64;
         let (answer, answered) = oneshot::channel();
@@ -275,7 +295,11 @@ impl Metadata for SledMetadata {
         }
         let started = Instant::now();
         let span = tracing::debug_span!("commit", operations = batch.operations());
+        let reclaims = batch.reclaims;
         let outcome = self.submit(batch).instrument(span).await;
+        if !reclaims {
+            self.note_room(&outcome);
+        }
         let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
         metrics::histogram!(names::COMMIT_SECONDS, "outcome" => label).record(started.elapsed().as_secs_f64());
         outcome
@@ -290,7 +314,10 @@ impl Metadata for SledMetadata {
             return Serves::Nothing(format!("{why}; the process ends, and a restart rebuilds the index from the log"));
         }
         match self.journal.get().map(|journal| journal.phase()) {
-            None | Some(Phase::Claimed(_)) => Serves::All,
+            None | Some(Phase::Claimed(_)) => match self.without_room() {
+                Some(why) => Serves::DeletesOnly(why),
+                None => Serves::All,
+            },
             // What was deleted, or is on a disk that was not mounted, looks like what never was.
             Some(Phase::Unclaimed(why)) if self.was_empty => Serves::Nothing(format!(
                 "this catalog's directory is empty, and whether the cluster's catalog is, is not known until enough nodes answer: {why}"

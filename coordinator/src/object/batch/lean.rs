@@ -23,6 +23,7 @@ impl Objects {
     /// Looks the chunks of another manifest up, to be named once more; nothing is named yet. `entries` say where they are to end. What
     /// is encoded otherwise than by `code` is stored again.
     pub(in crate::object) async fn lean_on(&self, code: Code, entries: Vec<ChunkEntry>) -> Result<StoredBatch> {
+        self.metadata.serves().require_commits()?;
         let mut batch = StoredBatch::empty(code);
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();

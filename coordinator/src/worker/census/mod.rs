@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use judge::{Guard, Judge};
 use protocol::{Error, ErrorKind, NodeId, Result};
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 use window::Window;
 
@@ -41,6 +42,11 @@ fn proves(node: &NodeRecord) -> String {
 /// The reason of a wanted pass by which the operator lets a pass that was stopped remove as much again.
 pub const REMOVAL_ALLOWED: &str = "the operator allows removal";
 
+/// A pass that a node did not answer is repeated after this; each time that happens again, after twice as long,
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+/// up to this.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
+
 /// The worker.
 pub struct Census {
     interval: Duration,
@@ -48,12 +54,15 @@ pub struct Census {
     guard: Guard,
     /// Whether it was said that the guard stopped it.
     told: bool,
+    /// How long the next pass waits after one that a node did not answer, and until when.
+    patience: Duration,
+    not_before: Option<Instant>,
 }
 
 impl Census {
     /// Begins a pass `interval` after the last one ended; leaves alone what is younger than `grace`.
     pub fn new(interval: Duration, grace: Duration) -> Census {
-        Census { interval, grace, guard: Guard::default(), told: false }
+        Census { interval, grace, guard: Guard::default(), told: false, patience: PATIENCE_MIN, not_before: None }
     }
 
     async fn begin(&mut self, work: &Work, pass: &mut Pass) -> Result<Progress> {
@@ -68,6 +77,11 @@ impl Census {
             expected.filter(|node| !answering.contains(&node.node)).map(|node| node.node.as_str()).collect();
         if !silent.is_empty() {
             return Ok(Progress::Waits(format!("a census waits for {} to answer", silent.join(", "))));
+        }
+        if self.not_before.is_some_and(|then| Instant::now() < then) {
+            return Ok(Progress::Waits(
+                "a node did not answer during the last census, which is repeated in a while".to_owned(),
+            ));
         }
         pass.record.counts.clear();
         if pass.begin(work).await? {
@@ -104,9 +118,14 @@ impl Census {
         Ok(Progress::Waits(failure.message))
     }
 
-    async fn end(&self, work: &Work, pass: &mut Pass) -> Result<Progress> {
+    async fn end(&mut self, work: &Work, pass: &mut Pass) -> Result<Progress> {
         if pass.counted("unanswered") > 0 {
             work.want(CENSUS, "a node did not answer during the last one").await?;
+            // It answers when it is asked how it is, so it is not waited for; it may never answer this.
+            self.not_before = Some(Instant::now() + self.patience);
+            self.patience = (2 * self.patience).min(PATIENCE_MAX);
+        } else {
+            (self.patience, self.not_before) = (PATIENCE_MIN, None);
         }
         for node in registered(work).await? {
             let left = pass.record.counts.get(&drains(&node.node)).copied();

@@ -118,6 +118,7 @@ fn what_endangers_data_and_writes_comes_first() {
 fn a_catalog_that_takes_no_commits_says_why() {
     for (catalog, what) in [
         (Serves::ReadsOnly("two nodes are silent".to_owned()), "takes no commits: two nodes are silent"),
+        (Serves::DeletesOnly("no room".to_owned()), "disk is full: no room"),
         (Serves::Nothing("its index failed".to_owned()), "cannot be read: its index failed"),
         (Serves::Superseded("epoch 7 is held elsewhere".to_owned()), "taken this catalog over: epoch 7"),
     ] {
@@ -125,6 +126,10 @@ fn a_catalog_that_takes_no_commits_says_why() {
         let findings = findings(&scene);
         assert!(findings.len() == 1 && findings[0].what.contains(what), "{findings:#?}");
     }
+    let mut stopped = repair(State::Waiting, Some("POST {\"allow_removal\":true}"));
+    stopped.name = CENSUS;
+    let scene = Scene { workers: vec![stopped], ..whole() };
+    assert!(findings(&scene)[0].what.starts_with("The census has stopped"), "nobody else would say so");
     let scene = Scene { queue: Err("the index is damaged".to_owned()), ..whole() };
     assert!(findings(&scene)[0].what.contains("the index is damaged"));
 }
