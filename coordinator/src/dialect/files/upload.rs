@@ -206,7 +206,20 @@ fn own_name(header: &[u8]) -> Option<String> {
         }
     }
     let disposition = ContentDisposition::from_raw(&HeaderValue::from_bytes(&escaped).ok()?).ok()?;
-    disposition.get_filename().map(str::to_owned)
+    // Forms should not have it (RFC 7578, 4.2); clients that send it all the same spell the plain one in some way of their own.
+    if let Some(extended) = disposition.get_filename_ext() {
+        return String::from_utf8(extended.value.clone()).ok();
+    }
+    disposition.get_filename().map(in_plain)
+}
+
+/// Browsers, curl and others spell these three so in a form's names, and nothing else (the HTML standard, *multipart form data*).
+fn in_plain(name: &str) -> String {
+    let mut plain = name.to_owned();
+    for (spelled, meant) in [("%22", "\""), ("%0D", "\r"), ("%0d", "\r"), ("%0A", "\n"), ("%0a", "\n")] {
+        plain = plain.replace(spelled, meant);
+    }
+    plain
 }
 
 fn target(seen: Seen, condition: Condition, attributes: Attributes) -> Result<PutTarget, Refusal> {
@@ -254,13 +267,16 @@ mod tests {
             (r"C:\\temp\\a.txt", r"C:\temp\a.txt"),
             (r#"say \"hi\""#, r#"say "hi""#),
             ("\u{e9}; x=\\y", "\u{e9}; x=\\y"),
-            (r"100%22.txt", r"100%22.txt"),
+            (r"say %22hi%22 100%25%0D%0a", "say \"hi\" 100%25\r\n"),
             ("", ""),
         ];
         for (sent, meant) in names {
             let header = format!("form-data; name=\"file\"; filename=\"{sent}\"");
             assert_eq!(own_name(header.as_bytes()).as_deref(), Some(meant), "{sent}");
         }
+        let extended = b"form-data; name=\"file\"; filename=\"na%C3%AFve\"; filename*=utf-8''na%C3%AFve";
+        assert_eq!(own_name(extended).as_deref(), Some("na\u{ef}ve"));
+        assert_eq!(own_name(b"form-data; name=\"file\"; filename*=utf-8''a%22b").as_deref(), Some("a\"b"));
         assert_eq!(own_name(b"form-data; name=\"file\""), None);
         assert_eq!(own_name(b"form-data; name=\"file\"; filename=\"\xff\""), None);
     }
