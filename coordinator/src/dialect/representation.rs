@@ -12,7 +12,9 @@ use crate::metadata::records::VersionRecord;
 use crate::names;
 use crate::object::{ObjectName, ObjectReader, VersionName};
 use actix_web::body::{BoxBody, SizedStream};
-use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED};
+use actix_web::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
@@ -49,6 +51,10 @@ pub async fn answer(
     if validators.evaluate(request.headers())? == Verdict::NotModified {
         let mut response = HttpResponse::NotModified();
         response.insert_header((ETAG, validators.etag.as_str()));
+        // Who keeps it learns how long it may be kept on (RFC 9110, 15.4.5).
+        for header in given_back(version).into_iter().filter(|(name, _)| [CACHE_CONTROL, EXPIRES].contains(name)) {
+            response.insert_header(header);
+        }
         return Ok(response.finish());
     }
     let part = validators.range(request.headers(), version.size)?;

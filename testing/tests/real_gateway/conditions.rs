@@ -29,6 +29,10 @@ async fn conditional_reads() {
     let fresh = client.get_with(X, &[("range", "bytes=0-1"), ("if-range", &tag)]).await.expect(206);
     assert_eq!(fresh.body, "co");
     client.get_with(X, &[("range", "bytes=0-1"), ("if-range", &other)]).await.expect(200);
+    let kept = client.request(reqwest::Method::PUT, X).header("cache-control", "max-age=60").body("content");
+    client.send(kept).await.expect(200);
+    let known = client.get_with(X, &[("if-none-match", &tag)]).await.expect(304);
+    assert_eq!(known.header("cache-control"), "max-age=60", "how long it may be kept on");
 }
 
 #[tokio::test]

@@ -26,9 +26,9 @@ use crate::object::Tasks;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 use process::traces::{self, TRACEPARENT};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -141,6 +141,10 @@ impl Front {
         if let Some(name) = not_served(&head.method, query, target) {
             trace.name("NotImplemented");
             return Err(not_implemented(name));
+        }
+        // Two servers on the way must not take it for two places (RFC 9112, 3.2).
+        if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+            return Err(bad_request("a request has one Host header"));
         }
         // No name holds one, and no text that names are compared with.
         if query.all().any(|(_, value)| value.contains('\0')) {

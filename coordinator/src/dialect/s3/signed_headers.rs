@@ -16,7 +16,7 @@ use super::signature::signed_names;
 use super::target::Query;
 use crate::object::Checksummer;
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use s3s::{S3ErrorCode, S3Result};
 
 /// Headers that must be signed.
@@ -46,7 +46,8 @@ pub fn unsigned(headers: &HeaderMap, query: &Query) -> Vec<String> {
         is_text && signed.contains(&name.as_str())
     };
     let excused = |name: &str| is_presigned && (name == BODY_SHA256 || in_query.iter().any(|given| given == name));
-    let asked = headers.keys().filter(|name| name.as_str().starts_with(PREFIX));
+    // What is signed is signed for one server.
+    let asked = headers.keys().filter(|name| name.as_str().starts_with(PREFIX) || **name == HOST);
     asked.filter(|name| !excused(name.as_str()) && !speaks_for(name)).map(|name| name.as_str().to_owned()).collect()
 }
 
