@@ -15,6 +15,7 @@ mod files;
 mod gateway;
 mod gauges;
 pub mod guard;
+mod head;
 mod html;
 mod insight;
 mod intake;
@@ -102,6 +103,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>)
             .app_data(data.clone())
             .wrap(from_fn(guard::admit))
             .wrap(from_fn(cors::share))
+            .wrap(from_fn(head::as_get))
             .wrap(from_fn(watch::watch))
             .configure(every_route)
             .default_service(web::route().to(no_such_path))

@@ -47,8 +47,7 @@ impl RawConnection {
     /// The next answer; `None` if the connection ends without one.
     pub async fn reply(&mut self) -> Option<RawReply> {
         let head = self.head().await?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("not an HTTP answer: {head}"));
+        let status = status_of(&head);
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
@@ -60,6 +59,12 @@ impl RawConnection {
             panic!("{} of {length} bytes of a body came: {error}", body.len());
         }
         Some(RawReply { status, head, body })
+    }
+
+    /// The answer to a HEAD, which has no body whatever length it tells.
+    pub async fn head_reply(&mut self) -> RawReply {
+        let head = self.head().await.expect("a request is answered before the connection is closed");
+        RawReply { status: status_of(&head), head, body: Vec::new() }
     }
 
     /// Whether the server hangs up within the bound, whatever it sends before.
@@ -88,6 +93,11 @@ impl RawConnection {
         head.truncate(head.len() - 4);
         Some(String::from_utf8_lossy(&head).into_owned())
     }
+}
+
+fn status_of(head: &str) -> u16 {
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.unwrap_or_else(|| panic!("not an HTTP answer: {head}"))
 }
 
 impl RawReply {

@@ -1,6 +1,7 @@
 //! A9: downloads by either path, of any version, whole and in parts.
 
-use testing::real::{Client, Cluster, random_bytes, sha256};
+use reqwest::Method;
+use testing::real::{Client, Cluster, RawConnection, random_bytes, sha256};
 
 #[tokio::test]
 async fn the_errors_are_the_contract_s() {
@@ -104,4 +105,40 @@ async fn a_range_of_an_older_version_is_of_that_version() {
 
 async fn part(client: &Client, range: &str) -> testing::real::Reply {
     client.get_with("/download?filename=ranged.bin", &[("range", range)]).await
+}
+
+/// RFC 9110, 9.1: the same head as GET's, and no body; a connection that is kept finds its place again.
+#[tokio::test]
+async fn head_is_answered_wherever_get_is() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("a", b"content").await;
+    client.send(client.request(Method::POST, "/write?key=d").body("{\"a\":1}")).await;
+    let port = cluster.coordinator.port;
+    for path in [
+        "/files",
+        "/versions?filename=a",
+        "/buckets",
+        "/buckets/files/objects",
+        "/objects",
+        "/s3/files",
+        "/read/d",
+        "/receipt?filename=a",
+        "/openapi.json",
+        "/node_status",
+        "/storage_usage",
+        "/admin/workers",
+        "/health/live",
+        "/versions?filename=none",
+    ] {
+        let got = client.get(path).await;
+        let mut connection = RawConnection::open(port).await;
+        connection.send(format!("HEAD {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let head = connection.head_reply().await;
+        assert_eq!(head.status, got.status, "{path}: {}", head.head);
+        connection.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(connection.reply().await.unwrap().body, b"{\"status\":\"live\"}", "{path}");
+    }
+    client.send(client.request(Method::HEAD, "/upload")).await.expect(405);
+    client.send(client.request(Method::HEAD, "/no-such-path")).await.expect(404);
 }
