@@ -8,7 +8,6 @@ mod storage;
 pub use access::{Access, Auth, RATE_PER_IP};
 pub use storage::Storage;
 
-use crate::object::HEARTBEAT;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
@@ -19,8 +18,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Uploads show life every few seconds; some of that may be lost or late.
-const UPLOAD_EXPIRES_S_MIN: u64 = 3 * HEARTBEAT.as_secs();
+/// The least `--upload-expires-s`: uploads show life three times as often, and some of that may be lost or late.
+pub const UPLOAD_EXPIRES_S_MIN: u64 = 15;
 /// The least `--memory-bytes`: two of the largest shards, so that one upload and one download can always go on.
 const MEMORY_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 /// The longest interval accepted, in seconds: a day.

@@ -55,7 +55,7 @@ fn an_upload_that_breaks_off_holds_its_memory_until_its_batches_have_ended() {
         cluster.nodes().iter().for_each(|node| node.set_slow(SLOW));
         let (sender, body) = body_channel();
         let storing = objects.clone();
-        let put = tokio::spawn(async move { storing.put(Code::REPLICATION, body).await });
+        let put = objects.tasks.spawn(async move { storing.put(Code::REPLICATION, body).await });
         let data = TestBody::new(3, 60 * BLOCK_BYTES).data;
         for piece in data.chunks(BLOCK_BYTES) {
             sender.send(BodyMessage::Piece(data.slice_ref(piece))).await.unwrap();

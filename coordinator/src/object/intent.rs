@@ -6,6 +6,7 @@
 use super::Objects;
 use super::garbage_of_part;
 use super::page::given_up;
+use crate::config::UPLOAD_EXPIRES_S_MIN;
 use crate::metadata::records::{IntentRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{ErrorKind, Result};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// An intent's heartbeat is renewed after this time: by the next commit under it, or while something is waited for.
-pub const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(UPLOAD_EXPIRES_S_MIN / 3);
 
 /// The intent of one write.
 pub(super) struct Intent {

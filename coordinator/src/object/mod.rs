@@ -92,7 +92,6 @@ pub use gather::{Gathered, Proved};
 pub use get::ObjectReader;
 pub use heat::Heat;
 pub use incoming::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
-pub use intent::HEARTBEAT;
 pub use list::{Availability, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};
 pub use list_versions::{ListVersionsRequest, ListedVersion, VersionMarker, VersionsPage};
 pub use manifest::ManifestRun;
