@@ -1,6 +1,8 @@
 //! Members, order, probes and identity over nodes that answer as a test tells them.
 
 mod growth;
+mod load;
+mod telling;
 
 use super::breaker::OPEN_FOR;
 use super::{GIVEN_UP_COUNTS_AFTER, KnownNodes, Member, MemberConfig, Nodes, PROBE_TIMEOUT, Refused, SNAPSHOT_FOR};
@@ -13,7 +15,6 @@ use protocol::{
     Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -303,73 +304,6 @@ async fn a_round_of_probes_ends_whatever_the_nodes_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_order_is_fastest_first_and_drops_no_one() {
-    let (nodes, fakes) = probed(&["n1", "n2", "n3", "n4", "n5", "n6"]).await;
-    for (n, fake) in fakes.iter().enumerate() {
-        fake.set(|fake| fake.takes = Duration::from_millis(10 * (6 - n as u64)));
-        let member = nodes.member(&id(&format!("n{}", n + 1))).unwrap();
-        read(&member).await.unwrap();
-    }
-    let all: Vec<NodeId> = ["n1", "ghost", "n2", "n3", "n4", "n5", "n6"].map(id).into();
-    let order = |nodes: &Nodes| nodes.read_order(&all).iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ");
-    assert_eq!(order(&nodes), "n6 n5 n4 n3 n2 n1 ghost");
-    refuse(&fakes[5]); // down
-    nodes.probe_all().await;
-    fail(&fakes[4]); // open
-    fail(&fakes[3]); // suspect
-    for _ in 0..12 {
-        read(&nodes.member(&id("n5")).unwrap()).await.unwrap_err();
-    }
-    read(&nodes.member(&id("n4")).unwrap()).await.unwrap_err();
-    assert_eq!(order(&nodes), "n3 n2 n1 n4 n5 n6 ghost");
-    assert_eq!(nodes.read_order(&[]), []);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_that_was_slow_once_is_tried_again() {
-    let (nodes, fakes) = probed(&["n1", "n2"]).await;
-    fakes[0].set(|fake| fake.takes = Duration::from_millis(20));
-    fakes[1].set(|fake| fake.takes = Duration::from_millis(5));
-    let both = [id("n1"), id("n2")];
-    let mut first = BTreeSet::new();
-    for name in ["n1", "n2"] {
-        read(&nodes.member(&id(name)).unwrap()).await.unwrap();
-    }
-    assert_eq!(nodes.read_order(&both)[0], id("n2"));
-    for _ in 0..60 {
-        sleep(Duration::from_secs(1)).await;
-        let order = nodes.read_order(&both);
-        read(&nodes.member(&order[0]).unwrap()).await.unwrap();
-        first.insert(order[0].clone());
-    }
-    assert_eq!(first.len(), 2, "the slower one had its turn, in case it is not slow any more");
-}
-
-#[tokio::test(start_paused = true)]
-async fn calls_under_way_and_slow_writes_raise_the_load() {
-    let (nodes, fakes) = probed(&["n1", "n2", "n3", "n4"]).await;
-    fakes[0].set(|fake| fake.takes = Duration::from_millis(100));
-    fakes[1].set(|fake| fake.takes = Duration::from_millis(9));
-    for n in 1..=4 {
-        let member = nodes.member(&id(&format!("n{n}"))).unwrap();
-        assert_eq!(member.put(vec![shard()]).await.unwrap(), [Ok(())]);
-    }
-    sleep(SNAPSHOT_FOR).await;
-    let loads: Vec<u32> = nodes.candidates().iter().map(|node| node.load_percent).collect();
-    assert!(loads[0] > 500 && loads[1] < 50 && loads[2] == 0, "{loads:?}");
-    let busy = nodes.member(&id("n3")).unwrap();
-    fakes[2].set(|fake| fake.takes = Duration::from_millis(200));
-    let calls = (0..64).map(|_| read(&busy));
-    let watched = async {
-        sleep(Duration::from_millis(100)).await;
-        let candidates = nodes.candidates();
-        assert_eq!((candidates[2].load_percent, candidates[3].load_percent), (100, 0));
-    };
-    tokio::join!(futures_util::future::join_all(calls), watched);
-    assert_eq!(nodes.status()[2].in_flight, 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_call_given_up_late_counts_as_failed_and_one_given_up_early_does_not() {
     let (nodes, fakes) = probed(&["n1"]).await;
     let member = nodes.member(&id("n1")).unwrap();
@@ -433,70 +367,4 @@ async fn a_failed_outcome_within_a_batch_counts_and_a_missing_shard_does_not() {
         assert_eq!(read(&second).await.unwrap_err().kind, ErrorKind::NotFound);
     }
     assert_eq!((first.circuit(), second.circuit()), (Circuit::Open, Circuit::Closed));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_report_tells_what_people_ask_for() {
-    let (nodes, fakes) = probed(&["n1", "?"]).await;
-    refuse(&fakes[1]);
-    nodes.probe_all().await;
-    sleep(Duration::from_secs(5)).await;
-    let json = serde_json::to_value(nodes.status()).unwrap();
-    assert_eq!(json[0]["id"], "n1");
-    assert_eq!(json[0]["healthy"], true);
-    assert_eq!(json[0]["circuitState"], "CLOSED");
-    assert_eq!(json[0]["error"], serde_json::Value::Null);
-    assert_eq!(json[0]["last_seen_ms"], 1_000_000 - 5_000);
-    assert_eq!(json[0]["zone"], "zone-of-n1");
-    assert_eq!(json[1]["error"], "connection refused");
-    assert_eq!(json[1]["health"], "down");
-    assert_eq!(json[1]["free_bytes"], FREE_BYTES, "the last it told");
-}
-
-/// Keeps what is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn count(&self, words: &[&str]) -> usize {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_probe_is_told_at_info_and_every_change_once_as_a_degradation() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-    let (nodes, fakes) = probed(&["n1", "n2"]).await;
-    assert_eq!(log.count(&["INFO", "health check passed"]), 2);
-    refuse(&fakes[0]);
-    for _ in 0..4 {
-        nodes.probe_all().await;
-    }
-    assert_eq!(log.count(&["INFO", "health check failed", "n1", "connection refused"]), 4);
-    assert_eq!(log.count(&["WARN degradation", "node is down", "n1"]), 1);
-    assert_eq!(log.count(&["WARN degradation", "circuit breaker opened", "n1"]), 1);
-    recover(&fakes[0]);
-    nodes.probe_unreachable().await;
-    assert_eq!(log.count(&["INFO degradation", "node is up again", "n1"]), 1);
-    assert_eq!(log.count(&["INFO degradation", "tries the node again", "HALF_OPEN", "n1"]), 1);
-    assert_eq!(log.count(&["INFO degradation", "circuit breaker closed", "n1"]), 1);
-    fakes[1].set(|fake| fake.health.disk = DiskId(Uuid::from_u128(1)));
-    nodes.probe_all().await;
-    nodes.probe_all().await;
-    assert_eq!(log.count(&["WARN degradation", "node refused", "n2", "another disk"]), 1);
-    assert_eq!(log.count(&["degradation"]), 6, "nothing else: {}", String::from_utf8_lossy(&log.0.lock().unwrap()));
 }

@@ -4,16 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn small_puts_are_joined_and_a_lone_one_is_not_delayed() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            outcomes(&asked)
-        }
-    })
-    .await;
+    let (server, gate) = Server::gated(0, outcomes).await;
     let node = http_node(&server.url);
     let tasks = TaskTracker::new();
     let put = |n: u128| {
@@ -40,21 +31,15 @@ async fn small_puts_are_joined_and_a_lone_one_is_not_delayed() {
 
 #[tokio::test]
 async fn a_joined_request_keeps_its_bounds_and_tells_each_caller_its_own_outcome() {
-    let gate = Arc::new(Semaphore::new(2));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            let outcome = |shard: &Shard| {
-                if shard.id.chunk.0.as_u128().is_multiple_of(2) { Ok(()) } else { Err(ErrorKind::Conflict) }
-            };
-            let found: Vec<_> = stored(&asked).iter().map(outcome).collect();
-            match (asked.method.as_str(), &found[..]) {
-                ("PUT", [Err(_)]) => Answer::error(409, "conflict", "taken"),
-                ("PUT", _) => Answer::ok(Bytes::new()),
-                _ => Answer::ok(encode_outcomes(&found)),
-            }
+    let (server, gate) = Server::gated(2, |asked: &Asked| {
+        let outcome = |shard: &Shard| {
+            if shard.id.chunk.0.as_u128().is_multiple_of(2) { Ok(()) } else { Err(ErrorKind::Conflict) }
+        };
+        let found: Vec<_> = stored(asked).iter().map(outcome).collect();
+        match (asked.method.as_str(), &found[..]) {
+            ("PUT", [Err(_)]) => Answer::error(409, "conflict", "taken"),
+            ("PUT", _) => Answer::ok(Bytes::new()),
+            _ => Answer::ok(encode_outcomes(&found)),
         }
     })
     .await;
@@ -103,21 +88,15 @@ async fn a_full_queue_refuses_at_once() {
 
 #[tokio::test]
 async fn questions_and_copies_are_joined_and_each_caller_hears_its_own_outcome() {
-    let gate = Arc::new(Semaphore::new(0));
-    let held = Arc::clone(&gate);
-    let server = Server::start(move |asked| {
-        let held = Arc::clone(&held);
-        async move {
-            held.acquire().await.unwrap().forget();
-            let wrong = |id: ShardId| if id.index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) };
-            if asked.path == routes::SHARDS_HEAD {
-                let head = |id: ShardId| wrong(id).map(|()| ShardHead { id, length: 7, crc: id.index.into() });
-                let ids = decode_ids(&asked.body).unwrap();
-                return Answer::ok(encode_heads(&ids.into_iter().map(head).collect::<Vec<_>>()));
-            }
-            let orders: Vec<CopyOrder> = serde_json::from_slice(&asked.body).unwrap();
-            Answer::ok(encode_outcomes(&orders.iter().map(|order| wrong(order.id)).collect::<Vec<_>>()))
+    let (server, gate) = Server::gated(0, |asked: &Asked| {
+        let wrong = |id: ShardId| if id.index == 9 { Err(ErrorKind::NotFound) } else { Ok(()) };
+        if asked.path == routes::SHARDS_HEAD {
+            let head = |id: ShardId| wrong(id).map(|()| ShardHead { id, length: 7, crc: id.index.into() });
+            let ids = decode_ids(&asked.body).unwrap();
+            return Answer::ok(encode_heads(&ids.into_iter().map(head).collect::<Vec<_>>()));
         }
+        let orders: Vec<CopyOrder> = serde_json::from_slice(&asked.body).unwrap();
+        Answer::ok(encode_outcomes(&orders.iter().map(|order| wrong(order.id)).collect::<Vec<_>>()))
     })
     .await;
     let (node, tasks) = (http_node(&server.url), TaskTracker::new());

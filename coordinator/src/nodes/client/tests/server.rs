@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 #[derive(Clone, Debug)]
@@ -75,6 +76,23 @@ struct Seen {
 }
 
 impl Server {
+    /// One that answers each request when a permit is there, as many as it is given and, at first, so many.
+    pub(super) async fn gated(
+        permits: usize,
+        answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> (Server, Arc<Semaphore>) {
+        let (gate, answer) = (Arc::new(Semaphore::new(permits)), Arc::new(answer));
+        let held = Arc::clone(&gate);
+        let start = Server::start(move |asked| {
+            let (held, answer) = (Arc::clone(&held), Arc::clone(&answer));
+            async move {
+                held.acquire().await.unwrap().forget();
+                answer(&asked)
+            }
+        });
+        (start.await, gate)
+    }
+
     pub(super) async fn start<F, A>(answer: F) -> Server
     where
         F: Fn(Asked) -> A + Send + Sync + 'static,
