@@ -6,11 +6,13 @@
 //!
 //! What it keeps true:
 //! - A buffer is handed to one holder at a time; when the last [`Bytes`] made of it is gone it can be taken again.
-//! - What lies here unused is bounded by [`KEPT_BYTES_MAX`]. What is in use is bounded by whoever takes it.
+//! - What lies here unused is bounded by [`KEPT_BYTES_MAX`]; what came last stays, so that the sizes kept are those in use. What is in use is
+//!   bounded by whoever takes it.
 //! - Buffers are block-aligned, and never longer than asked for.
 
 use crate::blocks::AlignedMemory;
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes of unused buffers that are kept.
@@ -22,12 +24,13 @@ const POOLED_BYTES_MAX: usize = 4 << 20;
 /// Sizes: 16 KiB and 24 KiB, and each doubling of them up to the longest.
 const CLASSES: usize = 17;
 
-static UNUSED: Mutex<Unused> = Mutex::new(Unused { bytes: 0, classes: [const { Vec::new() }; CLASSES] });
+static UNUSED: Mutex<Unused> = Mutex::new(Unused::NONE);
 
 /// Buffers that nobody holds.
 struct Unused {
     bytes: usize,
-    classes: [Vec<AlignedMemory>; CLASSES],
+    /// What was given back last is at the end.
+    buffers: VecDeque<AlignedMemory>,
 }
 
 /// Memory of a length, filled from its front.
@@ -40,16 +43,13 @@ pub struct Buffer {
 
 /// A buffer for `length` bytes.
 pub fn take(length: usize) -> Buffer {
-    let Some(class) = class_of(length) else {
-        return Buffer { memory: Some(AlignedMemory::new(length)), length, filled: 0 };
+    let memory = match class_of(length).map(class_bytes) {
+        Some(bytes) => {
+            let kept = unused().take(bytes);
+            kept.unwrap_or_else(|| AlignedMemory::new(bytes))
+        }
+        None => AlignedMemory::new(length),
     };
-    let mut unused = unused();
-    let kept = unused.classes[class].pop();
-    if kept.is_some() {
-        unused.bytes -= class_bytes(class);
-    }
-    drop(unused);
-    let memory = kept.unwrap_or_else(|| AlignedMemory::new(class_bytes(class)));
     Buffer { memory: Some(memory), length, filled: 0 }
 }
 
@@ -116,12 +116,36 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(memory) = self.memory.take() else { return };
-        let Some(class) = class_of(memory.capacity()) else { return };
-        let mut unused = unused();
-        if unused.bytes + class_bytes(class) <= KEPT_BYTES_MAX {
-            unused.bytes += class_bytes(class);
-            unused.classes[class].push(memory);
+        if class_of(memory.capacity()).is_some() {
+            // Freed after the lock is.
+            let evicted = unused().keep(memory);
+            drop(evicted);
         }
+    }
+}
+
+impl Unused {
+    const NONE: Unused = Unused { bytes: 0, buffers: VecDeque::new() };
+
+    /// The buffer of so many bytes that was given back last.
+    fn take(&mut self, bytes: usize) -> Option<AlignedMemory> {
+        let last = self.buffers.iter().rposition(|memory| memory.capacity() == bytes)?;
+        self.bytes -= bytes;
+        self.buffers.remove(last)
+    }
+
+    /// Keeps this buffer in place of those that nobody took for longest, where there are too many; returns these.
+    fn keep(&mut self, memory: AlignedMemory) -> Vec<AlignedMemory> {
+        let mut evicted = Vec::new();
+        self.bytes += memory.capacity();
+        self.buffers.push_back(memory);
+        while self.bytes > KEPT_BYTES_MAX
+            && let Some(oldest) = self.buffers.pop_front()
+        {
+            self.bytes -= oldest.capacity();
+            evicted.push(oldest);
+        }
+        evicted
     }
 }
 
@@ -156,9 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_unused_is_bounded() {
-        let many: Vec<Buffer> = (0..20).map(|_| take(1 << 20)).collect();
-        drop(many);
-        assert!(unused().bytes <= KEPT_BYTES_MAX);
+    fn what_is_kept_unused_is_bounded_and_of_the_sizes_that_came_last() {
+        let mut unused = Unused::NONE;
+        for length in [64 << 10, 1 << 20, 24 << 10, POOLED_BYTES_MAX, 16 << 10] {
+            for _ in 0..=KEPT_BYTES_MAX / length {
+                drop(unused.keep(AlignedMemory::new(length)));
+                assert_eq!(unused.bytes, unused.buffers.iter().map(AlignedMemory::capacity).sum::<usize>());
+                assert!(unused.bytes <= KEPT_BYTES_MAX);
+            }
+            assert!(unused.buffers.iter().all(|memory| memory.capacity() == length), "what came last is kept");
+            assert_eq!(unused.take(length).map(|memory| memory.capacity()), Some(length));
+            assert!(unused.take(length + 1).is_none());
+        }
     }
 }
