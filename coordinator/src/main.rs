@@ -19,7 +19,7 @@ use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
 use coordinator::object::{
-    COMPUTE_THREADS, ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage,
+    COMPUTE_THREADS, ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Prover, Tasks, Usage,
 };
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, Tiering, WorkerSettings};
@@ -300,6 +300,7 @@ fn objects(
         clock,
         tasks: tasks.clone(),
         compute: Compute::Threads,
+        prover: Prover::default(),
         budget,
         read_budget,
         clients: Clients::default(),

@@ -15,6 +15,7 @@ mod ids;
 mod journal;
 mod node;
 pub mod routes;
+mod sha256;
 
 pub use clock::{Clock, SystemClock};
 pub use cluster::{ClusterFile, secrets_match};
@@ -33,3 +34,4 @@ pub use node::{
     CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,
     ShardPage, VerifyCursor, VerifyReport,
 };
+pub use sha256::{Sha256, sha256, sha256_of_each};

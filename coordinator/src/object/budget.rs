@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How long a stream waits for its allowance; meanwhile its client is slowed down, which is what a queue is for.
 const ADMISSION_WAIT: Duration = Duration::from_secs(60);
 /// More than the least is given only while so many could have it, the one that asks among them. Of the default that is the first upload
-/// and the first two downloads; with the least for the others 21 and 18 go on at once.
+/// and the first two downloads; with the least for the others 21 and 18 go on at once, and 12 beside an upload of long chunks.
 const PLENTY: usize = 3;
 /// The smallest budget: any one stream can work.
 pub const BUDGET_BYTES_MIN: usize = 16 << 20;
@@ -57,13 +57,16 @@ impl Budget {
                 ADMISSION_WAIT.as_secs()
             )));
         };
-        let more = units(most - least);
-        if self.units.available_permits() >= PLENTY * more as usize
-            && let Ok(extra) = self.units.clone().try_acquire_many_owned(more)
-        {
-            permit.merge(extra);
+        if let Some(extra) = self.admit_of_plenty(most - least) {
+            permit.merge(extra.permit);
         }
         Ok(Allowance { permit })
+    }
+
+    /// An allowance of `bytes` now if there is plenty.
+    pub fn admit_of_plenty(&self, bytes: usize) -> Option<Allowance> {
+        let is_plenty = self.units.available_permits() >= PLENTY * units(bytes) as usize;
+        is_plenty.then(|| self.try_admit(bytes)).flatten()
     }
 }
 
@@ -116,6 +119,17 @@ mod tests {
         {
             assert_eq!(budget.admit(least, most).await.expect("nothing is held").bytes(), most);
         }
+    }
+
+    #[tokio::test]
+    async fn of_what_is_not_plenty_nothing_more_is_given() {
+        let budget = Budget::new(32 << 20);
+        let held = budget.admit_of_plenty(10 << 20).expect("three could have it");
+        assert!(budget.admit_of_plenty(10 << 20).is_none());
+        let more = budget.admit_of_plenty(7 << 20).expect("three could have less");
+        assert_eq!(budget.held_and_most().0, held.bytes() + more.bytes());
+        drop((held, more));
+        assert_eq!(budget.held_and_most().0, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,11 +9,11 @@
 //! Based Storage Systems", IEEE TPDS 31(9)), by the `fastcdc` crate. Its parameters are part of what a bucket promises: changed
 //! ones find no old chunk again.
 
-use super::digest::{Md5, Sha256, sha256};
+use super::digest::Md5;
 use super::refused::Refused;
 use bytes::Bytes;
 use fastcdc::v2020::FastCDC;
-use protocol::{Error, Result};
+use protocol::{Error, Result, Sha256, sha256};
 
 /// The longest chunk of any class, in bytes.
 pub const CHUNK_BYTES_MAX: usize = 2 << 20;
@@ -121,23 +121,27 @@ impl Chunker {
         class_at(self.base.saturating_add(self.cut_bytes))
     }
 
+    /// Whether chunks have become longer than at an object's start.
+    pub fn is_far(&self) -> bool {
+        self.class() != CLASSES[0]
+    }
+
     /// Bytes a stage needs here for at least one certain cut.
     pub fn stage_bytes_min(&self) -> usize {
         self.class().max_bytes
     }
 
-    /// Cuts `stage`, which begins with the rest of the one before: `carried` bytes. All of it is cut when the stream has ended.
-    pub fn cut(&mut self, stage: Bytes, carried: usize, ended: bool) -> Cuts {
-        self.whole.update(&stage[carried..]);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(&stage[carried..]);
-        }
+    /// Cuts `stage`, which begins with the rest of the one before. All of it is cut when the stream has ended.
+    pub fn cut(&mut self, stage: Bytes, ended: bool) -> Cuts {
         let mut rest = stage;
         let mut chunks = Vec::new();
         while let Some(length) = first_cut(&rest, self.class(), ended) {
             let data = rest.split_to(length);
             self.cut_bytes += length as u64;
-            let sha256 = sha256(&data);
+            let sha256 = self.whole.update_beside(&data);
+            if let Some(md5) = &mut self.md5 {
+                md5.update(&data);
+            }
             chunks.push(PlainChunk { data, sha256, end: self.cut_bytes });
         }
         Cuts { chunks, rest }
@@ -161,7 +165,7 @@ impl Chunker {
             let digest = StreamDigest { size, sha256, md5: md5.map(Md5::finish) };
             return (vec![PlainChunk { data, sha256, end: size }], digest);
         }
-        let Cuts { chunks, .. } = self.cut(data, 0, true);
+        let Cuts { chunks, .. } = self.cut(data, true);
         (chunks, self.finish())
     }
 }
@@ -201,7 +205,7 @@ mod tests {
         for (number, piece) in data.chunks(piece_bytes).enumerate() {
             let stage = Bytes::from([&rest[..], piece].concat());
             let ended = (number + 1) * piece_bytes >= data.len();
-            let cuts = chunker.cut(stage, rest.len(), ended);
+            let cuts = chunker.cut(stage, ended);
             chunks.extend(cuts.chunks);
             rest = cuts.rest;
         }

@@ -7,7 +7,7 @@
 /// with few cores the work delays others wherever it runs.
 pub const INLINE_BYTES_MAX: usize = 512 << 10;
 /// Cutting and hashing a byte twice takes as long as hashing this many.
-pub const CUT_COST: usize = 3;
+pub const CUT_COST: usize = 2;
 /// Compressing a byte takes as long as hashing this many.
 pub const PACK_COST: usize = 4;
 

@@ -59,7 +59,7 @@ impl Gathered {
         let Some((newest, before)) = self.pieces.split_last() else {
             return Err(Error::corrupt("no piece of a chunk was read"));
         };
-        let mut why = Error::corrupt("too few pieces of a chunk were read");
+        let mut why = too_few();
         for set in sets(before, self.code.read_quorum() - 1).take(SETS_TRIED_MAX) {
             let mut set: Vec<(u8, Bytes)> = set.into_iter().cloned().collect();
             set.push(newest.clone());
@@ -75,6 +75,31 @@ impl Gathered {
         let stored = self.code.decode(set, self.stored_length)?;
         Ok(Proved { plain: self.content.unpack(stored.clone())?, stored })
     }
+
+    /// The same of several chunks, in order; in less time than one after the other where each is whole with the pieces that came first.
+    pub fn solve_each(several: &[Gathered]) -> Vec<Result<Proved>> {
+        let stored: Vec<Option<Bytes>> = several.iter().map(|read| read.first_stored().ok()).collect();
+        let firsts = several.iter().zip(&stored).filter_map(|(read, stored)| Some((&read.content, stored.clone()?)));
+        let mut plain = Content::unpack_each(firsts.collect()).into_iter();
+        let proved = |(read, stored): (&Gathered, Option<Bytes>)| match stored {
+            Some(stored) => match plain.next().expect("one for each") {
+                Ok(plain) => Ok(Proved { plain, stored }),
+                Err(_) => read.solve(),
+            },
+            None => read.solve(),
+        };
+        several.iter().zip(stored).map(proved).collect()
+    }
+
+    fn first_stored(&self) -> Result<Bytes> {
+        let first = self.pieces.get(..self.code.read_quorum());
+        let first = first.ok_or_else(too_few)?;
+        self.code.decode(first, self.stored_length)
+    }
+}
+
+fn too_few() -> Error {
+    Error::corrupt("too few pieces of a chunk were read")
 }
 
 /// Every set of `size` of these.
@@ -101,7 +126,7 @@ mod tests {
         ChunkRecord {
             length: chunk.len() as u32,
             stored_length: chunk.len() as u32,
-            sha256: super::super::digest::sha256(chunk),
+            sha256: protocol::sha256(chunk),
             compressed: false,
             code,
             shards: Vec::new(),
@@ -156,6 +181,33 @@ mod tests {
         read.add(7, shards[1].0.clone());
         read.add(5, shards[2].0.clone());
         assert_eq!(read.solve().unwrap().plain, chunk);
+    }
+
+    #[test]
+    fn of_several_chunks_each_comes_out_as_by_itself() {
+        let copied = Bytes::from_static(b"0123456789");
+        let coded = Bytes::from("a chunk of some bytes".repeat(20));
+        let code = Code::new(4, 2).unwrap();
+        let shards = code.encode(&coded);
+        let mut one = Gathered::of(&record(&copied, Code::REPLICATION));
+        let mut other = Gathered::of(&record(&coded, code));
+        let plain = |several: &[&Gathered]| -> Vec<Option<Bytes>> {
+            let several: Vec<Gathered> = several.iter().map(|read| (*read).clone()).collect();
+            Gathered::solve_each(&several).into_iter().map(|proved| proved.ok().map(|proved| proved.plain)).collect()
+        };
+        assert_eq!(plain(&[&one, &other]), [None, None], "nothing was read");
+        one.add(0, copied.clone());
+        for (index, (data, _)) in (0..).zip(&shards).take(4) {
+            assert_eq!(plain(&[&one, &other]), [Some(copied.clone()), None], "{index} pieces are too few");
+            other.add(index, if index == 1 { Bytes::from(vec![7; data.len()]) } else { data.clone() });
+        }
+        assert_eq!(plain(&[&other, &one]), [None, Some(copied.clone())], "law 6: one of its pieces is wrong");
+        other.add(4, shards[4].0.clone());
+        other.add(5, shards[5].0.clone());
+        assert_eq!(plain(&[&one, &other, &one]), [Some(copied.clone()), Some(coded), Some(copied.clone())]);
+        one.add(1, Bytes::from_static(b"012345678X"));
+        assert_eq!(plain(&[&one]), [Some(copied)], "its first copy is right");
+        assert!(plain(&[]).is_empty());
     }
 
     #[test]

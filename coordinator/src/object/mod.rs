@@ -52,6 +52,7 @@ mod name;
 mod pack;
 mod page;
 mod profiles;
+mod prove;
 mod publish;
 mod put;
 mod receipt;
@@ -105,6 +106,7 @@ pub use multipart::{
 };
 pub use name::{BucketName, DOCUMENTS_BUCKET, FILES_BUCKET, KEY_BYTES_MAX, ObjectName};
 pub use profiles::{Profiles, StoredAs};
+pub use prove::Prover;
 pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
 pub use refused::Refused;
@@ -135,6 +137,8 @@ pub struct Objects {
     pub tasks: Tasks,
     /// Where processor work runs.
     pub compute: Compute,
+    /// Who proves what was read.
+    pub prover: Prover,
     /// How many bytes of uploads may be in flight.
     pub budget: Budget,
     /// How many bytes of downloads may be in flight.

@@ -78,7 +78,7 @@ mod tests {
     use protocol::{Content, Result};
 
     fn unpack(stored: Bytes, compressed: bool, plain: &Bytes) -> Result<Bytes> {
-        let sha256 = super::super::digest::sha256(plain);
+        let sha256 = protocol::sha256(plain);
         Content { sha256, length: plain.len() as u32, compressed }.unpack(stored)
     }
 

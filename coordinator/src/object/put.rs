@@ -41,6 +41,11 @@ use tokio::time::sleep_until;
 pub(super) const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
 /// What a put gets when there is plenty, in bytes.
 pub(super) const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
+/// The same far into an object, where chunks are long: of them, too, a page is to name more than a few, since each takes a commit. It saved
+/// 8 % of the CPU of 1 GiB (measured).
+const ALLOWANCE_BYTES_FAR: usize = 12 << 20;
+/// By so much it grows to that at a time.
+const ALLOWANCE_BYTES_STEP: usize = 3 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 /// Batches being stored while the next stage fills.
@@ -112,19 +117,11 @@ pub(super) struct Stored<T> {
     _allowance: Option<Allowance>,
 }
 
-/// Where the bytes of a body gather until they are cut.
-struct Stage {
-    buffer: Buffer,
-    /// Bytes at its front that were in the stage before, too.
-    carried: usize,
-}
-
-impl Stage {
-    fn begin(bytes: usize, rest: &[u8]) -> Stage {
-        let mut buffer = buffers::take(bytes.max(rest.len()));
-        buffer.fill(rest);
-        Stage { buffer, carried: rest.len() }
-    }
+/// Where the bytes of a body gather until they are cut: a buffer that begins with the rest of the one before.
+fn begin_stage(bytes: usize, rest: &[u8]) -> Buffer {
+    let mut stage = buffers::take(bytes.max(rest.len()));
+    stage.fill(rest);
+    stage
 }
 
 /// One put under way.
@@ -135,7 +132,7 @@ struct Upload<'a> {
     code: Code,
     chunker: Chunker,
     allowance: Option<Allowance>,
-    stage: Option<Stage>,
+    stage: Option<Buffer>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     pages: u64,
     next_page_start: u64,
@@ -210,9 +207,9 @@ impl<'a> Upload<'a> {
         let mut rest = &piece[..];
         while !rest.is_empty() {
             let bytes = self.stage_bytes();
-            let stage = self.stage.get_or_insert_with(|| Stage::begin(bytes, &[]));
-            rest = stage.buffer.fill(rest);
-            if stage.buffer.is_full() {
+            let stage = self.stage.get_or_insert_with(|| begin_stage(bytes, &[]));
+            rest = stage.fill(rest);
+            if stage.is_full() {
                 self.cut_full_stage(incoming).await?;
             }
         }
@@ -226,11 +223,17 @@ impl<'a> Upload<'a> {
 
     /// Asks for more where chunks have become longer. It must not wait for it with what it has: what others have may be all there is.
     fn widen(&mut self) {
-        let needed = self.held_bytes_min();
-        if let Some(allowance) = &mut self.allowance
-            && allowance.bytes() < needed
-            && let Some(more) = self.objects.budget.try_admit(needed - allowance.bytes())
-        {
+        let (needed, is_far) = (self.held_bytes_min(), self.chunker.is_far());
+        let Some(allowance) = &mut self.allowance else { return };
+        let (held, budget) = (allowance.bytes(), &self.objects.budget);
+        let more = match held < needed {
+            true => budget.try_admit(needed - held),
+            false if is_far && held < ALLOWANCE_BYTES_FAR => {
+                budget.admit_of_plenty(ALLOWANCE_BYTES_STEP.min(ALLOWANCE_BYTES_FAR - held))
+            }
+            false => None,
+        };
+        if let Some(more) = more {
             allowance.add(more);
         }
     }
@@ -253,17 +256,17 @@ impl<'a> Upload<'a> {
             never = incoming.take_ahead(ahead_bytes_max) => match never {},
         };
         self.widen();
-        self.stage = Some(Stage::begin(self.stage_bytes(), &rest));
+        self.stage = Some(begin_stage(self.stage_bytes(), &rest));
         self.send_pages(chunks).await
     }
 
     /// Cuts what has gathered: the chunks, and what is left for the next stage.
     async fn cut_stage(&mut self, ended: bool) -> (Vec<PlainChunk>, Bytes) {
-        let Some(Stage { buffer, carried }) = self.stage.take() else { return (Vec::new(), Bytes::new()) };
-        let bytes = buffer.filled().len();
+        let Some(stage) = self.stage.take() else { return (Vec::new(), Bytes::new()) };
+        let bytes = stage.filled().len();
         let mut chunker = std::mem::take(&mut self.chunker);
         let cut = move || {
-            let cuts = chunker.cut(buffer.freeze(), carried, ended);
+            let cuts = chunker.cut(stage.freeze(), ended);
             (chunker, cuts)
         };
         let (chunker, Cuts { chunks, rest }) = self.objects.compute.run(CUT_COST * bytes, cut).await;

@@ -20,7 +20,7 @@ use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Tasks, Usage};
+use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Prover, Tasks, Usage};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -131,6 +131,7 @@ impl Cluster {
             clock: clock.clone(),
             tasks: Tasks::new(Handle::current()),
             compute: Compute::Inline,
+            prover: Prover::default(),
             budget,
             read_budget: Budget::new(BUDGET_BYTES_MIN),
             clients: Clients::default(),

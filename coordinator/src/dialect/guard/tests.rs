@@ -15,7 +15,7 @@ use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
 use crate::object::{
-    BucketName, ChunkCache, Clients, Compute, Heat, HotFields, NewBucket, Objects, Profiles, Tasks, Usage,
+    BucketName, ChunkCache, Clients, Compute, Heat, HotFields, NewBucket, Objects, Profiles, Prover, Tasks, Usage,
 };
 use crate::worker::{Running, Tiering, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
@@ -47,6 +47,7 @@ fn objects() -> Objects {
         clock,
         tasks: Tasks::new(Handle::current()),
         compute: Compute::Threads,
+        prover: Prover::default(),
         budget: Budget::new(BUDGET_BYTES_MIN),
         read_budget: Budget::new(BUDGET_BYTES_MIN),
         clients: Clients::default(),

@@ -5,9 +5,9 @@
 
 use super::split::Run;
 use crate::object::chunker::{CHUNK_BYTES_MAX, Chunker, PlainChunk};
-use crate::object::digest::sha256;
 use crate::object::put::BATCH_CHUNKS_MAX;
 use bytes::Bytes;
+use protocol::sha256;
 
 /// A document's chunks, each with its end in the document.
 #[derive(Debug, Default)]
@@ -54,9 +54,7 @@ pub(super) fn cut(document: &Bytes, runs: &[Run]) -> Cut {
 
 /// Cuts a run that stands at `start` of its document where its content says.
 pub(super) fn by_content(run: Bytes, start: u64) -> impl Iterator<Item = PlainChunk> {
-    // Nobody asks for the digest of the run as a whole: to the chunker all of it was there before.
-    let carried = run.len();
-    let chunks = Chunker::default().cut(run, carried, true).chunks;
+    let chunks = Chunker::default().cut(run, true).chunks;
     chunks.into_iter().map(move |chunk| PlainChunk { end: start + chunk.end, ..chunk })
 }
 

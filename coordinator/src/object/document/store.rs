@@ -20,14 +20,14 @@ use crate::metadata::records::{
 };
 use crate::object::batch::StoredBatch;
 use crate::object::compute::CUT_COST;
-use crate::object::digest::{Md5, sha256};
+use crate::object::digest::Md5;
 use crate::object::publish::{ComposedOf, Draft};
 use crate::object::{
     Condition, DeleteMode, DeleteRequest, Deleted, ObjectName, Objects, PutDone, PutTarget, Receipt, Refused, Version,
     VersionSelector, settle,
 };
 use futures_util::future::join;
-use protocol::{Error, NodeId, Result};
+use protocol::{Error, NodeId, Result, sha256};
 use std::collections::BTreeSet;
 
 /// How often a delete looks again when writers of the document come first.
