@@ -43,6 +43,8 @@ struct WayLimits {
     way: Way,
     /// Half of the 4 KiB appends with fdatasync were quicker.
     append_p50: Duration,
+    /// Half of the times that three such appends at once took until the last was durable were shorter.
+    three_appends_p50: Duration,
     /// User bytes per second with three parallel streams of appends with fdatasync, in MB/s.
     streams_mb_per_s: f64,
     /// Bytes per second of one stream of 1 MiB appends with fdatasync, in MB/s: what repair could reach at most.
@@ -60,9 +62,10 @@ enum Way {
 pub fn measure(dir: &Path, stream_bytes: u64) -> io::Result<DiskLimits> {
     let one_way = |way| {
         let append_p50 = small_appends(dir, way)?;
+        let three_appends_p50 = small_appends_at_once(dir, way)?;
         let streams_mb_per_s = streams(dir, way, STREAMS, LARGE_BYTES, stream_bytes)?;
         let one_stream_mb_per_s = streams(dir, way, 1, MEDIUM_BYTES, stream_bytes)?;
-        io::Result::Ok(WayLimits { way, append_p50, streams_mb_per_s, one_stream_mb_per_s })
+        io::Result::Ok(WayLimits { way, append_p50, three_appends_p50, streams_mb_per_s, one_stream_mb_per_s })
     };
     let mut ways = vec![one_way(Way::Buffered)?];
     match one_way(Way::Direct) {
@@ -88,11 +91,13 @@ impl DiskLimits {
     pub fn rows(&self) -> Vec<Row> {
         let rows_of = |limits: &WayLimits| {
             let name = if limits.way == Way::Direct { "O_DIRECT" } else { "buffered" };
-            let append_ms = limits.append_p50.as_secs_f64() * 1e3;
+            let ms = |time: Duration| Quantity(time.as_secs_f64() * 1e3, Unit::Ms);
+            let at_once = format!("limit: append 4 KiB + fdatasync to three files at once, {name}, p50 of the last");
             let streams = format!("limit: three append + fdatasync streams, {name}, user bytes");
             let one_stream = format!("limit: one append + fdatasync stream of 1 MiB records, {name}");
             [
-                Row::figure(format!("limit: append 4 KiB + fdatasync, {name}, p50"), Quantity(append_ms, Unit::Ms)),
+                Row::figure(format!("limit: append 4 KiB + fdatasync, {name}, p50"), ms(limits.append_p50)),
+                Row::figure(at_once, ms(limits.three_appends_p50)),
                 Row::figure(streams, Quantity(limits.streams_mb_per_s, Unit::MbPerS)),
                 Row::figure(one_stream, Quantity(limits.one_stream_mb_per_s, Unit::MbPerS)),
             ]
@@ -112,6 +117,39 @@ fn small_appends(dir: &Path, way: Way) -> io::Result<Duration> {
         samples.record(begun.elapsed());
     }
     Ok(samples.summary().p50)
+}
+
+fn small_appends_at_once(dir: &Path, way: Way) -> io::Result<Duration> {
+    let bytes = SMALL_COUNT * SMALL_BYTES as u64;
+    let files: Vec<NamedTempFile> = (0..STREAMS).map(|_| preallocated(dir, way, bytes)).collect::<io::Result<_>>()?;
+    let (begin, end) = (Barrier::new(STREAMS + 1), Barrier::new(STREAMS + 1));
+    let mut samples = Samples::default();
+    thread::scope(|scope| {
+        let writers: Vec<_> =
+            files.iter().map(|file| scope.spawn(|| appends_in_step(file.as_file(), &begin, &end))).collect();
+        for _ in 0..SMALL_COUNT {
+            begin.wait();
+            let begun = Instant::now();
+            end.wait();
+            samples.record(begun.elapsed());
+        }
+        writers.into_iter().try_for_each(|writer| writer.join().expect("a writer does not panic"))
+    })?;
+    Ok(samples.summary().p50)
+}
+
+/// Small appends, each between the two barriers. After a failure it goes through them all the same, since others wait there.
+fn appends_in_step(file: &File, begin: &Barrier, end: &Barrier) -> io::Result<()> {
+    let mut buffer = AlignedBuffer::random(SMALL_BYTES);
+    let mut outcome = Ok(());
+    for n in 0..SMALL_COUNT {
+        begin.wait();
+        if let (Ok(()), Ok(buffer)) = (&outcome, &mut buffer) {
+            outcome = file.write_all_at(buffer.bytes(), n * SMALL_BYTES as u64).and_then(|()| file.sync_data());
+        }
+        end.wait();
+    }
+    buffer.and(outcome)
 }
 
 /// Bytes per second of each of `count` parallel streams, in MB/s.
