@@ -122,34 +122,36 @@ fn small_appends(dir: &Path, way: Way) -> io::Result<Duration> {
 fn small_appends_at_once(dir: &Path, way: Way) -> io::Result<Duration> {
     let bytes = SMALL_COUNT * SMALL_BYTES as u64;
     let files: Vec<NamedTempFile> = (0..STREAMS).map(|_| preallocated(dir, way, bytes)).collect::<io::Result<_>>()?;
-    let (begin, end) = (Barrier::new(STREAMS + 1), Barrier::new(STREAMS + 1));
-    let mut samples = Samples::default();
-    thread::scope(|scope| {
-        let writers: Vec<_> =
-            files.iter().map(|file| scope.spawn(|| appends_in_step(file.as_file(), &begin, &end))).collect();
-        for _ in 0..SMALL_COUNT {
-            begin.wait();
-            let begun = Instant::now();
-            end.wait();
-            samples.record(begun.elapsed());
-        }
-        writers.into_iter().try_for_each(|writer| writer.join().expect("a writer does not panic"))
+    let step = Barrier::new(STREAMS);
+    let times = thread::scope(|scope| {
+        let writers: Vec<_> = files.iter().map(|file| scope.spawn(|| appends_in_step(file.as_file(), &step))).collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("a writer does not panic"))
+            .collect::<io::Result<Vec<_>>>()
     })?;
+    let mut samples = Samples::default();
+    for n in 0..SMALL_COUNT as usize {
+        let begun = times.iter().map(|times| times[n].0).min().expect("there are streams");
+        let ended = times.iter().map(|times| times[n].1).max().expect("there are streams");
+        samples.record(ended - begun);
+    }
     Ok(samples.summary().p50)
 }
 
-/// Small appends, each between the two barriers. After a failure it goes through them all the same, since others wait there.
-fn appends_in_step(file: &File, begin: &Barrier, end: &Barrier) -> io::Result<()> {
+/// Small appends, each begun when all others have come so far: when each began and ended. After a failure it goes on, since others wait.
+fn appends_in_step(file: &File, step: &Barrier) -> io::Result<Vec<(Instant, Instant)>> {
     let mut buffer = AlignedBuffer::random(SMALL_BYTES);
-    let mut outcome = Ok(());
+    let (mut times, mut outcome) = (Vec::new(), Ok(()));
     for n in 0..SMALL_COUNT {
-        begin.wait();
+        step.wait();
+        let begun = Instant::now();
         if let (Ok(()), Ok(buffer)) = (&outcome, &mut buffer) {
             outcome = file.write_all_at(buffer.bytes(), n * SMALL_BYTES as u64).and_then(|()| file.sync_data());
         }
-        end.wait();
+        times.push((begun, Instant::now()));
     }
-    buffer.and(outcome)
+    buffer.and(outcome).map(|()| times)
 }
 
 /// Bytes per second of each of `count` parallel streams, in MB/s.

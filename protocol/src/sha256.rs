@@ -1,7 +1,7 @@
 //! SHA-256, the name of content (law 6), of one stretch of bytes or of several, two at the same time.
 //!
 //! A processor with SHA extensions spends most of the time of one SHA-256 waiting for the round before. Two that take turns fill each
-//! other's waits: 2.9 GB/s of both together on one core against 2.06 GB/s of one after the other (measured, AMD EPYC of family 26, `bench limits`).
+//! other's waits: 2.9 GB/s of both together on one core against 2.06 GB/s of one after the other (measured, AMD EPYC of family 26).
 //! The block function is the `sha2` crate's. Without the extensions, and on other processors, `ring` does all, whose assembly is four
 //! times as fast there as a portable loop (measured: 0.45 against 0.11 GB/s), and two take the time of two.
 //!
@@ -147,7 +147,7 @@ fn update_both(one: &mut Sha256, first: &[u8], other: &mut Sha256, second: &[u8]
     }
 }
 
-/// Whether the processor has SHA extensions that were seen to gain by turns.
+/// Whether the processor has SHA extensions, with which turns gain.
 fn turns_pay() -> bool {
     #[cfg(target_arch = "x86_64")]
     let pay = std::arch::is_x86_feature_detected!("sha") && std::arch::is_x86_feature_detected!("sse4.1");

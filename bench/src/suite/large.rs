@@ -15,7 +15,7 @@ const PARALLEL_BYTES: u64 = 64 << 20;
 impl Suite<'_> {
     /// 1 GiB up, down, again, and with one byte inserted.
     pub(super) fn large_objects(&mut self) -> io::Result<()> {
-        let count = if self.options.full { 3 } else { 1 };
+        let count = 3;
         let objects = Objects::new(vec![GIB]);
         let up = self.load("1 GiB up, 1 client", &objects, 0, 1, Operation::Put, Stop::Count(count));
         let half_streams = self.disk.streams_mb_per_s() / 2.0;

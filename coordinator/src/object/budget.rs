@@ -77,6 +77,11 @@ impl Budget {
         (most - self.units.available_permits() * UNIT_BYTES, most)
     }
 
+    /// Whether so many bytes could be had now.
+    pub fn has(&self, bytes: usize) -> bool {
+        self.units.available_permits() >= units(bytes) as usize
+    }
+
     /// An allowance of `bytes` now, or none.
     pub fn try_admit(&self, bytes: usize) -> Option<Allowance> {
         let permit = self.units.clone().try_acquire_many_owned(units(bytes)).ok()?;
@@ -92,6 +97,11 @@ impl Allowance {
     /// Takes another one in.
     pub fn add(&mut self, more: Allowance) {
         self.permit.merge(more.permit);
+    }
+
+    /// Gives so many bytes back, which must not be in use any more.
+    pub fn give_back(&mut self, bytes: usize) {
+        drop(self.permit.split(units(bytes) as usize));
     }
 
     /// How many bytes this stream may hold.
@@ -128,6 +138,10 @@ mod tests {
         assert!(budget.admit_of_plenty(10 << 20).is_none());
         let more = budget.admit_of_plenty(7 << 20).expect("three could have less");
         assert_eq!(budget.held_and_most().0, held.bytes() + more.bytes());
+        assert!(budget.has(15 << 20) && !budget.has(16 << 20));
+        let mut held = held;
+        held.give_back(4 << 20);
+        assert_eq!((held.bytes(), budget.held_and_most().0), (6 << 20, 13 << 20));
         drop((held, more));
         assert_eq!(budget.held_and_most().0, 0);
     }

@@ -13,7 +13,7 @@ use protocol::{Content, Error, Result};
 /// Sets of pieces that are tried when a piece more has come. All there are of 6+3; only damage that no CRC32 notices asks for more than one.
 const SETS_TRIED_MAX: usize = 128;
 
-/// Pieces of a chunk that match their own CRC32s.
+/// Pieces of a chunk: shards that match their own CRC32s, or copies of which the digest is to say more than that.
 #[derive(Clone, Debug)]
 pub struct Gathered {
     code: Code,
@@ -76,14 +76,15 @@ impl Gathered {
         Ok(Proved { plain: self.content.unpack(stored.clone())?, stored })
     }
 
-    /// The same of several chunks, in order; in less time than one after the other where each is whole with the pieces that came first.
+    /// The same of several chunks, in order; in less time than one after the other where the newest pieces of each come to it.
     pub fn solve_each(several: &[Gathered]) -> Vec<Result<Proved>> {
-        let stored: Vec<Option<Bytes>> = several.iter().map(|read| read.first_stored().ok()).collect();
-        let firsts = several.iter().zip(&stored).filter_map(|(read, stored)| Some((&read.content, stored.clone()?)));
-        let mut plain = Content::unpack_each(firsts.collect()).into_iter();
+        let stored: Vec<Option<Bytes>> = several.iter().map(|read| read.newest_stored().ok()).collect();
+        let newest = several.iter().zip(&stored).filter_map(|(read, stored)| Some((&read.content, stored.clone()?)));
+        let mut plain = Content::unpack_each(newest.collect()).into_iter();
         let proved = |(read, stored): (&Gathered, Option<Bytes>)| match stored {
             Some(stored) => match plain.next().expect("one for each") {
                 Ok(plain) => Ok(Proved { plain, stored }),
+                Err(error) if read.has_one_set() => Err(error),
                 Err(_) => read.solve(),
             },
             None => read.solve(),
@@ -91,10 +92,14 @@ impl Gathered {
         several.iter().zip(stored).map(proved).collect()
     }
 
-    fn first_stored(&self) -> Result<Bytes> {
-        let first = self.pieces.get(..self.code.read_quorum());
-        let first = first.ok_or_else(too_few)?;
-        self.code.decode(first, self.stored_length)
+    fn newest_stored(&self) -> Result<Bytes> {
+        let first = self.pieces.len().checked_sub(self.code.read_quorum()).ok_or_else(too_few)?;
+        self.code.decode(&self.pieces[first..], self.stored_length)
+    }
+
+    /// Whether the newest pieces are all that is left to try.
+    fn has_one_set(&self) -> bool {
+        self.code.read_quorum() == 1 || self.pieces.len() == self.code.read_quorum()
     }
 }
 
@@ -118,6 +123,9 @@ fn sets<T>(of: &[T], size: usize) -> Box<dyn Iterator<Item = Vec<&T>> + '_> {
 }
 
 #[cfg(test)]
+pub(super) use tests::sample_read;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::metadata::records::ChunkState;
@@ -133,6 +141,14 @@ mod tests {
             state: ChunkState::Live,
             fence: 0,
         }
+    }
+
+    /// A copy of a chunk of these bytes, read.
+    pub(in crate::object) fn sample_read(text: &'static str) -> Gathered {
+        let chunk = Bytes::from_static(text.as_bytes());
+        let mut read = Gathered::of(&record(&chunk, Code::REPLICATION));
+        read.add(0, chunk);
+        read
     }
 
     #[test]
@@ -206,7 +222,9 @@ mod tests {
         other.add(5, shards[5].0.clone());
         assert_eq!(plain(&[&one, &other, &one]), [Some(copied.clone()), Some(coded), Some(copied.clone())]);
         one.add(1, Bytes::from_static(b"012345678X"));
-        assert_eq!(plain(&[&one]), [Some(copied)], "its first copy is right");
+        assert_eq!(plain(&[&one, &one]), [None, None], "of copies the newest speaks for itself");
+        one.add(2, copied.clone());
+        assert_eq!(plain(&[&one]), [Some(copied)]);
         assert!(plain(&[]).is_empty());
     }
 

@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 
 /// The smallest read-ahead, in bytes: a few chunks of a small object.
 pub(super) const WINDOW_BYTES_MIN: usize = 512 << 10;
-/// A chunk of so many bytes that is read alone is not counted: it costs little more than its request does.
-const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
+/// A chunk of so many bytes that is read alone is not counted: it costs little more than its request does. The reader of a longer one is to be
+/// kept until the client has all of it.
+pub const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 /// The read-ahead when there is plenty, in bytes.
 pub(super) const WINDOW_BYTES_MAX: usize = 4 << 20;
 

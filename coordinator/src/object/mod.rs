@@ -90,7 +90,7 @@ pub use failures::{Failures, WriteOutlook};
 pub(crate) use fetch::read_shard;
 pub use find::Found;
 pub use gather::{Gathered, Proved};
-pub use get::ObjectReader;
+pub use get::{ObjectReader, UNCOUNTED_BYTES_MAX};
 pub use heat::Heat;
 pub use incoming::{BODY_QUEUE_PIECES, Body, BodyMessage, body_channel, whole_body};
 pub use list::{Availability, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};

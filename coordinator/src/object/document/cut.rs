@@ -54,7 +54,7 @@ pub(super) fn cut(document: &Bytes, runs: &[Run]) -> Cut {
 
 /// Cuts a run that stands at `start` of its document where its content says.
 pub(super) fn by_content(run: Bytes, start: u64) -> impl Iterator<Item = PlainChunk> {
-    let chunks = Chunker::default().cut(run, true).chunks;
+    let chunks = Chunker::default().cut_nameless(run);
     chunks.into_iter().map(move |chunk| PlainChunk { end: start + chunk.end, ..chunk })
 }
 
