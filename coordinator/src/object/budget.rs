@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::object::get::{WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
-    use crate::object::put::{ALLOWANCE_BYTES_MAX, ALLOWANCE_BYTES_MIN};
+    use crate::object::upload_memory::{ALLOWANCE_BYTES_MAX, ALLOWANCE_BYTES_MIN};
     use clap::Parser;
     use protocol::ErrorKind;
 

@@ -127,8 +127,8 @@ impl Chunker {
         class_at(self.cut_bytes) != CLASSES[0]
     }
 
-    /// Bytes a stage needs here for at least one certain cut.
-    pub fn stage_bytes_min(&self) -> usize {
+    /// The longest chunk here, in bytes: a stage of so many gives at least one certain cut.
+    pub fn chunk_bytes_max(&self) -> usize {
         self.class().max_bytes
     }
 

@@ -64,6 +64,7 @@ mod settle;
 mod standing;
 mod succession;
 mod tasks;
+mod upload_memory;
 mod usage;
 mod versions;
 mod walk;

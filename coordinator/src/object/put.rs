@@ -23,13 +23,14 @@ use super::page::NamedPage;
 use super::publish::{ComposedOf, Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
+use super::upload_memory::{UploadMemory, begin_stage};
 use super::{Objects, settle};
 use crate::code::Code;
 use crate::metadata::records::{ETag, VersionId};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::Result;
-use segments::buffers::{self, Buffer};
+use segments::buffers::Buffer;
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::slice;
@@ -37,23 +38,8 @@ use tokio::select;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
-/// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
-pub(super) const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
-/// What a put gets when there is plenty, in bytes.
-pub(super) const ALLOWANCE_BYTES_MAX: usize = 6 << 20;
-/// The same far into an object, where chunks are long: of them, too, a page is to name more than a few, since each takes a commit. It saved
-/// 8 % of the CPU of 1 GiB (measured).
-const ALLOWANCE_BYTES_FAR: usize = 12 << 20;
-/// By so much it grows to that at a time, and is a multiple of it then: a stage is a buffer of a size that is kept.
-const ALLOWANCE_BYTES_STEP: usize = 3 << 20;
 /// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
-/// Batches being stored while the next stage fills.
-const BATCHES_UNDER_WAY_MAX: usize = 2;
-/// Where not even three fit: the stage that fills, and the batch under way.
-const STAGES_MIN: usize = 2;
-/// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
-const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 
 impl Objects {
     /// Stores the stream as `code` says and publishes it under the name that comes at its end. `Ok` is durable (law 1).
@@ -117,13 +103,6 @@ pub(super) struct Stored<T> {
     _allowance: Option<Allowance>,
 }
 
-/// Where the bytes of a body gather until they are cut: a buffer that begins with the rest of the one before.
-fn begin_stage(bytes: usize, rest: &[u8]) -> Buffer {
-    let mut stage = buffers::take(bytes.max(rest.len()));
-    stage.fill(rest);
-    stage
-}
-
 /// One put under way.
 struct Upload<'a> {
     objects: &'a Objects,
@@ -131,7 +110,7 @@ struct Upload<'a> {
     intent: Intent,
     code: Code,
     chunker: Chunker,
-    allowance: Option<Allowance>,
+    memory: UploadMemory,
     stage: Option<Buffer>,
     under_way: VecDeque<JoinHandle<Result<NamedPage>>>,
     pages: u64,
@@ -152,7 +131,7 @@ impl<'a> Upload<'a> {
             intent: Intent::of(id, started_ms),
             code,
             chunker,
-            allowance: None,
+            memory: UploadMemory::default(),
             stage: None,
             under_way: VecDeque::new(),
             pages: 0,
@@ -180,7 +159,7 @@ impl<'a> Upload<'a> {
                 Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
                 Taken::End(target) => {
                     let (draft, last) = self.finish(&*target).await?;
-                    return Ok(Stored { draft, last, target, _served: served, _allowance: self.allowance.take() });
+                    return Ok(Stored { draft, last, target, _served: served, _allowance: self.memory.take() });
                 }
             }
         }
@@ -200,10 +179,7 @@ impl<'a> Upload<'a> {
 
     /// Takes a piece; cuts and sends off the stage whenever it is full.
     async fn take<T>(&mut self, piece: Bytes, incoming: &mut Incoming<T>) -> Result<()> {
-        if self.allowance.is_none() {
-            let least = ALLOWANCE_BYTES_MIN.max(self.held_bytes_min());
-            self.allowance = Some(self.objects.budget.admit(least, ALLOWANCE_BYTES_MAX).await?);
-        }
+        self.memory.begin(&self.objects.budget, self.chunker.chunk_bytes_max()).await?;
         let mut rest = &piece[..];
         while !rest.is_empty() {
             let bytes = self.stage_bytes();
@@ -216,49 +192,8 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// What is held at least where the stream stands now.
-    fn held_bytes_min(&self) -> usize {
-        STAGES_MIN * self.chunker.stage_bytes_min()
-    }
-
-    /// Gives back what it grew by as soon as there is nothing left to begin another upload with: the client may be slow.
-    async fn yield_room(&mut self) -> Result<()> {
-        let excess = self.allowance_bytes().saturating_sub(ALLOWANCE_BYTES_MAX);
-        if excess > 0 && !self.objects.budget.has(ALLOWANCE_BYTES_MIN) {
-            while !self.under_way.is_empty() {
-                self.join_oldest().await?;
-            }
-            if let Some(allowance) = &mut self.allowance {
-                allowance.give_back(excess);
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks for more where chunks have become longer. It must not wait for it with what it has: what others have may be all there is.
-    fn widen(&mut self) {
-        let (needed, is_far) = (self.held_bytes_min(), self.chunker.is_far());
-        let Some(allowance) = &mut self.allowance else { return };
-        let (held, budget) = (allowance.bytes(), &self.objects.budget);
-        let more = match held < needed {
-            true => budget.try_admit(needed - held),
-            false if is_far && held < ALLOWANCE_BYTES_FAR => {
-                budget.admit_of_plenty(ALLOWANCE_BYTES_STEP - held % ALLOWANCE_BYTES_STEP)
-            }
-            false => None,
-        };
-        if let Some(more) = more {
-            allowance.add(more);
-        }
-    }
-
-    /// Each stage has its share of the allowance, and room for one chunk at least.
     fn stage_bytes(&self) -> usize {
-        (self.allowance_bytes() / STAGES).max(self.chunker.stage_bytes_min())
-    }
-
-    fn allowance_bytes(&self) -> usize {
-        self.allowance.as_ref().map_or(ALLOWANCE_BYTES_MIN, Allowance::bytes)
+        self.memory.stage_bytes(self.chunker.chunk_bytes_max())
     }
 
     /// Cuts and sends the stage; meanwhile the client goes on sending as much as fits a third of the next one.
@@ -270,8 +205,11 @@ impl<'a> Upload<'a> {
             never = incoming.take_ahead(ahead_bytes_max) => match never {},
         };
         self.send_pages(chunks).await?;
-        self.yield_room().await?;
-        self.widen();
+        if self.memory.is_wanted_by_others(&self.objects.budget) {
+            self.join_all().await?;
+            self.memory.give_back();
+        }
+        self.memory.widen(&self.objects.budget, self.chunker.chunk_bytes_max(), self.chunker.is_far());
         self.stage = Some(begin_stage(self.stage_bytes(), &rest));
         Ok(())
     }
@@ -297,8 +235,8 @@ impl<'a> Upload<'a> {
             self.send_page(chunks).await?;
             chunks = rest;
         }
-        let stages_held = self.allowance_bytes() / self.stage_bytes();
-        while self.under_way.len() > stages_held.saturating_sub(1).min(BATCHES_UNDER_WAY_MAX) {
+        let under_way_max = self.memory.batches_under_way_max(self.chunker.chunk_bytes_max());
+        while self.under_way.len() > under_way_max {
             self.join_oldest().await?;
         }
         Ok(())
@@ -315,6 +253,13 @@ impl<'a> Upload<'a> {
         let (objects, version, code) = (self.objects.clone(), self.id, self.code);
         let store = async move { objects.store_page(version, start, code, chunks, heartbeat).await };
         self.under_way.push_back(self.objects.tasks.spawn(store));
+        Ok(())
+    }
+
+    async fn join_all(&mut self) -> Result<()> {
+        while !self.under_way.is_empty() {
+            self.join_oldest().await?;
+        }
         Ok(())
     }
 
@@ -364,9 +309,7 @@ impl<'a> Upload<'a> {
             true => StoredBatch::empty(self.code),
             false => self.objects.store_batch(self.code, last).await?,
         };
-        while !self.under_way.is_empty() {
-            self.join_oldest().await?;
-        }
+        self.join_all().await?;
         Ok((self.draft(digest), stored))
     }
 
@@ -391,7 +334,7 @@ impl<'a> Upload<'a> {
 impl Drop for Upload<'_> {
     /// The batches under way hold their memory until they end, whether or not anybody still waits for them.
     fn drop(&mut self) {
-        let (allowance, under_way) = (self.allowance.take(), std::mem::take(&mut self.under_way));
+        let (allowance, under_way) = (self.memory.take(), std::mem::take(&mut self.under_way));
         if let Some(allowance) = allowance.filter(|_| !under_way.is_empty()) {
             self.objects.tasks.spawn(async move {
                 join_all(under_way).await;
