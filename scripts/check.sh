@@ -84,9 +84,14 @@ run_tests || tests_failed=1
 step "storms"
 run_storms || tests_failed=1
 if [[ $tests_failed -ne 0 ]]; then
-  # What failed and what it said; not the output of the hundreds that passed.
+  # What failed and how what it said begins; not the output of the hundreds that passed.
   grep -E '^test .* \.\.\. FAILED$|^error' "$test_log" || true
-  awk '/^failures:$/ { shown = 1 } /^test result: / { shown = 0 } shown' "$test_log" | head -n 300
+  awk '
+    /^failures:$/ { shown = 1 }
+    /^test result: / { shown = 0 }
+    /^---- .* stdout ----$/ { lines = 0 }
+    shown && lines++ < 100 { print substr($0, 1, 500) }
+  ' "$test_log"
   echo "the whole output is in $test_log"
 fi
 grep -E '^(     Running|   Doc-tests) |^test result: ' "$test_log" || true

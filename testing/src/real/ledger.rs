@@ -46,6 +46,13 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
+impl Attempt {
+    /// Whether it was told that it happened.
+    pub fn is_acknowledged(&self) -> bool {
+        matches!(self.outcome, Outcome::Stored(_) | Outcome::Deleted)
+    }
+}
+
 /// Something that should not have happened.
 #[derive(Clone, Debug)]
 pub enum Trouble {
@@ -99,8 +106,12 @@ impl Ledger {
 
     /// How many writes were acknowledged.
     pub fn acknowledged(&self) -> usize {
-        let told = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Stored(_) | Outcome::Deleted);
-        self.keys().values().flatten().filter(told).count()
+        self.keys().values().flatten().filter(|attempt| attempt.is_acknowledged()).count()
+    }
+
+    /// What was begun after `instant`.
+    pub fn begun_after(&self, instant: Instant) -> Vec<Attempt> {
+        self.keys().values().flatten().filter(|attempt| attempt.begun > instant).cloned().collect()
     }
 
     /// Notes that a request was not served.
