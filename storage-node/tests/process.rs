@@ -116,3 +116,13 @@ async fn a_directory_in_use_or_of_another_node_is_refused_and_replaced_only_when
     segments::durable::remove_file(root.path().join("data/identity")).unwrap();
     assert!(refused(root.path(), "n1", &[]).contains("no identity file"));
 }
+
+/// Decision 0098.
+#[actix_web::test]
+async fn a_node_uses_small_pages() {
+    let root = tempfile::tempdir().unwrap();
+    let node = start(root.path());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.child.id())).unwrap();
+    let huge_pages = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    assert!(huge_pages.is_none_or(|line| line.ends_with('0')), "{huge_pages:?}");
+}
