@@ -3,11 +3,13 @@
 
 use bytes::Bytes;
 use coordinator::code::Code;
-use coordinator::metadata::records::Versioning;
+use coordinator::dialect::representation::{ObjectPieces, pieces_of};
+use coordinator::metadata::records::{VersionRecord, Versioning};
 use coordinator::object::{
     Attributes, BodyMessage, BucketName, Condition, MissingBucket, ObjectName, Objects, PutTarget, Version,
     VersionSelector, body_channel, whole_body,
 };
+use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testing::sim::body::{BLOCK_BYTES, TestBody};
@@ -71,21 +73,45 @@ fn an_upload_that_breaks_off_holds_its_memory_until_its_batches_have_ended() {
     });
 }
 
+async fn stored(objects: &Objects, key: &str, bytes: usize) -> VersionRecord {
+    // Alike bytes are never cut before the longest chunk.
+    let data = Bytes::from(vec![7; bytes]);
+    objects.put(Code::REPLICATION, whole_body(data, target(key)).await).await.unwrap();
+    match objects.resolve(&name(key), VersionSelector::Latest).await.unwrap() {
+        Version::Found(version) => *version,
+        _ => panic!("it was put"),
+    }
+}
+
 #[test]
 fn a_chunk_that_is_read_alone_counts_unless_it_is_small() {
     play(async |_, objects| {
         for (key, bytes, counts) in [("small", 60 << 10, false), ("large", 100 << 10, true)] {
-            // Alike bytes are never cut before the longest chunk.
-            let data = Bytes::from(vec![7; bytes]);
-            objects.put(Code::REPLICATION, whole_body(data.clone(), target(key)).await).await.unwrap();
-            let Version::Found(version) = objects.resolve(&name(key), VersionSelector::Latest).await.unwrap() else {
-                panic!("it was put")
-            };
+            let version = stored(objects, key, bytes).await;
             assert_eq!(version.chunk_count, 1, "{key}");
             let mut reader = objects.open(&name(key), &version, 0..version.size).await.unwrap();
-            assert_eq!(reader.next().await.unwrap().unwrap(), data);
+            assert_eq!(reader.next().await.unwrap().unwrap().len(), bytes);
             assert_eq!(held(objects).1 >= bytes, counts, "{key}");
             drop(reader);
+            assert_eq!(held(objects).1, 0);
+        }
+    });
+}
+
+#[test]
+fn what_a_client_has_not_taken_yet_counts() {
+    play(async |_, objects| {
+        let bytes = 100 << 10;
+        let version = stored(objects, "large", bytes).await;
+        for taken in [false, true] {
+            let pieces = pieces_of(objects, &name("large"), &version, 0..version.size).await.ok().unwrap();
+            let ObjectPieces::Stream(mut rest) = pieces else { panic!("all at once, and no longer counted") };
+            assert!(held(objects).1 >= bytes);
+            while taken && let Some(piece) = rest.next().await {
+                piece.unwrap();
+                assert!(held(objects).1 >= bytes, "until the client asks for more");
+            }
+            drop(rest);
             assert_eq!(held(objects).1, 0);
         }
     });

@@ -24,7 +24,7 @@ mod nodes;
 mod openapi;
 mod query;
 mod reply;
-mod representation;
+pub mod representation;
 pub mod s3;
 mod system;
 mod watch;

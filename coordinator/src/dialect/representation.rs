@@ -10,7 +10,7 @@ use super::described::given_back;
 use super::reply::Refusal;
 use crate::metadata::records::VersionRecord;
 use crate::names;
-use crate::object::{ObjectName, ObjectReader, UNCOUNTED_BYTES_MAX, VersionName};
+use crate::object::{ObjectName, ObjectReader, Objects, UNCOUNTED_BYTES_MAX, VersionName};
 use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED,
@@ -108,7 +108,7 @@ async fn body(
     dress: &Dress,
 ) -> Result<BoxBody, Refusal> {
     let length = range.end - range.start;
-    match pieces_of(door, name, version, range).await {
+    match pieces_of(&door.objects, name, version, range).await {
         Ok(ObjectPieces::All(bytes)) => Ok(BoxBody::new(bytes)),
         Ok(ObjectPieces::Stream(rest)) => Ok(BoxBody::new(SizedStream::new(length, rest))),
         Err(Unread::Refused(error)) => Err((dress.refused)(error)),
@@ -142,13 +142,13 @@ impl From<Unread> for Error {
 
 /// Reads `range` of a version of `name`.
 pub async fn pieces_of(
-    door: &Door,
+    objects: &Objects,
     name: &ObjectName,
     version: &VersionRecord,
     range: Range<u64>,
 ) -> Result<ObjectPieces, Unread> {
     let length = range.end - range.start;
-    let mut reader = door.objects.open(name, version, range).await.map_err(Unread::Refused)?;
+    let mut reader = objects.open(name, version, range).await.map_err(Unread::Refused)?;
     let first = match reader.next().await {
         None => return Ok(ObjectPieces::All(Bytes::new())),
         Some(first) => first.map_err(Unread::Unreadable)?,

@@ -54,7 +54,7 @@ async fn binary(
     if validators.evaluate(request.headers())? == Verdict::NotModified {
         return Ok(HttpResponse::NotModified().insert_header((ETAG, validators.etag)).finish());
     }
-    let pieces = match pieces_of(door, name, version, 0..version.size).await {
+    let pieces = match pieces_of(&door.objects, name, version, 0..version.size).await {
         Ok(ObjectPieces::All(bytes)) => stream::iter([Ok(bytes)]).boxed(),
         Ok(ObjectPieces::Stream(pieces)) => pieces,
         Err(Unread::Refused(error)) => return Err(error.into()),

@@ -79,7 +79,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     head.insert(CONTENT_LENGTH, (range.end - range.start).into());
     let body = match request.method == Method::HEAD {
         true => Body::empty(),
-        false => body(pieces_of(door, &name, &version, range).await.map_err(|unread| of_verb(unread.into()))?),
+        false => body(pieces_of(&door.objects, &name, &version, range).await.map_err(|unread| of_verb(unread.into()))?),
     };
     counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
     let mut response = S3Response::with_headers(body, head);
