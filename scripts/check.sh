@@ -84,7 +84,7 @@ run_tests || tests_failed=1
 step "storms"
 run_storms || tests_failed=1
 if [[ $tests_failed -ne 0 ]]; then
-  # What failed and how what it said begins; not the output of the hundreds that passed.
+  # What failed, and the beginning of what each said; not the output of the hundreds that passed.
   grep -E '^test .* \.\.\. FAILED$|^error' "$test_log" || true
   awk '
     /^failures:$/ { shown = 1 }

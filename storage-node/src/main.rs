@@ -31,8 +31,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let config: Config = process::settings::load(std::env::args_os()).unwrap_or_else(|mistake| mistake.exit());
-    // The allocator asks for huge pages, and clearing them was a tenth of the CPU of a large upload (decision 0098). Where the kernel
-    // knows of none, there is nothing to forgo.
+    // The allocator asks for huge pages, and clearing them was an eighth of the CPU of the first large upload (decision 0098). A kernel
+    // that cannot forgo them has none, or gives them as before.
     disable_transparent_huge_pages(true).unwrap_or_default();
     match actix_web::rt::System::new().block_on(run(config)) {
         Ok(()) => ExitCode::SUCCESS,
