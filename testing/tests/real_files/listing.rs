@@ -50,6 +50,8 @@ async fn a_delete_is_a_marker_and_a_purge_the_end() {
     let client = cluster.client();
     client.upload("example.txt", b"one").await;
     client.upload("example.txt", b"two").await;
+    let of_one = client.request(reqwest::Method::DELETE, "/delete?filename=example.txt&version=1");
+    client.send(of_one).await.expect(400);
     assert_eq!(client.delete("example.txt").await, "example.txt deleted successfully");
     assert_eq!(client.delete("example.txt").await, "example.txt not found or already deleted");
     assert_eq!(client.delete("never.txt").await, "never.txt not found or already deleted");

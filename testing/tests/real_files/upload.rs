@@ -109,6 +109,7 @@ async fn a_form_without_a_file_is_refused() {
         Form::new(),
         Form::new().text("filename", "nothing.txt").text("comment", "x"),
         Form::new().text("filename", "nothing.txt").file("a", b"one").file("b", b"two"),
+        Form::new().text("filename", "nothing.txt").text("filename", "other.txt").file("a", b"one"),
     ];
     for form in refused {
         let reply = client.send(client.upload_form(form.clone())).await.expect(400);
@@ -122,6 +123,31 @@ async fn a_form_without_a_file_is_refused() {
     let cut = client.request(reqwest::Method::POST, "/upload").header("content-type", Form::content_type()).body(cut);
     client.send(cut).await.expect(400);
     invisible(&client, "nothing.txt").await;
+}
+
+/// The parser takes a carriage return before the boundary for a part's end, and believes a part's own length.
+#[tokio::test]
+async fn a_file_is_stored_to_its_last_byte_or_not_at_all() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let head = "--QQ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"cut.bin\"\r\n";
+    let send = async |form: String| {
+        let request = client.request(reqwest::Method::POST, "/upload");
+        client.send(request.header("content-type", "multipart/form-data; boundary=QQ").body(form)).await
+    };
+    for form in [
+        format!("{head}\r\nhello \r--QQ rest\r\n--QQ--\r\n"),
+        format!("{head}Content-Length: 5\r\n\r\nhello world\r\n--QQ--\r\n"),
+    ] {
+        let refusal = send(form).await.expect_error(400, "The multipart form is broken or incomplete");
+        assert!(refusal.json()["detail"].as_str().is_some_and(|detail| detail.contains("boundary")), "{refusal}");
+        invisible(&client, "cut.bin").await;
+    }
+    for (head, content) in [("", "hello \n--QQ \r\n--Q rest\r"), ("Content-Length: 5\r\n", "hello"), ("", "")] {
+        let part = "--QQ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"whole.bin\"\r\n";
+        send(format!("{part}{head}\r\n{content}\r\n--QQ--\r\n")).await.expect(201);
+        assert_eq!(client.download("whole.bin", None).await.expect(200).body, content);
+    }
 }
 
 #[tokio::test]

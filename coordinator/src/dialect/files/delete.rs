@@ -12,6 +12,11 @@ use serde_json::json;
 
 pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
     let (query, name) = query_and_file(&request)?;
+    if query.get("version").is_some() {
+        return Err(Refusal::bad_request(
+            "a delete is of the file, not of a version: without version= it keeps the older ones, and purge=true ends them all",
+        ));
+    }
     let mode = if query.flag("purge")? { DeleteMode::Purge } else { DeleteMode::Mark };
     let delete = DeleteRequest { mode, condition: condition(&request)?, owner: owner(&request) };
     let message = match door.objects.delete_as(&name, &delete).await?.deleted {

@@ -3,6 +3,7 @@
 mod delete;
 mod download;
 mod listing;
+mod part_bytes;
 mod upload;
 
 use super::guard::Subject;

@@ -7,6 +7,7 @@ use super::super::intake::{Pump, Pumped, announced_length, condition, never_stil
 use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
+use super::part_bytes::PartBytes;
 use crate::metadata::records::Versioning;
 use crate::names;
 use crate::object::{
@@ -19,10 +20,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, HeaderValue, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
-use futures_util::stream::StreamExt;
+use futures_util::stream::{StreamExt, TryStreamExt};
 use protocol::Error;
 use serde_json::json;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -33,6 +36,7 @@ const FIELD_BYTES_MAX: usize = 4 << 10;
 pub(super) const PARSER_BYTES_MAX: usize = 192 << 10;
 /// More parts than any form of this door has.
 const PARTS_MAX: usize = 32;
+const BROKEN: &str = "The multipart form is broken or incomplete";
 const MEDIA_TYPE_DEFAULT: &str = "application/octet-stream";
 
 /// `POST /upload`.
@@ -45,10 +49,7 @@ pub(super) async fn upload(
     let condition = condition(&request)?;
     let asked = strategy(&Query::parse(request.query_string())?)?;
     let storage = door.objects.storage_of(&BucketName::files(), asked, length).await?;
-    let mut body: Payload = Payload::Stream { payload: Box::pin(never_still(payload, door.settings.body_stall)) };
-    let parts = Multipart::from_request(&request, &mut body).await;
-    let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
-    let form = Form { parts, stall: door.settings.body_stall };
+    let form = Form::of(&request, payload, door.settings.body_stall).await?;
     let (name, done) = receive(form, &door, condition, owner(&request), storage).await?;
     // The form named it, not the head.
     request
@@ -91,15 +92,44 @@ fn no_file() -> Refusal {
 struct Form {
     parts: Multipart,
     stall: Duration,
+    /// Bytes that its parts had so far.
+    bytes: Cell<u64>,
+    seen: Rc<RefCell<PartBytes>>,
 }
 
 impl Form {
+    async fn of(request: &HttpRequest, payload: web::Payload, stall: Duration) -> Result<Form, Refusal> {
+        let media_type = request.mime_type().ok().flatten();
+        let boundary = media_type.as_ref().and_then(|media_type| media_type.get_param("boundary"));
+        let seen = Rc::new(RefCell::new(PartBytes::new(boundary.map_or("", |boundary| boundary.as_str()))));
+        let see = Rc::clone(&seen);
+        let body = never_still(payload, stall).inspect_ok(move |piece| see.borrow_mut().see(piece));
+        let parts = Multipart::from_request(request, &mut Payload::Stream { payload: Box::pin(body) }).await;
+        let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
+        Ok(Form { parts, stall, bytes: Cell::new(0), seen })
+    }
+
     async fn next_part(&mut self) -> Result<Option<Field>, Refusal> {
         self.parts.next().await.transpose().map_err(|error| self.broken(error))
     }
 
     async fn next_piece(&self, part: &mut Field) -> Result<Option<Bytes>, Refusal> {
-        part.next().await.transpose().map_err(|error| self.broken(error))
+        let piece = part.next().await.transpose().map_err(|error| self.broken(error))?;
+        self.bytes.set(self.bytes.get() + piece.as_ref().map_or(0, |piece| piece.len() as u64));
+        Ok(piece)
+    }
+
+    /// Refuses one whose parts did not have all that lies between their delimiters.
+    fn require_whole(&self) -> Result<(), Refusal> {
+        let (had, sent) = (self.bytes.get(), self.seen.borrow().total());
+        if had == sent {
+            return Ok(());
+        }
+        let detail = format!(
+            "its parts have {sent} bytes, of which {had} could be told from its delimiters: choose a boundary that is not in the file, \
+             and give parts no Content-Length"
+        );
+        Err(Refusal::bad_request(detail).headed(BROKEN))
     }
 
     fn broken(&self, error: MultipartError) -> Refusal {
@@ -107,9 +137,7 @@ impl Form {
             MultipartError::Payload(error) => stood_still(error, self.stall),
             _ => None,
         };
-        still.unwrap_or_else(|| {
-            Refusal::bad_request(error.to_string()).headed("The multipart form is broken or incomplete")
-        })
+        still.unwrap_or_else(|| Refusal::bad_request(error.to_string()).headed(BROKEN))
     }
 
     /// A short text field, whole.
@@ -168,12 +196,16 @@ async fn receive(
                     return Err(joined(put).await.err().map_or_else(ended_without_reason, Refusal::from));
                 }
             }
+            Some("filename") if seen.name.is_some() => {
+                return Err(Refusal::bad_request("the form has two parts named 'filename'"));
+            }
             Some("filename") => seen.name = Some(file(&form.text(&mut part).await?)?),
             _ => {
                 form.text(&mut part).await?;
             }
         }
     }
+    form.require_whole()?;
     let mut attributes = Attributes { owner, ..Attributes::default() };
     storage.describe(&mut attributes);
     let target = target(seen, condition, attributes)?;
