@@ -128,7 +128,7 @@ pub enum ObjectPieces {
 pub enum Unread {
     /// The read cannot begin.
     Refused(Error),
-    /// The first chunk cannot be had.
+    /// The first chunk cannot be had, or one of those behind it.
     Unreadable(Error),
 }
 
@@ -148,6 +148,7 @@ pub async fn pieces_of(
     range: Range<u64>,
 ) -> Result<ObjectPieces, Unread> {
     let length = range.end - range.start;
+    objects.require_reach(name, version, &range).await.map_err(Unread::Unreadable)?;
     let mut reader = objects.open(name, version, range).await.map_err(Unread::Refused)?;
     let first = match reader.next().await {
         None => return Ok(ObjectPieces::All(Bytes::new())),

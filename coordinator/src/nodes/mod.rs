@@ -33,7 +33,7 @@ pub use roster::{Connect, NODES_MAX};
 
 use crate::metadata::records::{NodeRecord, NodeState};
 use crate::placement::{Candidate, Circuit, Health};
-use protocol::{Clock, ClusterId, Node, NodeId};
+use protocol::{Clock, ClusterId, Error, Node, NodeId, Result};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -174,6 +174,32 @@ impl Nodes {
         let records = self.records.read().expect("no one panics while noting records");
         let drained = records.iter().filter(|(_, known)| known.state == NodeState::Drained).map(|(node, _)| node);
         drained.filter(|node| unreachable.contains(*node)).cloned().collect()
+    }
+
+    /// Refuses a write while half of the nodes or more do not answer, those that `failed` it among them (decision 0004).
+    pub fn require_majority(&self, failed: &BTreeSet<NodeId>) -> Result<()> {
+        let members = self.members();
+        let registered = members.len();
+        let answering = self.answering();
+        let answering: BTreeSet<&NodeId> = answering.difference(failed).collect();
+        if 2 * answering.len() > registered {
+            return Ok(());
+        }
+        // Nodes that were emptied and switched off are no part of any majority.
+        let switched_off = self.switched_off();
+        let registered = registered.saturating_sub(switched_off.len());
+        if 2 * answering.len() > registered {
+            return Ok(());
+        }
+        let answers = |id: &NodeId| answering.contains(id) || switched_off.contains(id);
+        let silent = members.iter().filter(|node| !node.id().is_some_and(answers));
+        let silent: Vec<&str> = silent.map(|node| node.label()).collect();
+        Err(Error::unavailable(format!(
+            "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when they \
+             are back",
+            silent.len(),
+            silent.join(", ")
+        )))
     }
 
     /// Raised whenever a node's health, breaker, room or state changed.

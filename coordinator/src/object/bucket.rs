@@ -94,7 +94,7 @@ impl Objects {
     /// Changes a bucket's record as `change` says, by compare and swap; `change` may run several times.
     ///
     /// Refuses `BucketSettings`: a bucket that kept versions never goes back to [`Versioning::Off`], and one with object lock keeps
-    /// both its versions and its lock.
+    /// both its versions and its lock; the built-in ones always keep versions.
     pub async fn change_bucket(
         &self,
         name: &BucketName,
@@ -115,7 +115,7 @@ impl Objects {
             let before = seen.record.ok_or_else(|| no_such_bucket(name))?;
             let mut after = before.clone();
             change(&mut after)?;
-            require_settings(&before, &after)?;
+            require_settings(name, &before, &after)?;
             after.state = BucketState::Live;
             let mut commit = Batch::new();
             commit.check(keys::bucket(name.as_str()), seen.expect);
@@ -193,7 +193,12 @@ impl SeenBucket {
     }
 }
 
-fn require_settings(before: &BucketRecord, after: &BucketRecord) -> Result<()> {
+fn require_settings(name: &BucketName, before: &BucketRecord, after: &BucketRecord) -> Result<()> {
+    if name.is_built_in() && before.versioning == Versioning::Enabled && after.versioning != Versioning::Enabled {
+        let message =
+            format!("bucket '{}' belongs to a door that promises every version, and keeps them", name.as_str());
+        return Err(Refused::BucketSettings.error(message));
+    }
     if before.versioning != Versioning::Off && after.versioning == Versioning::Off {
         return Err(Refused::BucketSettings.error("a bucket that kept versions can suspend that, but not undo it"));
     }

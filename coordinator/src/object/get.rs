@@ -82,7 +82,7 @@ impl Objects {
 impl Objects {
     /// The bytes of a chunk of a manifest. Where that one is gone because its version was stored otherwise since the manifest was read, the
     /// chunk of the same bytes that took its place.
-    async fn fetch_entry(&self, entry: &ChunkEntry) -> Result<Bytes> {
+    pub(super) async fn fetch_entry(&self, entry: &ChunkEntry) -> Result<Bytes> {
         let mut error = match self.fetch_chunk(entry.chunk).await {
             Err(error) if error.kind == ErrorKind::Corrupt => error,
             outcome => return outcome,

@@ -6,14 +6,9 @@ use super::attributes::VersionName;
 use super::name::{BucketName, ObjectName};
 use super::resolve::{Version, VersionSelector};
 use super::walk::{Route, Step, Walk};
-use crate::metadata::keys;
-use crate::metadata::records::{
-    ChecksumAlgorithm, ChecksumKind, ChunkEntry, ChunkRecord, ETag, ObjectRecord, Record, Sha256, StorageClass,
-    VersionRecord,
-};
-use protocol::{NodeId, Result};
+use crate::metadata::records::{ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, Sha256, StorageClass};
+use protocol::Result;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// The most objects in one page.
 pub const LIST_LIMIT_MAX: usize = 1_000;
@@ -147,53 +142,20 @@ impl Objects {
         })
     }
 
-    /// Every acknowledged chunk has one shard more than reading needs, whatever its code, so while one node is away each can be read.
     async fn availability(&self, bucket: &BucketName, key: &str, record: &ObjectRecord) -> Result<Availability> {
         let answering = self.nodes.answering();
-        let away = self.nodes.members().len().saturating_sub(answering.len());
-        // Nodes that were emptied and switched off hold nothing.
-        let away = if away == 0 { 0 } else { away.saturating_sub(self.nodes.switched_off().len()) };
+        let away = self.away(&answering);
         if away == 0 {
             return Ok(Availability::Available);
         }
-        if away <= 1 || record.size == 0 {
+        if away == 1 || record.size == 0 {
             return Ok(Availability::Degraded);
         }
         let name = ObjectName::new(bucket.clone(), key)?;
-        let readable = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
-            Version::Found(version) => self.is_readable(&name, &version, &answering).await?,
-            Version::NoObject | Version::NoVersion => true,
+        let lost = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
+            Version::Found(version) => self.first_out_of_reach(&name, &version, 0..version.size, &answering).await?,
+            Version::NoObject | Version::NoVersion => None,
         };
-        Ok(if readable { Availability::Degraded } else { Availability::Unavailable })
-    }
-
-    async fn is_readable(
-        &self,
-        name: &ObjectName,
-        version: &VersionRecord,
-        answering: &BTreeSet<NodeId>,
-    ) -> Result<bool> {
-        let (key, mut offset) = (name.version_key(version.number), 0);
-        while let Some(run) = self.chunks_from(&key, version, offset).await? {
-            if !self.are_readable(&run.entries, answering).await? {
-                return Ok(false);
-            }
-            offset = run.end();
-        }
-        Ok(true)
-    }
-
-    async fn are_readable(&self, entries: &[ChunkEntry], answering: &BTreeSet<NodeId>) -> Result<bool> {
-        for entry in entries {
-            let Some(found) = self.metadata.get(&keys::chunk(entry.chunk)).await? else {
-                return Ok(false);
-            };
-            let record = ChunkRecord::decode(&found.value)?;
-            let readable = record.shards.iter().filter(|place| answering.contains(&place.node)).count();
-            if readable < record.code.read_quorum() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(if lost.is_some() { Availability::Unavailable } else { Availability::Degraded })
     }
 }

@@ -55,6 +55,7 @@ mod profiles;
 mod prove;
 mod publish;
 mod put;
+mod reach;
 mod receipt;
 mod refused;
 mod remove;

@@ -165,27 +165,7 @@ impl ShardWriter {
                 "a write needs {quorum} storage nodes and {registered} are registered; start more nodes"
             )));
         }
-        let answering = self.nodes.answering();
-        let answering: BTreeSet<&NodeId> = answering.difference(&self.failed).collect();
-        if 2 * answering.len() > registered {
-            return Ok(());
-        }
-        // Nodes that were emptied and switched off are no part of any majority.
-        let switched_off = self.nodes.switched_off();
-        let registered = registered.saturating_sub(switched_off.len());
-        if 2 * answering.len() > registered {
-            return Ok(());
-        }
-        let members = self.nodes.members();
-        let answers = |id: &NodeId| answering.contains(id) || switched_off.contains(id);
-        let silent = members.iter().filter(|node| !node.id().is_some_and(answers));
-        let silent: Vec<&str> = silent.map(|node| node.label()).collect();
-        Err(Error::unavailable(format!(
-            "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when they \
-             are back",
-            silent.len(),
-            silent.join(", ")
-        )))
+        self.nodes.require_majority(&self.failed)
     }
 
     fn launch_all(&mut self) {

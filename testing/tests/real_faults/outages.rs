@@ -50,6 +50,7 @@ async fn with_two_of_four_down_everything_is_read_and_writes_say_why_not() {
     load.more(60, PROGRESS_WAIT).await;
     let ledger = load.end().await;
     ledger.assert_all_served("all nodes are up");
+    client.upload("known", b"known bytes").await;
     for (one, other) in [(1, 2), (3, 4)] {
         cluster.node(one).kill();
         cluster.node(other).kill();
@@ -67,6 +68,9 @@ async fn with_two_of_four_down_everything_is_read_and_writes_say_why_not() {
             let request = client.upload_request("refused too", &random_bytes(size as u64, size));
             client.send(request).await.expect(503);
         }
+        // Nothing of it would be written anywhere.
+        client.send(client.upload_request("refused too", b"known bytes")).await.expect(503);
+        client.send(client.upload_request("refused too", b"")).await.expect(503);
         let system = client.get("/system/health").await.expect(200).json();
         assert_eq!((&system["status"], &system["acceptsWrites"]), (&"degraded".into(), &false.into()), "{system}");
         all_is_there(&cluster, &ledger, 40).await;
@@ -117,4 +121,38 @@ async fn what_has_no_copy_left_is_503_and_comes_back() {
     client.send(client.delete_request("away.bin", false)).await.expect(503);
     cluster.start_all().await;
     assert!(client.download("away.bin", Some(1)).await.expect(200).body == data);
+}
+
+/// Chunks lie on three of four nodes, so one of four is out of reach while three are away: a read of one that comes later is refused, too,
+/// instead of being cut off in the middle.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_would_be_cut_off_is_503_before_it_begins() {
+    let mut cluster =
+        Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--probe-interval-s", "1").start().await;
+    let client = cluster.client();
+    let data = random_bytes(2, 12 << 20);
+    client.upload("thinned.bin", &data).await;
+    for number in 1..=3 {
+        cluster.node(number).kill();
+    }
+    eventually("they count as away", Duration::from_secs(10), || async {
+        let listed = client.get("/files").await.expect(200).json();
+        let status = listed["files"][0]["availability_status"].clone();
+        if status == "unavailable" { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+    for from in (0..6).map(|number| number << 20) {
+        let range = format!("bytes={from}-");
+        let reply = client.get_with("/download?filename=thinned.bin", &[("range", &range)]).await.expect(503);
+        assert_eq!(reply.error(), "File is currently unavailable due to storage node failures", "{range}");
+    }
+    // What is on the last node is read all the same.
+    let mut read = 0;
+    for from in (0..12 << 20).step_by(1 << 18) {
+        let reply = client.get_with("/files/thinned.bin", &[("range", &format!("bytes={from}-{from}"))]).await;
+        read += usize::from(reply.status == 206 && reply.body == data[from..=from]);
+    }
+    assert!(read > 12, "three of four chunks have a copy on the last node, {read} of 48 bytes were read");
+    cluster.start_all().await;
+    assert!(client.download("thinned.bin", None).await.expect(200).body == data);
 }
