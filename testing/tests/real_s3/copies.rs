@@ -20,6 +20,7 @@ async fn objects_are_copied_with_what_is_said_of_them() {
         send(&client, Method::PUT, &format!("{B}/{key}"), &head, key).await.expect(200);
         let copied = copy(&client, &format!("bucket/{key}"), "copy", &[]).await.expect(200);
         assert_eq!(one(&copied, "ETag").replace("&quot;", "\""), etag(key.as_bytes()));
+        assert!(copied.header("x-holdfast-durability").starts_with("copies="), "{copied}");
         copy(&client, &format!("/bucket/{key}"), "copy", &[]).await.expect(200);
         let got = client.get(&format!("{B}/copy")).await.expect(200);
         assert_eq!((got.body.as_ref(), got.header("x-amz-meta-a")), (key.as_bytes(), "1"));
@@ -74,6 +75,7 @@ async fn parts_are_copied_from_ranges() {
     for (number, range) in [(1, "bytes=0-5242879"), (2, "bytes=5242880-5242889")] {
         let target = format!("x?uploadId={upload}&partNumber={number}");
         let copied = copy(&client, "bucket/source", &target, &[("x-amz-copy-source-range", range)]).await.expect(200);
+        assert!(copied.header("x-holdfast-durability").starts_with("copies="), "{copied}");
         parts += &format!("<Part><ETag>{}</ETag><PartNumber>{number}</PartNumber></Part>", one(&copied, "ETag"));
     }
     let beyond = [("x-amz-copy-source-range", "bytes=0-9999999")];

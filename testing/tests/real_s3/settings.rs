@@ -52,6 +52,22 @@ async fn settings_come_back_as_they_were_given() {
     }
 }
 
+/// The file door promises that every version stays readable (A11, A12).
+#[tokio::test]
+async fn the_bucket_of_the_file_door_keeps_versions() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    let set = |status: &str| format!("<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>");
+    refused(&put(&client, "/files?versioning", set("Suspended")).await, 409, "InvalidBucketState");
+    put(&client, "/files?versioning", set("Enabled")).await.expect(200);
+    let files = cluster.client();
+    files.upload("kept", b"one").await;
+    files.upload("kept", b"two").await;
+    files.delete("kept").await;
+    assert_eq!(files.download("kept", Some(1)).await.expect(200).body, "one");
+    assert_eq!(files.download("kept", Some(2)).await.expect(200).body, "two");
+}
+
 #[tokio::test]
 async fn rules_that_move_objects_come_back_as_they_were_given() {
     const MINIMUM: &str = "x-amz-transition-default-minimum-object-size";

@@ -15,7 +15,7 @@ use super::read::{condition_failed, found, object_name};
 use super::route::trace;
 use super::target::Target;
 use super::times::timestamp;
-use super::write::{missing_or, shown_version};
+use super::write::{missing_or, shown_version, with_receipt};
 use crate::dialect::Door;
 use crate::dialect::conditions::{Validators, Verdict};
 use crate::identity::{Action, Principal};
@@ -172,12 +172,13 @@ pub async fn object(door: &Door, request: S3Request<CopyObjectInput>) -> S3Resul
         e_tag: Some(ETag::Strong(put.etag.text(put.sha256.as_ref()))),
         last_modified: Some(timestamp(put.modified_ms)),
     };
-    Ok(S3Response::new(CopyObjectOutput {
+    let output = CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: source.shown_version(),
         version_id: shown_version(put.version_name, put.versioning),
         ..CopyObjectOutput::default()
-    }))
+    };
+    with_receipt(output, &put.receipt)
 }
 
 /// What the copy is to be: what the source says of itself, or what the request says, as its directives want it.

@@ -13,7 +13,7 @@ use super::promise::{self, Promise, kind, printed, spelled};
 use super::read::object_name;
 use super::route::trace;
 use super::times::timestamp;
-use super::write::{AnyTrailers, Coming, Stopped, body_length, ended_early, missing_or, shown_version};
+use super::write::{AnyTrailers, Coming, Stopped, body_length, ended_early, missing_or, shown_version, with_receipt};
 use crate::dialect::{Door, with_request_id};
 use crate::metadata::records::{Checksum, ChecksumAlgorithm, ChecksumKind, Strategy, UploadId};
 use crate::names;
@@ -165,7 +165,7 @@ pub async fn part(door: &Door, request: S3Request<UploadPartInput>) -> S3Result<
     };
     let (done, checksum) = done?;
     let fields = Checksums::of(checksum.as_ref());
-    Ok(S3Response::new(UploadPartOutput {
+    let output = UploadPartOutput {
         checksum_crc32: fields.crc32,
         checksum_crc32c: fields.crc32c,
         checksum_crc64nvme: fields.crc64nvme,
@@ -173,7 +173,8 @@ pub async fn part(door: &Door, request: S3Request<UploadPartInput>) -> S3Result<
         checksum_sha256: fields.sha256,
         e_tag: Some(ETag::Strong(hex::encode(done.md5))),
         ..UploadPartOutput::default()
-    }))
+    };
+    with_receipt(output, &done.receipt)
 }
 
 /// UploadPartCopy.
@@ -200,11 +201,12 @@ pub async fn part_copy(
         e_tag: Some(ETag::Strong(hex::encode(done.md5))),
         last_modified: Some(timestamp(done.modified_ms)),
     };
-    Ok(S3Response::new(UploadPartCopyOutput {
+    let output = UploadPartCopyOutput {
         copy_part_result: Some(result),
         copy_source_version_id: source.shown_version(),
         ..UploadPartCopyOutput::default()
-    }))
+    };
+    with_receipt(output, &done.receipt)
 }
 
 /// CompleteMultipartUpload.

@@ -91,6 +91,9 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
     let Some(at) = text.rfind("</Error>") else { return response };
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<')).map_or("", |(code, _)| code);
     let mut whole = text[..at].to_owned();
+    if !text.contains("<Message>") {
+        whole += &format!("<Message>{}</Message>", message_of(code));
+    }
     let own = element.map(|(name, value)| (name, value.to_owned()));
     let of_code = asked.elements(code, response.headers());
     let fixed = [("Resource", asked.path.clone()), ("RequestId", id.to_owned()), ("HostId", id.to_owned())];
@@ -100,6 +103,15 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
     whole.push_str(&text[at..]);
     replace(&mut response, whole);
     response
+}
+
+/// What S3 says with codes of which the library says nothing.
+fn message_of(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
+        _ => "The request is not valid.",
+    }
 }
 
 /// Readers of XML take a carriage return for a line feed, and `a\rb` for another key (XML 1.0, 2.11).
@@ -146,9 +158,18 @@ mod tests {
         if let Some(range) = range {
             response = response.header(CONTENT_RANGE, range);
         }
-        let body = format!("<Error><Code>{code}</Code></Error>");
+        let body = format!("<Error><Code>{code}</Code><Message>M</Message></Error>");
         let response = told_with(response.body(Body::from(body)).unwrap(), &asked, "ID");
         String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn an_error_has_a_message() {
+        let (head, ()) = Request::put("/ab").body(()).unwrap().into_parts();
+        let nameless = Body::from("<Error><Code>InvalidBucketName</Code></Error>".to_owned());
+        let told = told_with(Response::builder().status(400).body(nameless).unwrap(), &Asked::of(&head, None), "ID");
+        let text = String::from_utf8(told.body().bytes().unwrap().to_vec()).unwrap();
+        assert!(text.contains("<Message>The specified bucket is not valid.</Message>"), "{text}");
     }
 
     #[test]
@@ -156,7 +177,7 @@ mod tests {
         let answer = told("NoSuchKey", Request::get("/buc/a%26b"), None);
         assert_eq!(
             answer,
-            "<Error><Code>NoSuchKey</Code><Key>a&amp;b</Key><Resource>/buc/a%26b</Resource><RequestId>ID</RequestId>\
+            "<Error><Code>NoSuchKey</Code><Message>M</Message><Key>a&amp;b</Key><Resource>/buc/a%26b</Resource><RequestId>ID</RequestId>\
              <HostId>ID</HostId></Error>"
         );
         let range = Request::get("/buc/k").header("range", "bytes=10-");

@@ -12,7 +12,8 @@ use crate::dialect::{Door, with_request_id};
 use crate::metadata::records::{Checksum, Strategy, Versioning};
 use crate::names;
 use crate::object::{
-    BodyMessage, Condition, Found, MissingBucket, ObjectName, PutDone, PutTarget, VersionName, body_channel, joined,
+    BodyMessage, Condition, Found, MissingBucket, ObjectName, PutDone, PutTarget, Receipt, VersionName, body_channel,
+    joined,
 };
 use futures_util::stream::StreamExt;
 use hyper::HeaderMap;
@@ -23,6 +24,9 @@ use s3s::dto::StreamingBlob;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders};
 use tokio::sync::mpsc::Sender;
 
+/// Where answers to writes tell how durable what was written is.
+const DURABILITY: &str = "x-holdfast-durability";
+const UNSENDABLE: &str = "a header of the answer cannot be sent";
 /// The most bytes of one put, and of one part.
 const PUT_BYTES_MAX: u64 = 5 << 30;
 
@@ -110,10 +114,7 @@ pub async fn missing_or(door: &Door, name: &ObjectName, condition: &Condition, f
 /// What an answer says of a version that was written.
 pub fn answer_head(done: &PutDone, checksum: Option<&Checksum>) -> S3Result<HeaderMap> {
     let mut head = HeaderMap::new();
-    let text = |text: String| {
-        HeaderValue::from_str(&text)
-            .map_err(|_| fault(S3ErrorCode::InternalError, "a header of the answer cannot be sent"))
-    };
+    let text = |text: String| HeaderValue::from_str(&text).map_err(|_| fault(S3ErrorCode::InternalError, UNSENDABLE));
     head.insert(ETAG, text(format!("\"{}\"", done.etag.text(done.sha256.as_ref())))?);
     if let Some(version) = shown_version(done.version_name, done.versioning) {
         head.insert("x-amz-version-id", text(version)?);
@@ -122,8 +123,16 @@ pub fn answer_head(done: &PutDone, checksum: Option<&Checksum>) -> S3Result<Head
         head.insert(spelled(checksum.algorithm).1, text(printed(checksum))?);
         head.insert("x-amz-checksum-type", HeaderValue::from_static(kind(checksum.kind)));
     }
-    head.insert("x-holdfast-durability", text(done.receipt.to_header())?);
+    head.insert(DURABILITY, text(done.receipt.to_header())?);
     Ok(head)
+}
+
+/// An answer that tells how durable what was written is.
+pub fn with_receipt<T>(output: T, receipt: &Receipt) -> S3Result<S3Response<T>> {
+    let mut answer = S3Response::new(output);
+    let told = HeaderValue::from_str(&receipt.to_header());
+    answer.headers.insert(DURABILITY, told.map_err(|_| fault(S3ErrorCode::InternalError, UNSENDABLE))?);
+    Ok(answer)
 }
 
 /// The version's id, where the bucket keeps versions.
