@@ -148,7 +148,9 @@ pub async fn pieces_of(
     range: Range<u64>,
 ) -> Result<ObjectPieces, Unread> {
     let length = range.end - range.start;
-    objects.require_reach(name, version, &range).await.map_err(Unread::Unreadable)?;
+    if let Some(error) = objects.out_of_reach(name, version, &range).await.map_err(Unread::Refused)? {
+        return Err(Unread::Unreadable(error));
+    }
     let mut reader = objects.open(name, version, range).await.map_err(Unread::Refused)?;
     let first = match reader.next().await {
         None => return Ok(ObjectPieces::All(Bytes::new())),

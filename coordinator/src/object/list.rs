@@ -152,10 +152,10 @@ impl Objects {
             return Ok(Availability::Degraded);
         }
         let name = ObjectName::new(bucket.clone(), key)?;
-        let lost = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
-            Version::Found(version) => self.first_out_of_reach(&name, &version, 0..version.size, &answering).await?,
-            Version::NoObject | Version::NoVersion => None,
+        let is_in_reach = match self.resolve(&name, VersionSelector::Number(record.number)).await? {
+            Version::Found(version) => self.is_in_reach(&name, &version, &answering).await?,
+            Version::NoObject | Version::NoVersion => true,
         };
-        Ok(if lost.is_some() { Availability::Unavailable } else { Availability::Degraded })
+        Ok(if is_in_reach { Availability::Degraded } else { Availability::Unavailable })
     }
 }

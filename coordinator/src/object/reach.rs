@@ -3,15 +3,74 @@
 //! What it keeps true: it is a guess (I20). It may end a read that fails anyway; whether one fails is found out by asking the nodes.
 
 use super::Objects;
+use super::manifest::ManifestWalk;
 use super::name::ObjectName;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record, VersionRecord};
-use protocol::{NodeId, Result};
-use std::collections::BTreeSet;
+use protocol::{Error, NodeId, Result};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
-/// How many bytes of a read are looked through before its first byte leaves: about 16,000 chunks, which takes tenths of a second.
+/// How many bytes of a read are looked through before its first byte leaves: 7,000 chunks from an object's start on.
 const LOOKED_THROUGH_BYTES_MAX: u64 = 1 << 30;
+/// Chunks that were out of reach by the records, and can be read: after so many the records are not believed.
+const READ_ALL_THE_SAME_MAX: usize = 32;
+
+/// A chunk of a version, and where it starts there.
+struct Placed {
+    start: u64,
+    entry: ChunkEntry,
+}
+
+/// Looks through a range of a version, chunk by chunk.
+struct ReachWalk<'a> {
+    objects: &'a Objects,
+    answering: &'a BTreeSet<NodeId>,
+    walk: ManifestWalk,
+    run: VecDeque<Placed>,
+    rest: Range<u64>,
+}
+
+impl<'a> ReachWalk<'a> {
+    fn new(
+        objects: &'a Objects,
+        name: &ObjectName,
+        version: &VersionRecord,
+        range: Range<u64>,
+        answering: &'a BTreeSet<NodeId>,
+    ) -> ReachWalk<'a> {
+        let walk = ManifestWalk::new(name.version_key(version.number), version);
+        ReachWalk { objects, answering, walk, run: VecDeque::new(), rest: range }
+    }
+
+    /// The next chunk that has too few shards on nodes that answer.
+    async fn next_out_of_reach(&mut self) -> Result<Option<Placed>> {
+        loop {
+            while let Some(placed) = self.run.pop_front() {
+                // The records lie in memory often, and then nothing here waits; others have their turn all the same.
+                tokio::task::consume_budget().await;
+                if placed.start < self.rest.end && !self.is_in_reach(&placed.entry).await? {
+                    return Ok(Some(placed));
+                }
+            }
+            if self.rest.is_empty() {
+                return Ok(None);
+            }
+            let Some(run) = self.walk.from(self.objects, self.rest.start).await? else { return Ok(None) };
+            self.run.extend(run.with_starts().map(|(start, entry)| Placed { start, entry: entry.clone() }));
+            self.rest.start = run.end().min(self.rest.end);
+        }
+    }
+
+    async fn is_in_reach(&self, entry: &ChunkEntry) -> Result<bool> {
+        let Some(found) = self.objects.metadata.get(&keys::chunk(entry.chunk)).await? else {
+            return Ok(false);
+        };
+        let record = ChunkRecord::decode(&found.value)?;
+        let shards = record.shards.iter().filter(|place| self.answering.contains(&place.node)).count();
+        Ok(shards >= record.code.read_quorum())
+    }
+}
 
 impl Objects {
     /// How many nodes may hold bytes and do not answer. Every acknowledged chunk has one shard more than reading needs, whatever its code, so
@@ -24,48 +83,38 @@ impl Objects {
         }
     }
 
-    /// The first chunk of `range` that has too few shards on `answering`.
-    pub(super) async fn first_out_of_reach(
+    /// Whether each chunk of the version has enough shards on `answering`.
+    pub(super) async fn is_in_reach(
         &self,
         name: &ObjectName,
         version: &VersionRecord,
-        range: Range<u64>,
         answering: &BTreeSet<NodeId>,
-    ) -> Result<Option<ChunkEntry>> {
-        let (key, mut offset) = (name.version_key(version.number), range.start);
-        while offset < range.end
-            && let Some(run) = self.chunks_from(&key, version, offset).await?
-        {
-            for (start, entry) in run.with_starts() {
-                let is_wanted = start < range.end && entry.end > range.start;
-                if is_wanted && !self.is_in_reach(entry, answering).await? {
-                    return Ok(Some(entry.clone()));
-                }
-            }
-            offset = run.end();
-        }
-        Ok(None)
+    ) -> Result<bool> {
+        let mut walk = ReachWalk::new(self, name, version, 0..version.size, answering);
+        Ok(walk.next_out_of_reach().await?.is_none())
     }
 
-    /// Fails if bytes of `range` cannot be had, while so many nodes are away that this may be: a read that has begun can only be cut off.
-    pub async fn require_reach(&self, name: &ObjectName, version: &VersionRecord, range: &Range<u64>) -> Result<()> {
+    /// Why bytes of `range` cannot be had, if so, while so many nodes are away that this may be: a read that has begun can only be cut off.
+    pub async fn out_of_reach(
+        &self,
+        name: &ObjectName,
+        version: &VersionRecord,
+        range: &Range<u64>,
+    ) -> Result<Option<Error>> {
         let answering = self.nodes.answering();
         if self.away(&answering) <= 1 {
-            return Ok(());
+            return Ok(None);
         }
         let looked_through = range.start..range.end.min(range.start + LOOKED_THROUGH_BYTES_MAX);
-        match self.first_out_of_reach(name, version, looked_through, &answering).await? {
-            Some(entry) => self.fetch_entry(&entry).await.map(drop),
-            None => Ok(()),
+        let mut walk = ReachWalk::new(self, name, version, looked_through, &answering);
+        for _ in 0..READ_ALL_THE_SAME_MAX {
+            let Some(Placed { start, entry }) = walk.next_out_of_reach().await? else { return Ok(None) };
+            let length = (entry.end - start) as usize;
+            let _held = self.read_budget.admit(length, length).await?;
+            if let Err(error) = self.fetch_entry(&entry).await {
+                return Ok(Some(error));
+            }
         }
-    }
-
-    async fn is_in_reach(&self, entry: &ChunkEntry, answering: &BTreeSet<NodeId>) -> Result<bool> {
-        let Some(found) = self.metadata.get(&keys::chunk(entry.chunk)).await? else {
-            return Ok(false);
-        };
-        let record = ChunkRecord::decode(&found.value)?;
-        let shards = record.shards.iter().filter(|place| answering.contains(&place.node)).count();
-        Ok(shards >= record.code.read_quorum())
+        Ok(None)
     }
 }

@@ -138,11 +138,15 @@ async fn a_file_is_stored_to_its_last_byte_or_not_at_all() {
     for form in [
         format!("{head}\r\nhello \r--QQ rest\r\n--QQ--\r\n"),
         format!("{head}Content-Length: 5\r\n\r\nhello world\r\n--QQ--\r\n"),
+        format!("{head}\nhello\r\n\r\nworld\r\n--QQ--\r\n"),
     ] {
         let refusal = send(form).await.expect_error(400, "The multipart form is broken or incomplete");
         assert!(refusal.json()["detail"].as_str().is_some_and(|detail| detail.contains("boundary")), "{refusal}");
         invisible(&client, "cut.bin").await;
     }
+    let long = client.request(reqwest::Method::POST, "/upload");
+    let long = long.header("content-type", format!("multipart/form-data; boundary={}", "Q".repeat(300)));
+    client.send(long.body("--")).await.expect(400);
     for (head, content) in [("", "hello \n--QQ \r\n--Q rest\r"), ("Content-Length: 5\r\n", "hello"), ("", "")] {
         let part = "--QQ\r\nContent-Disposition: form-data; name=\"file\"; filename=\"whole.bin\"\r\n";
         send(format!("{part}{head}\r\n{content}\r\n--QQ--\r\n")).await.expect(201);

@@ -1,21 +1,22 @@
 //! Counts the bytes of a form's parts by its delimiters, beside the parser that hands them out.
 //!
 //! What it keeps true: a form is taken only if its parts had all bytes that lie between their delimiters. The parser takes a carriage return
-//! alone before `--boundary` for the end of a part, believes a part's own `Content-Length`, and passes over what is left either way: the
-//! file would be stored without its end, and acknowledged.
+//! alone before `--boundary` for the end of a part, believes a part's own `Content-Length`, and ends a head at an empty line of a line feed
+//! alone later than it reads it; what is left over it drops. The file would be stored without it, and acknowledged.
 
 use memchr::memmem::Finder;
 
-const LINE_BREAK: &[u8] = b"\r\n";
-const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Twice and more what RFC 2046 allows (5.1.1). Each piece is searched together with so many bytes before it.
+pub(super) const BOUNDARY_BYTES_MAX: usize = 256;
 
 /// What has been seen of a form.
 pub(super) struct PartBytes {
     /// A line break, two dashes and the boundary (RFC 2046, 5.1.1).
     delimiter: Finder<'static>,
-    head_end: Finder<'static>,
+    /// The first one: what comes before it may have other line ends.
+    first: Finder<'static>,
     at: At,
-    /// The last bytes seen of what `at` says, one too few to hold the end of it.
+    /// The last bytes seen of a preamble or body, one too few to hold its end.
     tail: Vec<u8>,
     total: u64,
 }
@@ -24,21 +25,28 @@ pub(super) struct PartBytes {
 #[derive(Clone, Copy)]
 enum At {
     Preamble,
-    Head,
+    /// The rest of a delimiter's line, of which so many dashes have come.
+    Delimiter(u8),
+    /// A head, whose line has so far come to nothing or not.
+    Head {
+        is_empty: bool,
+    },
     /// So many bytes of it have come, or of the delimiter behind it.
     Body(u64),
+    /// Behind the last delimiter, where nothing counts.
+    Epilogue,
 }
 
 impl PartBytes {
     /// Of a form with this boundary, of which nothing has come.
     pub(super) fn new(boundary: &str) -> PartBytes {
-        let delimiter = [LINE_BREAK, b"--", boundary.as_bytes()].concat();
+        let delimiter = ["\r\n--", boundary].concat();
         PartBytes {
             delimiter: Finder::new(&delimiter).into_owned(),
-            head_end: Finder::new(HEAD_END),
+            first: Finder::new(&delimiter[1..]).into_owned(),
             at: At::Preamble,
             // The first delimiter may open the form, with no line before it.
-            tail: LINE_BREAK.to_vec(),
+            tail: b"\n".to_vec(),
             total: 0,
         }
     }
@@ -50,42 +58,55 @@ impl PartBytes {
 
     /// Takes note of the next bytes of the form.
     pub(super) fn see(&mut self, mut piece: &[u8]) {
-        while let Some(end) = self.find(piece) {
-            self.at = match self.at {
-                At::Preamble => At::Head,
-                At::Head => At::Body(0),
-                At::Body(bytes) => {
-                    self.total += bytes + end as u64 - self.delimiter.needle().len() as u64;
-                    At::Head
+        while let Some((&byte, rest)) = piece.split_first() {
+            piece = match self.at {
+                At::Preamble => self.pass(piece, 0),
+                At::Body(bytes) => self.pass(piece, bytes),
+                At::Delimiter(dashes) => {
+                    self.at = match (byte, dashes) {
+                        (b'\n', _) => At::Head { is_empty: true },
+                        (b'-', 1) => At::Epilogue,
+                        (b'-', 0) => At::Delimiter(1),
+                        _ => At::Delimiter(u8::MAX),
+                    };
+                    rest
                 }
+                At::Head { is_empty } => {
+                    self.at = match byte {
+                        b'\n' if is_empty => At::Body(0),
+                        b'\n' => At::Head { is_empty: true },
+                        b'\r' => At::Head { is_empty },
+                        _ => At::Head { is_empty: false },
+                    };
+                    rest
+                }
+                At::Epilogue => return,
             };
-            self.tail.clear();
-            piece = &piece[end..];
-        }
-        if let At::Body(bytes) = &mut self.at {
-            *bytes += piece.len() as u64;
-        }
-        let most = self.end().needle().len() - 1;
-        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(most)..]);
-        let surplus = self.tail.len().saturating_sub(most);
-        self.tail.drain(..surplus);
-    }
-
-    /// What ends it.
-    fn end(&self) -> &Finder<'static> {
-        match self.at {
-            At::Preamble | At::Body(_) => &self.delimiter,
-            At::Head => &self.head_end,
         }
     }
 
-    /// Where in `piece` that is past; it may have begun in the tail.
-    fn find(&self, piece: &[u8]) -> Option<usize> {
-        let end = self.end();
+    /// Passes a preamble, or a body of which `bytes` came before; gives what comes behind its delimiter.
+    fn pass<'a>(&mut self, piece: &'a [u8], bytes: u64) -> &'a [u8] {
+        let is_body = matches!(self.at, At::Body(_));
+        let end = if is_body { &self.delimiter } else { &self.first };
         let length = end.needle().len();
         let across = [&self.tail, &piece[..piece.len().min(length - 1)]].concat();
         let begun_before = end.find(&across).map(|at| at + length - self.tail.len());
-        begun_before.or_else(|| end.find(piece).map(|at| at + length))
+        if let Some(end) = begun_before.or_else(|| end.find(piece).map(|at| at + length)) {
+            if is_body {
+                self.total += bytes + end as u64 - length as u64;
+            }
+            self.at = At::Delimiter(0);
+            self.tail.clear();
+            return &piece[end..];
+        }
+        if is_body {
+            self.at = At::Body(bytes + piece.len() as u64);
+        }
+        self.tail.extend_from_slice(&piece[piece.len().saturating_sub(length - 1)..]);
+        let surplus = self.tail.len().saturating_sub(length - 1);
+        self.tail.drain(..surplus);
+        &[]
     }
 }
 
@@ -101,7 +122,7 @@ mod tests {
 
     #[test]
     fn parts_are_counted_however_the_form_is_cut_into_pieces() {
-        let forms: [(&[u8], u64); 7] = [
+        let forms: [(&[u8], u64); 10] = [
             (b"--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n", 5),
             (b"before\r\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ\r\nC: d\r\n\r\n\r\n--QQ\r\nE: f\r\n\r\nyou\r\n--QQ--\r\nafter\r\n\r\n", 8),
             (b"--QQ\r\nA: b\r\n\r\nhello \r--QQ rest\r\n--QQ--\r\n", 16),
@@ -109,6 +130,9 @@ mod tests {
             (b"--QQ\r\nA: b\r\n\r\n\r\n\r\n\r\n--QQ--\r\n", 4),
             (b"--QQ\r\nA: b\r\n\r\nhel", 0),
             (b"--QQ--\r\n", 0),
+            (b"before\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n\r\n\r\n--QQ\r\n\r\nno part\r\n--QQ--\r\n", 5),
+            (b"--QQ\r\nA: b\r\n\nhello\r\n\r\nyou\r\n--QQ--\r\n", 12),
+            (b"--QQ\r\n\r\nhello\r\n--QQ--\r\n", 5),
         ];
         for (form, bytes) in forms {
             for piece in 1..=form.len() {

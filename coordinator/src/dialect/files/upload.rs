@@ -7,7 +7,7 @@ use super::super::intake::{Pump, Pumped, announced_length, condition, never_stil
 use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
-use super::part_bytes::PartBytes;
+use super::part_bytes::{BOUNDARY_BYTES_MAX, PartBytes};
 use crate::metadata::records::Versioning;
 use crate::names;
 use crate::object::{
@@ -101,7 +101,12 @@ impl Form {
     async fn of(request: &HttpRequest, payload: web::Payload, stall: Duration) -> Result<Form, Refusal> {
         let media_type = request.mime_type().ok().flatten();
         let boundary = media_type.as_ref().and_then(|media_type| media_type.get_param("boundary"));
-        let seen = Rc::new(RefCell::new(PartBytes::new(boundary.map_or("", |boundary| boundary.as_str()))));
+        let boundary = boundary.map_or("", |boundary| boundary.as_str());
+        if boundary.len() > BOUNDARY_BYTES_MAX {
+            let message = format!("the form's boundary is longer than {BOUNDARY_BYTES_MAX} bytes; RFC 2046 allows 70");
+            return Err(Refusal::bad_request(message));
+        }
+        let seen = Rc::new(RefCell::new(PartBytes::new(boundary)));
         let see = Rc::clone(&seen);
         let body = never_still(payload, stall).inspect_ok(move |piece| see.borrow_mut().see(piece));
         let parts = Multipart::from_request(request, &mut Payload::Stream { payload: Box::pin(body) }).await;
@@ -126,8 +131,8 @@ impl Form {
             return Ok(());
         }
         let detail = format!(
-            "its parts have {sent} bytes, of which {had} could be told from its delimiters: choose a boundary that is not in the file, \
-             and give parts no Content-Length"
+            "{sent} bytes lie between its delimiters, and its parts were read as {had}: choose a boundary that is not in the file, give \
+             parts no Content-Length, end the lines of their heads by CRLF"
         );
         Err(Refusal::bad_request(detail).headed(BROKEN))
     }

@@ -91,8 +91,8 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
     let Some(at) = text.rfind("</Error>") else { return response };
     let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<')).map_or("", |(code, _)| code);
     let mut whole = text[..at].to_owned();
-    if !text.contains("<Message>") {
-        whole += &format!("<Message>{}</Message>", message_of(code));
+    if let Some(message) = message_of(code).filter(|_| !text.contains("<Message>")) {
+        whole += &format!("<Message>{message}</Message>");
     }
     let own = element.map(|(name, value)| (name, value.to_owned()));
     let of_code = asked.elements(code, response.headers());
@@ -106,12 +106,17 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
 }
 
 /// What S3 says with codes of which the library says nothing.
-fn message_of(code: &str) -> &'static str {
-    match code {
+fn message_of(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "InternalError" => "We encountered an internal error. Please try again.",
         "InvalidBucketName" => "The specified bucket is not valid.",
         "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
-        _ => "The request is not valid.",
-    }
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+        }
+        _ => return None,
+    })
 }
 
 /// Readers of XML take a carriage return for a line feed, and `a\rb` for another key (XML 1.0, 2.11).
