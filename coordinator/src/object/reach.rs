@@ -3,18 +3,24 @@
 //! What it keeps true: it is a guess (I20). It may end a read that fails anyway; whether one fails is found out by asking the nodes.
 
 use super::Objects;
+use super::get::UNCOUNTED_BYTES_MAX;
 use super::manifest::ManifestWalk;
 use super::name::ObjectName;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkRecord, Record, VersionRecord};
-use protocol::{Error, NodeId, Result};
+use protocol::{Error, ErrorKind, NodeId, Result};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How many bytes of a read are looked through before its first byte leaves: 7,000 chunks from an object's start on.
 const LOOKED_THROUGH_BYTES_MAX: u64 = 1 << 30;
 /// Chunks that were out of reach by the records, and can be read: after so many the records are not believed.
 const READ_ALL_THE_SAME_MAX: usize = 32;
+
+/// How long they are read for, where nodes are slow and not away.
+const LOOKED_FOR_MAX: Duration = Duration::from_secs(2);
 
 /// A chunk of a version, and where it starts there.
 struct Placed {
@@ -107,13 +113,27 @@ impl Objects {
         }
         let looked_through = range.start..range.end.min(range.start + LOOKED_THROUGH_BYTES_MAX);
         let mut walk = ReachWalk::new(self, name, version, looked_through, &answering);
-        for _ in 0..READ_ALL_THE_SAME_MAX {
-            let Some(Placed { start, entry }) = walk.next_out_of_reach().await? else { return Ok(None) };
+        let (began, mut read) = (Instant::now(), 0);
+        while read < READ_ALL_THE_SAME_MAX && began.elapsed() < LOOKED_FOR_MAX {
+            let Placed { start, entry } = match walk.next_out_of_reach().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(placed)) => placed,
+                // The manifest itself cannot be read.
+                Err(error) if error.kind == ErrorKind::Corrupt => return Ok(Some(error)),
+                Err(error) => return Err(error),
+            };
+            if self.cache.get(entry.chunk).is_some() {
+                continue;
+            }
             let length = (entry.end - start) as usize;
-            let _held = self.read_budget.admit(length, length).await?;
+            let _held = match length > UNCOUNTED_BYTES_MAX {
+                true => Some(self.read_budget.admit(length, length).await?),
+                false => None,
+            };
             if let Err(error) = self.fetch_entry(&entry).await {
                 return Ok(Some(error));
             }
+            read += 1;
         }
         Ok(None)
     }

@@ -139,6 +139,8 @@ async fn a_file_is_stored_to_its_last_byte_or_not_at_all() {
         format!("{head}\r\nhello \r--QQ rest\r\n--QQ--\r\n"),
         format!("{head}Content-Length: 5\r\n\r\nhello world\r\n--QQ--\r\n"),
         format!("{head}\nhello\r\n\r\nworld\r\n--QQ--\r\n"),
+        format!("{head}Content-Length: 0\r\n\r\nhello\n--QQ--\r\n"),
+        format!("{head}\n\r\n--QQ\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\nother\r\n--QQ--\r\n"),
     ] {
         let refusal = send(form).await.expect_error(400, "The multipart form is broken or incomplete");
         assert!(refusal.json()["detail"].as_str().is_some_and(|detail| detail.contains("boundary")), "{refusal}");

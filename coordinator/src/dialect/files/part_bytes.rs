@@ -1,6 +1,6 @@
 //! Counts the bytes of a form's parts by its delimiters, beside the parser that hands them out.
 //!
-//! What it keeps true: a form is taken only if its parts had all bytes that lie between their delimiters. The parser takes a carriage return
+//! What it keeps true: a form is taken only if it has ended, and each of its parts had all bytes that lie between its delimiters. The parser takes a carriage return
 //! alone before `--boundary` for the end of a part, believes a part's own `Content-Length`, and ends a head at an empty line of a line feed
 //! alone later than it reads it; what is left over it drops. The file would be stored without it, and acknowledged.
 
@@ -18,7 +18,7 @@ pub(super) struct PartBytes {
     at: At,
     /// The last bytes seen of a preamble or body, one too few to hold its end.
     tail: Vec<u8>,
-    total: u64,
+    parts: Vec<u64>,
 }
 
 /// What the next bytes belong to.
@@ -47,13 +47,13 @@ impl PartBytes {
             at: At::Preamble,
             // The first delimiter may open the form, with no line before it.
             tail: b"\n".to_vec(),
-            total: 0,
+            parts: Vec::new(),
         }
     }
 
-    /// The bytes of all parts that have ended.
-    pub(super) fn total(&self) -> u64 {
-        self.total
+    /// The bytes of each part; `None` before the form has ended.
+    pub(super) fn of_parts(&self) -> Option<&[u64]> {
+        matches!(self.at, At::Epilogue).then_some(&self.parts)
     }
 
     /// Takes note of the next bytes of the form.
@@ -94,7 +94,7 @@ impl PartBytes {
         let begun_before = end.find(&across).map(|at| at + length - self.tail.len());
         if let Some(end) = begun_before.or_else(|| end.find(piece).map(|at| at + length)) {
             if is_body {
-                self.total += bytes + end as u64 - length as u64;
+                self.parts.push(bytes + end as u64 - length as u64);
             }
             self.at = At::Delimiter(0);
             self.tail.clear();
@@ -114,30 +114,30 @@ impl PartBytes {
 mod tests {
     use super::*;
 
-    fn total(form: &[u8], piece: usize) -> u64 {
+    fn parts(form: &[u8], piece: usize) -> Option<Vec<u64>> {
         let mut seen = PartBytes::new("QQ");
         form.chunks(piece).for_each(|piece| seen.see(piece));
-        seen.total()
+        seen.of_parts().map(<[u64]>::to_vec)
     }
 
     #[test]
     fn parts_are_counted_however_the_form_is_cut_into_pieces() {
-        let forms: [(&[u8], u64); 10] = [
-            (b"--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n", 5),
-            (b"before\r\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ\r\nC: d\r\n\r\n\r\n--QQ\r\nE: f\r\n\r\nyou\r\n--QQ--\r\nafter\r\n\r\n", 8),
-            (b"--QQ\r\nA: b\r\n\r\nhello \r--QQ rest\r\n--QQ--\r\n", 16),
-            (b"--QQ\r\nA: b\r\n\r\nhello \n--QQ\r\r\n-\r\n--Q\r\n--QQ--", 20),
-            (b"--QQ\r\nA: b\r\n\r\n\r\n\r\n\r\n--QQ--\r\n", 4),
-            (b"--QQ\r\nA: b\r\n\r\nhel", 0),
-            (b"--QQ--\r\n", 0),
-            (b"before\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n\r\n\r\n--QQ\r\n\r\nno part\r\n--QQ--\r\n", 5),
-            (b"--QQ\r\nA: b\r\n\nhello\r\n\r\nyou\r\n--QQ--\r\n", 12),
-            (b"--QQ\r\n\r\nhello\r\n--QQ--\r\n", 5),
+        let forms: [(&[u8], &[u64]); 8] = [
+            (b"--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n", &[5]),
+            (b"before\r\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ\r\nC: d\r\n\r\n\r\n--QQ\r\nE: f\r\n\r\nyou\r\n--QQ--\r\nafter", &[5, 0, 3]),
+            (b"--QQ\r\nA: b\r\n\r\nhello \r--QQ rest\r\n--QQ--\r\n", &[16]),
+            (b"--QQ\r\nA: b\r\n\r\nhello \n--QQ\r\r\n-\r\n--Q\r\n--QQ--", &[20]),
+            (b"--QQ\r\nA: b\r\n\r\n\r\n\r\n\r\n--QQ--\r\n", &[4]),
+            (b"before\n--QQ\r\nA: b\r\n\r\nhello\r\n--QQ--\r\n\r\n\r\n--QQ\r\n\r\nno part\r\n--QQ--\r\n", &[5]),
+            (b"--QQ\r\nA: b\r\n\nhello\r\n\r\nyou\r\n--QQ--\r\n", &[12]),
+            (b"--QQ--\r\n", &[]),
         ];
         for (form, bytes) in forms {
             for piece in 1..=form.len() {
-                assert_eq!(total(form, piece), bytes, "{} in pieces of {piece}", String::from_utf8_lossy(form));
+                let told = String::from_utf8_lossy(form);
+                assert_eq!(parts(form, piece).as_deref(), Some(bytes), "{told} in pieces of {piece}");
             }
         }
+        assert_eq!(parts(b"--QQ\r\nA: b\r\n\r\nhello\n--QQ--\r\n", 7), None, "it has not ended");
     }
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use protocol::Error;
 use serde_json::json;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -92,8 +92,8 @@ fn no_file() -> Refusal {
 struct Form {
     parts: Multipart,
     stall: Duration,
-    /// Bytes that its parts had so far.
-    bytes: Cell<u64>,
+    /// Bytes that each of its parts had so far.
+    had: RefCell<Vec<u64>>,
     seen: Rc<RefCell<PartBytes>>,
 }
 
@@ -111,29 +111,30 @@ impl Form {
         let body = never_still(payload, stall).inspect_ok(move |piece| see.borrow_mut().see(piece));
         let parts = Multipart::from_request(request, &mut Payload::Stream { payload: Box::pin(body) }).await;
         let parts = parts.map_err(|error| Refusal::bad_request(error.to_string()))?;
-        Ok(Form { parts, stall, bytes: Cell::new(0), seen })
+        Ok(Form { parts, stall, had: RefCell::default(), seen })
     }
 
     async fn next_part(&mut self) -> Result<Option<Field>, Refusal> {
-        self.parts.next().await.transpose().map_err(|error| self.broken(error))
+        let part = self.parts.next().await.transpose().map_err(|error| self.broken(error))?;
+        self.had.borrow_mut().extend(part.is_some().then_some(0));
+        Ok(part)
     }
 
     async fn next_piece(&self, part: &mut Field) -> Result<Option<Bytes>, Refusal> {
         let piece = part.next().await.transpose().map_err(|error| self.broken(error))?;
-        self.bytes.set(self.bytes.get() + piece.as_ref().map_or(0, |piece| piece.len() as u64));
+        if let (Some(bytes), Some(piece)) = (self.had.borrow_mut().last_mut(), &piece) {
+            *bytes += piece.len() as u64;
+        }
         Ok(piece)
     }
 
-    /// Refuses one whose parts did not have all that lies between their delimiters.
+    /// Refuses one that has not ended, or whose parts did not have all that lies between their delimiters.
     fn require_whole(&self) -> Result<(), Refusal> {
-        let (had, sent) = (self.bytes.get(), self.seen.borrow().total());
-        if had == sent {
+        if self.seen.borrow().of_parts() == Some(&self.had.borrow()[..]) {
             return Ok(());
         }
-        let detail = format!(
-            "{sent} bytes lie between its delimiters, and its parts were read as {had}: choose a boundary that is not in the file, give \
-             parts no Content-Length, end the lines of their heads by CRLF"
-        );
+        let detail = "what lies between its delimiters is not what its parts were read as: choose a boundary that is not in the file, give \
+                      parts no Content-Length, end lines by CRLF";
         Err(Refusal::bad_request(detail).headed(BROKEN))
     }
 
