@@ -176,8 +176,13 @@ impl Nodes {
         drained.filter(|node| unreachable.contains(*node)).cloned().collect()
     }
 
-    /// Refuses a write while half of the nodes or more do not answer, those that `failed` it among them (decision 0004).
-    pub fn require_majority(&self, failed: &BTreeSet<NodeId>) -> Result<()> {
+    /// Refuses a write while half of the nodes or more do not answer (decision 0004).
+    pub fn require_majority(&self) -> Result<()> {
+        self.require_majority_without(&BTreeSet::new())
+    }
+
+    /// The same, where nodes that `failed` the write count among those that do not answer.
+    pub fn require_majority_without(&self, failed: &BTreeSet<NodeId>) -> Result<()> {
         let members = self.members();
         let registered = members.len();
         let answering = self.answering();

@@ -31,7 +31,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::Result;
 use segments::buffers::Buffer;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::slice;
 use tokio::select;
@@ -69,7 +69,7 @@ impl Objects {
 
     /// Stores the stream at quorum. What was left for the last commit is not named yet, and nothing is visible.
     pub(super) async fn store<T: Target>(&self, code: Code, chunker: Chunker, body: Body<T>) -> Result<Stored<T>> {
-        self.nodes.require_majority(&BTreeSet::new())?;
+        self.nodes.require_majority()?;
         Upload::new(self, code, chunker).run(body).await
     }
 }

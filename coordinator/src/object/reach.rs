@@ -1,6 +1,6 @@
 //! Whether bytes are within reach: whether enough of their shards are on nodes that answer, by the records.
 //!
-//! What it keeps true: it is a guess (I20). It may end a read that fails anyway; whether one fails is found out by asking the nodes.
+//! What it keeps true: it is a guess (I20). It may end a read that fails anyway; whether one fails is found out by asking the nodes (decision 0100).
 
 use super::Objects;
 use super::get::UNCOUNTED_BYTES_MAX;
@@ -18,7 +18,6 @@ use tokio::time::Instant;
 const LOOKED_THROUGH_BYTES_MAX: u64 = 1 << 30;
 /// Chunks that were out of reach by the records, and can be read: after so many the records are not believed.
 const READ_ALL_THE_SAME_MAX: usize = 32;
-
 /// How long they are read for, where nodes are slow and not away.
 const LOOKED_FOR_MAX: Duration = Duration::from_secs(2);
 

@@ -165,7 +165,7 @@ impl ShardWriter {
                 "a write needs {quorum} storage nodes and {registered} are registered; start more nodes"
             )));
         }
-        self.nodes.require_majority(&self.failed)
+        self.nodes.require_majority_without(&self.failed)
     }
 
     fn launch_all(&mut self) {

@@ -16,7 +16,9 @@ async fn begin(client: &Client, head: &[(&str, &str)]) -> String {
 }
 
 async fn part(client: &Client, upload: &str, number: u16, body: &[u8]) -> super::Reply {
-    put(client, &format!("{X}?uploadId={upload}&partNumber={number}"), body).await
+    let reply = put(client, &format!("{X}?uploadId={upload}&partNumber={number}"), body).await;
+    assert_eq!(reply.status == 200, reply.header("x-holdfast-durability").starts_with("copies="), "{reply}");
+    reply
 }
 
 async fn complete(client: &Client, upload: &str, parts: &[(u16, String)]) -> super::Reply {

@@ -1,12 +1,13 @@
 //! Counts the bytes of a form's parts by its delimiters, beside the parser that hands them out.
 //!
-//! What it keeps true: a form is taken only if it has ended, and each of its parts had all bytes that lie between its delimiters. The parser takes a carriage return
-//! alone before `--boundary` for the end of a part, believes a part's own `Content-Length`, and ends a head at an empty line of a line feed
-//! alone later than it reads it; what is left over it drops. The file would be stored without it, and acknowledged.
+//! What it keeps true: a form is taken only if it has ended, and each of its parts had all bytes that lie between its delimiters. The parser
+//! takes a carriage return alone before `--boundary` for the end of a part, believes a part's own `Content-Length`, and reads a head to an
+//! empty line that a line feed alone may end, but passes over it to one of CRLF (decision 0099). What lies between is dropped: the file would
+//! be stored without it, and acknowledged.
 
 use memchr::memmem::Finder;
 
-/// Twice and more what RFC 2046 allows (5.1.1). Each piece is searched together with so many bytes before it.
+/// In bytes; RFC 2046 allows 70 (5.1.1), and some go further. Each piece is searched together with so many bytes before it.
 pub(super) const BOUNDARY_BYTES_MAX: usize = 256;
 
 /// What has been seen of a form.
@@ -18,6 +19,7 @@ pub(super) struct PartBytes {
     at: At,
     /// The last bytes seen of a preamble or body, one too few to hold its end.
     tail: Vec<u8>,
+    /// Bytes of each part that has ended.
     parts: Vec<u64>,
 }
 

@@ -19,7 +19,6 @@ use crate::object::put::{Stored, Target};
 use crate::object::{Body, ObjectName, Objects, Receipt, SourceVersion, settle};
 use futures_util::future::join;
 use protocol::{Error, ErrorKind, Result};
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// What is to become of the bytes of a part, told when all have come.
@@ -131,7 +130,7 @@ impl Objects {
         stored: &mut Stored<PartTarget>,
         unsure: &mut Option<Expect>,
     ) -> Result<PartRecord> {
-        self.nodes.require_majority(&BTreeSet::new())?;
+        self.nodes.require_majority()?;
         let id = stored.draft.id;
         for attempt in 0..UPLOAD_ATTEMPTS_MAX {
             self.back_off(attempt).await;
