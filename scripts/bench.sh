@@ -29,9 +29,9 @@ TEXT
 # shellcheck source=scripts/own-cluster.sh
 source "$(dirname "${BASH_SOURCE[0]}")/own-cluster.sh"
 
-# Successive releases, as the registry has them; withdrawn ones are left out. The first is large and changes little from
-# release to release, the second changes in most of its files.
-web_sys_versions=(0.3.98 0.3.99 0.3.100 0.3.102 0.3.103 0.3.104 0.3.105 0.3.106)
+# Successive releases, as the registry has them. The first is large (68 MB and 9,000 files each) and changes little from release to
+# release, the second changes in most of its files, and is so small that its CPU is some twenty ticks of the kernel's clock.
+aws_sdk_ec2_versions=(1.267.0 1.268.0 1.269.0 1.270.0 1.271.0 1.272.0 1.273.0 1.274.0)
 tokio_versions=(1.46.0 1.47.0 1.48.0 1.49.0 1.50.0 1.51.0 1.52.0 1.53.0)
 
 if [[ ${1:-} == --codes ]]; then
@@ -82,7 +82,7 @@ fetch_all_releases() {
   mkdir -p "$work/releases"
   command -v cargo >/dev/null || return 0
   echo "fetching releases"
-  fetch_releases web-sys "${web_sys_versions[@]}" || { echo "cannot fetch web-sys"; rm -rf "$work/releases/web-sys"; }
+  fetch_releases aws-sdk-ec2 "${aws_sdk_ec2_versions[@]}" || { echo "cannot fetch aws-sdk-ec2"; rm -rf "$work/releases/aws-sdk-ec2"; }
   fetch_releases tokio "${tokio_versions[@]}" || { echo "cannot fetch tokio"; rm -rf "$work/releases/tokio"; }
 }
 
