@@ -33,7 +33,8 @@ scripts/cluster.sh COMMAND [OPTIONS]
 Here a node that is silent for 30 s is lost, deleted bytes go after 10 s, and bytes that nothing names after 60 s, when the census of every five
 minutes sees them; a coordinator started by hand takes its time (`coordinator --help`).
 A directory remembers its options and its nodes: later commands need only --data. Clusters with other --data and --port run side by side.
-HOLDFAST_BIN_DIR=DIR takes the programs from DIR instead of building them.
+HOLDFAST_BIN_DIR=DIR takes the programs from DIR instead of building them. Where the cluster asks for keys (HOLDFAST_AUTH=on), these commands go by
+HOLDFAST_API_KEY, or by the admin key in the coordinator's log.
 TEXT
 }
 
@@ -261,6 +262,23 @@ launch() { # name flags…
   echo "$pid" >"$data/run/$name.pid"
 }
 
+# The key that administers the cluster: the one that is given, or the one that the coordinator showed when it made it.
+admin_key() {
+  if [[ -n ${HOLDFAST_API_KEY:-} ]]; then echo "$HOLDFAST_API_KEY"; return; fi
+  sed -n 's/^Admin API Key: \([^ ]*\).*/\1/p' "$data/logs/coordinator.log" 2>/dev/null | tail -n 1
+}
+
+# curl, as whoever administers the cluster. The key goes where no list of processes shows it.
+call() {
+  local key
+  key=$(admin_key)
+  curl -s --noproxy '*' -H @- "$@" <<<"${key:+Authorization: Bearer $key}"
+}
+
+asks_for_keys() {
+  [[ $(curl -s --noproxy '*' -m 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/system/health") == 401 ]]
+}
+
 is_ready() { # name
   curl -fs --noproxy '*' -m 2 -o /dev/null "http://127.0.0.1:$(port_of "$1")/health" || return
   # An answer is enough: without a key it may be a refusal.
@@ -282,7 +300,7 @@ wait_healthy() {
   until [[ $answer =~ \"healthyNodes\":\ *[1-9] && $answer =~ \"unhealthyNodes\":\ *0 ]]; do
     pid_of coordinator >/dev/null || died coordinator "ended while it started"
     ((SECONDS < deadline)) || died coordinator "did not call the cluster healthy within $ready_s_max s: ${answer:-no answer}"
-    answer=$(curl -s --noproxy '*' -m 2 "http://127.0.0.1:$port/system/health" || true)
+    answer=$(call -m 2 "http://127.0.0.1:$port/system/health" || true)
     sleep 0.1
   done
 }
@@ -369,8 +387,20 @@ up() {
 }
 
 what_to_try() {
+  echo "Holdfast is up: coordinator on http://localhost:$port, $nodes nodes on $((port + 1))–$((port + nodes)), data in $data."
+  if asks_for_keys; then
+    cat <<TEXT
+The S3 protocol is on http://localhost:$s3_port. Both ask for a key: the first one stands in $data/logs/coordinator.log, and makes others.
+
+Try:
+  key=\$(sed -n 's/^Admin API Key: //p' $data/logs/coordinator.log | tail -n 1)
+  curl -H "Authorization: Bearer \$key" -F "file=@README.md" http://localhost:$port/upload
+  curl -H "Authorization: Bearer \$key" "http://localhost:$port/files"
+  curl -H "Authorization: Bearer \$key" -d '{"name":"me"}' http://localhost:$port/admin/keys
+TEXT
+    return
+  fi
   cat <<TEXT
-Holdfast is up: coordinator on http://localhost:$port, $nodes nodes on $((port + 1))–$((port + nodes)), data in $data.
 The S3 protocol is on http://localhost:$s3_port; any key will do.
 
 Try:
@@ -431,7 +461,7 @@ status() {
     printf '%-12s %-14s %-8s %-6s %-10s %s\n' "$name" "$state" "$pid" "$(port_of "$name")" "$resident" "$(member_state "$name")"
     [[ $state == ready ]] || all_ready=1
   done
-  curl -s --noproxy '*' -m 5 "http://127.0.0.1:$port/system/health" && echo
+  call -m 5 "http://127.0.0.1:$port/system/health" && echo
   return $all_ready
 }
 
@@ -470,14 +500,14 @@ restart_one() {
 member_state() { # name
   [[ $1 == coordinator ]] && return
   local told
-  told=$(curl -s --noproxy '*' -m 5 "http://127.0.0.1:$port/admin/nodes/$1" || true)
+  told=$(call -m 5 "http://127.0.0.1:$port/admin/nodes/$1" || true)
   if [[ $told =~ \"state\":\"([a-z]+)\" ]]; then echo "${BASH_REMATCH[1]}"; else echo -; fi
 }
 
 # Asks something of the coordinator; gives up with its reason if it does not do it.
 ask() { # method path
   local answer
-  answer=$(curl -s --noproxy '*' -m 30 -w '\n%{http_code}' -X "$1" "http://127.0.0.1:$port$2") || fail "the coordinator does not answer"
+  answer=$(call -m 30 -w '\n%{http_code}' -X "$1" "http://127.0.0.1:$port$2") || fail "the coordinator does not answer"
   [[ ${answer##*$'\n'} == 2?? ]] || fail "the coordinator refuses: ${answer%$'\n'*}"
 }
 

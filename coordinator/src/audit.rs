@@ -35,6 +35,9 @@ pub struct Line<'a> {
     pub request_id: &'a str,
     /// Which key, `anonymous`, or `trusted` where authentication is off.
     pub who: &'a str,
+    /// Which key it named, where it did not prove to be that one, or that one is disabled or expired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed_key: Option<&'a str>,
     /// The address that it came from.
     pub from: &'a str,
     /// By which door: `native` or `s3`.
@@ -213,6 +216,7 @@ mod tests {
             time: "2026-01-01T00:00:00.000Z".to_owned(),
             request_id: "r",
             who: "HFA",
+            claimed_key: None,
             from: "10.0.0.1",
             door: "native",
             method: "PUT",

@@ -11,7 +11,7 @@ pub use storage::Storage;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use process::logs::Level;
-use process::settings::{self, bytes};
+use process::settings::{self, bytes, index_cache_bytes};
 use protocol::routes::base_url;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,7 +109,7 @@ pub struct Config {
     pub cache_bytes: u64,
 
     /// Memory for the cache of the catalog's index
-    #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
+    #[arg(long, env = "HOLDFAST_INDEX_CACHE_BYTES", value_name = "BYTES", value_parser = index_cache_bytes, default_value = "16MiB")]
     pub index_cache_bytes: u64,
 
     /// Field of documents that changes often and is kept in copies, apart from the others; may be repeated
@@ -283,6 +283,7 @@ impl Config {
             .or_else(|| self.bound_mistake())
             .or_else(|| self.name_mistake())
             .or_else(|| self.origin_mistake())
+            .or_else(|| self.domain_mistake())
             .or_else(|| self.hot_mistake())
     }
 
@@ -311,8 +312,20 @@ impl Config {
         Some(format!("--cors-origin {origin}: must be * or an origin such as https://app.example, without a path"))
     }
 
+    /// Host names are compared with it.
+    fn domain_mistake(&self) -> Option<String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        let is_domain =
+            |domain: &&String| domain.bytes().all(plain) && domain.split('.').all(|label| !label.is_empty());
+        let domain = self.s3_domain.as_ref().filter(|domain| !is_domain(domain))?;
+        Some(format!("--s3-domain {domain:?}: must be a domain such as s3.example"))
+    }
+
     /// Each may cut a document twice, and one commit names all pieces.
     fn hot_mistake(&self) -> Option<String> {
+        if self.hot_field.iter().any(String::is_empty) {
+            return Some("--hot-field \"\": must name a field".to_owned());
+        }
         let fields = self.hot_field.len();
         (fields > HOT_FIELDS_MAX)
             .then(|| format!("--hot-field: {fields} are given, at most {HOT_FIELDS_MAX} are taken"))
@@ -325,6 +338,10 @@ impl Config {
 
     fn bound_mistake(&self) -> Option<String> {
         let intervals = [("--probe-interval-s", self.probe_interval_s), ("--body-stall-s", self.body_stall_s)];
+        let pauses = [("--scrub-interval-s", self.scrub_interval_s), ("--census-interval-s", self.census_interval_s)];
+        if let Some((flag, _)) = pauses.into_iter().find(|(_, value)| *value == 0) {
+            return Some(format!("{flag} 0: must be at least 1"));
+        }
         if let Some((flag, value)) = intervals.into_iter().find(|(_, value)| !(1..=INTERVAL_S_MAX).contains(value)) {
             return Some(format!("{flag} {value}: must be from 1 to {INTERVAL_S_MAX}"));
         }

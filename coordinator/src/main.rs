@@ -96,33 +96,73 @@ async fn serve(config: Config) -> Result<()> {
     let shutdown = Shutdown::listen()?;
     let metrics = install_metrics()?;
     let cluster = process::cluster_file::read(&config.cluster_file)?;
-    let certificate = certificate(&config)?;
-    let listeners = bind(&config)?;
-    let s3_listener = listen_on(config.s3_listen, config.body_stall())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metadata = catalog(&config, &cluster, clock.clone())?;
+    let start = Start {
+        certificate: certificate(&config)?,
+        sealer: sealer(&config, &cluster)?,
+        listeners: bind(&config)?,
+        s3_listener: listen_on(config.s3_listen, config.body_stall())?,
+        audit: audit(&config)?,
+        server_id,
+        events,
+        sending,
+        shutdown,
+        metrics,
+        cluster,
+        clock,
+    };
+    let metadata = catalog(&config, &start.cluster, start.clock.clone())?;
+    // Its threads need this runtime: they end before it does, however it went.
+    let served = serve_catalog(&config, metadata.clone(), start).await;
+    let stopped = metadata.stop().await;
+    info!("coordinator stopped");
+    served?;
+    Ok(stopped?)
+}
+
+/// What a start needs besides the catalog: all that can be wrong without it, so that nothing is claimed by a start that is refused.
+struct Start {
+    server_id: String,
+    events: Events,
+    sending: Option<LogTask>,
+    shutdown: Shutdown,
+    metrics: Metrics,
+    cluster: ClusterFile,
+    clock: Arc<dyn Clock>,
+    certificate: Option<Certificate>,
+    sealer: Sealer,
+    audit: Option<Audit>,
+    listeners: Vec<TcpListener>,
+    s3_listener: TcpListener,
+}
+
+async fn serve_catalog(config: &Config, metadata: Arc<SledMetadata>, start: Start) -> Result<()> {
     let tasks = Tasks::new(Handle::current());
-    let nodes = connect(&config, &cluster, metadata.clone(), clock.clone(), &tasks)?;
-    let objects = objects(&config, metadata.clone(), nodes.clone(), clock, &tasks);
+    let nodes = connect(config, &start.cluster, metadata.clone(), start.clock.clone(), &tasks)?;
+    let objects = objects(config, metadata.clone(), nodes.clone(), start.clock, &tasks);
     nodes.refresh().await?;
+    let identity = Identity::new(metadata.clone(), objects.clock.clone(), start.sealer, config.trusts_all());
+    let guard = Arc::new(Guard { identity, limits: Limits::new(&config.access), audit: start.audit });
+    // Before the catalog is claimed: with another credentials key it is not to be served.
+    guard.identity.refresh().await?;
     begin_journal(&metadata, nodes.clone()).await?;
     nodes.probe_all().await;
-    let running = Running::start(&objects, &worker_settings(&config, &server_id));
+    let running = Running::start(&objects, &worker_settings(config, &start.server_id));
     let workers = running.workers.clone();
-    let guard = guard(&config, &cluster, &objects).await?;
-    let settings = door_settings(&config, server_id, cluster);
+    guard.identity.refresh().await?;
+    let settings = door_settings(config, start.server_id, start.cluster);
     let door = Door {
         objects,
         workers,
         requests: Arc::new(Requests::new(&settings.server_id)),
         settings,
-        metrics: metrics.clone(),
+        metrics: start.metrics.clone(),
         guard: guard.clone(),
-        events: events.clone(),
+        events: start.events.clone(),
     };
-    let tls = certificate.as_ref().map(Certificate::server);
-    let s3 = s3::serve(door.clone(), &s3_listener, s3_settings(&config), tls.clone())?;
-    let server = dialect::serve(door, listeners, tls)?;
+    let tls = start.certificate.as_ref().map(Certificate::server);
+    let s3 = s3::serve(door.clone(), &start.s3_listener, s3_settings(config), tls.clone())?;
+    let server = dialect::serve(door, start.listeners, tls)?;
     info!(listen = ?config.listen, s3_listen = %config.s3_listen, nodes = nodes.members().len(), "coordinator ready");
     let doors = server.handle();
     let serving = tasks.spawn(server);
@@ -130,31 +170,29 @@ async fn serve(config: Config) -> Result<()> {
         tokio::join!(
             nodes.watch(config.probe_interval()),
             nodes.follow_records(),
-            metrics.upkeep(),
-            keys(&guard, &config),
-            follow(certificate.as_ref()),
-            OptionFuture::from(sending),
+            start.metrics.upkeep(),
+            keys(&guard, config),
+            follow(start.certificate.as_ref()),
+            OptionFuture::from(start.sending),
         )
     };
     let mut unfit = None;
     tokio::select! {
-        () = shutdown.requested() => info!("stop requested"),
+        () = start.shutdown.requested() => info!("stop requested"),
         ended = serving => error!(?ended, "the doors closed by themselves"),
         why = metadata.unfit() => unfit = Some(why),
         _ = background => {}
     }
-    events.close();
+    start.events.close();
     tokio::join!(doors.stop(true), s3.stop());
     running.stop().await;
     if !tasks.join(TASKS_PATIENCE).await {
         warn!(seconds = TASKS_PATIENCE.as_secs(), "some tasks did not end in time; what they left is on record");
     }
-    let stopped = metadata.stop().await;
     guard.stop();
-    info!("coordinator stopped");
     match unfit {
         Some(why) => bail!("this catalog cannot be served any more: {why}"),
-        None => Ok(stopped?),
+        None => Ok(()),
     }
 }
 
@@ -194,34 +232,31 @@ async fn begin_journal(metadata: &SledMetadata, nodes: Arc<Nodes>) -> Result<()>
     metadata.keep_journal(nodes, Handle::current())?;
     match timeout(JOURNAL_PATIENCE_AT_START, metadata.journal_settled()).await {
         Ok(Phase::Claimed(claim)) => info!(%claim, "the catalog's journal is kept"),
-        Ok(Phase::Refused(why)) => {
-            metadata.stop().await?;
-            bail!("this catalog cannot be served: {why}");
-        }
+        Ok(Phase::Refused(why)) => bail!("this catalog cannot be served: {why}"),
         Ok(Phase::Unclaimed(why)) => warn!(reason = why, "the catalog's journal is not kept yet: reads only"),
         Err(_) => warn!("too few storage nodes answer to keep the catalog's journal: reads only, until they do"),
     }
     Ok(())
 }
 
-/// Who may come in: the keys of the catalog, the limits and the audit log that the settings ask for.
-async fn guard(config: &Config, cluster: &ClusterFile, objects: &Objects) -> Result<Arc<Guard>> {
-    let access = &config.access;
-    let given = match &access.credentials_key_file {
+/// What secrets of keys are sealed with.
+fn sealer(config: &Config, cluster: &ClusterFile) -> Result<Sealer> {
+    let given = match &config.access.credentials_key_file {
         Some(path) => {
             let read = std::fs::read_to_string(path);
             Some(read.with_context(|| format!("cannot read the credentials key in {}", path.display()))?)
         }
         None => process::settings::secret(CREDENTIALS_KEY_VARIABLE).map_err(anyhow::Error::msg)?,
     };
-    let sealer = given.map_or_else(|| Ok(Sealer::of_cluster(cluster)), |key| Sealer::of_key(&key))?;
-    let identity = Identity::new(objects.metadata.clone(), objects.clock.clone(), sealer, config.trusts_all());
-    identity.refresh().await?;
-    let audit = access
-        .audit_log
-        .clone()
-        .map(|path| Audit::start(AuditConfig { path, file_bytes: access.audit_file_bytes, files: access.audit_files }));
-    Ok(Arc::new(Guard { identity, limits: Limits::new(access), audit: audit.transpose()? }))
+    Ok(given.map_or_else(|| Ok(Sealer::of_cluster(cluster)), |key| Sealer::of_key(&key))?)
+}
+
+/// The audit log, if the settings ask for one.
+fn audit(config: &Config) -> Result<Option<Audit>> {
+    let access = &config.access;
+    let (file_bytes, files) = (access.audit_file_bytes, access.audit_files);
+    let start = |path| Audit::start(AuditConfig { path, file_bytes, files });
+    Ok(access.audit_log.clone().map(start).transpose()?)
 }
 
 /// Takes what the files of the certificate become.

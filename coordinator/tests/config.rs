@@ -129,6 +129,13 @@ fn bounds_are_checked_with_flag_and_value() {
     refused(&["--memory-bytes=1MiB"], &["--memory-bytes 1048576", "16777216"]);
     refused(&["--memory-bytes=lots"], &["--memory-bytes", "lots"]);
     refused(&["--workers=1000"], &["--workers 1000"]);
+    refused(&["--index-cache-bytes=0"], &["--index-cache-bytes", "at least 1048576"]);
+    refused(&["--census-interval-s=0"], &["--census-interval-s 0", "at least 1"]);
+    refused(&["--scrub-interval-s=0"], &["--scrub-interval-s 0", "at least 1"]);
+    refused(&["--hot-field="], &["--hot-field", "must name a field"]);
+    for domain in ["bad domain", "s3..example", "http://s3.example", ""] {
+        refused(&[&format!("--s3-domain={domain}")], &["--s3-domain", "s3.example"]);
+    }
     refused(&["--listen=localhost"], &["--listen", "localhost"]);
     refused(&["--listen=127.0.0.1:1", "--listen=127.0.0.1:1"], &["--listen 127.0.0.1:1 is given twice"]);
 }

@@ -93,6 +93,19 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
+/// The least cache of an index, in bytes: sled takes no less than a few hundred, and is of no use below this.
+pub const INDEX_CACHE_BYTES_MIN: u64 = 1 << 20;
+
+/// Parses the memory for the cache of an index, as [`bytes`] does.
+pub fn index_cache_bytes(text: &str) -> Result<u64, String> {
+    at_least(INDEX_CACHE_BYTES_MIN, bytes(text)?)
+}
+
+/// The number, if it is not less than `min` bytes.
+pub fn at_least(min: u64, bytes: u64) -> Result<u64, String> {
+    if bytes < min { Err(format!("must be at least {min} bytes")) } else { Ok(bytes) }
+}
+
 fn with_double_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let double = |arg: OsString| match arg.to_str() {
         Some(text) if text == "-loglevel" || text.starts_with("-loglevel=") => OsString::from(format!("-{text}")),

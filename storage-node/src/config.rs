@@ -69,11 +69,11 @@ pub struct Config {
     pub segment_bytes: u64,
 
     /// Memory for the index's cache
-    #[arg(long, env = "HOLDFAST_NODE_INDEX_CACHE_BYTES", value_parser = process::settings::bytes, default_value = "32MiB")]
+    #[arg(long, env = "HOLDFAST_NODE_INDEX_CACHE_BYTES", value_parser = process::settings::index_cache_bytes, default_value = "32MiB")]
     pub index_cache_bytes: u64,
 
     /// Segments of which more than this share is dead are rewritten
-    #[arg(long, env = "HOLDFAST_NODE_COMPACT_DEAD_SHARE", default_value = "0.5")]
+    #[arg(long, env = "HOLDFAST_NODE_COMPACT_DEAD_SHARE", value_parser = share, default_value = "0.5")]
     pub compact_dead_share: f64,
 
     /// Most bytes that compaction reads in a second
@@ -81,20 +81,20 @@ pub struct Config {
     pub compact_bytes_per_s: u64,
 
     /// Most bytes of request bodies held in memory at once; what exceeds it is answered 503
-    #[arg(long, env = "HOLDFAST_NODE_IN_FLIGHT_BYTES", value_parser = process::settings::bytes, default_value = "96MiB")]
+    #[arg(long, env = "HOLDFAST_NODE_IN_FLIGHT_BYTES", value_parser = in_flight_bytes, default_value = "96MiB")]
     pub in_flight_bytes: u64,
 
     /// A request body that brings no byte for this long is ended
-    #[arg(long, env = "HOLDFAST_NODE_BODY_TIMEOUT_S", default_value = "30")]
+    #[arg(long, env = "HOLDFAST_NODE_BODY_TIMEOUT_S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=INTERVAL_S_MAX))]
     pub body_timeout_s: u64,
 
     /// Seconds between two local health checks
-    #[arg(long, env = "HOLDFAST_NODE_HEALTH_INTERVAL_S", default_value = "30")]
+    #[arg(long, env = "HOLDFAST_NODE_HEALTH_INTERVAL_S", default_value = "30", value_parser = clap::value_parser!(u64).range(1..=INTERVAL_S_MAX))]
     pub health_interval_s: u64,
 
     /// HTTP worker threads
-    #[arg(long, env = "HOLDFAST_NODE_WORKERS", default_value = "2")]
-    pub workers: usize,
+    #[arg(long, env = "HOLDFAST_NODE_WORKERS", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=WORKERS_MAX))]
+    pub workers: u16,
 
     /// Start the data directory anew, whatever it holds: all shards in it are removed
     #[arg(long)]
@@ -118,6 +118,22 @@ const SEGMENT_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 /// The longest: positions within one are 32 bits.
 const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 
+/// The longest interval accepted, in seconds: a day.
+const INTERVAL_S_MAX: u64 = 86_400;
+/// The most `--workers`.
+const WORKERS_MAX: i64 = 256;
+/// The least `--in-flight-bytes`: a few of the longest shards at a time.
+const IN_FLIGHT_BYTES_MIN: u64 = 4 * protocol::SHARD_BYTES_MAX as u64;
+
+fn in_flight_bytes(text: &str) -> Result<u64, String> {
+    process::settings::at_least(IN_FLIGHT_BYTES_MIN, process::settings::bytes(text)?)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be from 0 to 1".to_owned())
+}
+
 fn segment_bytes(text: &str) -> Result<u64, String> {
     let bytes = process::settings::bytes(text)?;
     if bytes != 0 && !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) {
@@ -129,7 +145,7 @@ fn segment_bytes(text: &str) -> Result<u64, String> {
 impl Config {
     /// How long a request body may bring nothing.
     pub fn body_timeout(&self) -> Duration {
-        Duration::from_secs(self.body_timeout_s.max(1))
+        Duration::from_secs(self.body_timeout_s)
     }
 
     /// Where others reach a node that listens on `listen`. `Invalid` if that is every address and none was named.
@@ -145,7 +161,7 @@ impl Config {
 
     /// Time between two local health checks.
     pub fn health_interval(&self) -> Duration {
-        Duration::from_secs(self.health_interval_s.max(1))
+        Duration::from_secs(self.health_interval_s)
     }
 }
 
@@ -191,5 +207,22 @@ mod tests {
             assert!(load(&["--segment-bytes", wrong]).is_err(), "{wrong}");
         }
         assert_eq!(load(&["--segment-bytes", "16MiB"]).unwrap().segment_bytes, 16 << 20);
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused_at_the_start() {
+        for (flag, wrong, right) in [
+            ("--index-cache-bytes", &["0", "256"][..], "1MiB"),
+            ("--in-flight-bytes", &["0", "1MiB"], "32MiB"),
+            ("--compact-dead-share", &["2", "-1", "NaN", "half"], "1"),
+            ("--body-timeout-s", &["0", "86401"], "86400"),
+            ("--health-interval-s", &["0"], "1"),
+            ("--workers", &["0", "257"], "256"),
+        ] {
+            for value in wrong {
+                assert!(load(&[&format!("{flag}={value}")]).is_err(), "{flag} {value}");
+            }
+            assert!(load(&[flag, right]).is_ok(), "{flag} {right}");
+        }
     }
 }

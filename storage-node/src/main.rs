@@ -84,7 +84,7 @@ async fn run(config: Config) -> Result<()> {
         in_flight_bytes: config.in_flight_bytes,
         body_timeout: config.body_timeout(),
     })?;
-    let server = serve(listener, service, config.workers, certificate.as_ref().map(Certificate::server))
+    let server = serve(listener, service, usize::from(config.workers), certificate.as_ref().map(Certificate::server))
         .map_err(|error| Error::caused(ErrorKind::Unavailable, format!("cannot serve: {error}"), error))?;
     let handle = server.handle();
     tracing::info!(%listen, disk = %directory.identity.disk, "serving");

@@ -221,9 +221,13 @@ fn a_bucket_of_an_older_catalog_keeps_its_versions_and_is_listed() {
         }
         let page = objects.buckets("", None, 10).await.unwrap();
         let names: Vec<&str> = page.buckets.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["bucket", "files"], "the file door's is there from the start");
-        let refused = objects.delete_bucket(&BucketName::files()).await.unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Denied);
+        assert_eq!(names, ["bucket", "documents", "files"], "those of doors are there from the start");
+        for built_in in [BucketName::documents(), BucketName::files()] {
+            let refused = objects.delete_bucket(&built_in).await.unwrap_err();
+            assert_eq!(refused.kind, ErrorKind::Denied);
+            let exists = objects.create_bucket(&built_in, NewBucket::default()).await.unwrap_err();
+            assert_eq!(Refused::of(&exists), Some(Refused::BucketExists));
+        }
     });
 }
 

@@ -9,11 +9,18 @@ use testing::real::{Client, Ports, bin_dir, eventually, random_bytes, skipped};
 struct Script {
     dir: tempfile::TempDir,
     ports: Ports,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Script {
     fn new() -> Script {
-        Script { dir: tempfile::tempdir().expect("a temporary directory can be made"), ports: Ports::take() }
+        let dir = tempfile::tempdir().expect("a temporary directory can be made");
+        Script { dir, ports: Ports::take(), variables: Vec::new() }
+    }
+
+    fn with_variable(mut self, name: &'static str, value: &'static str) -> Script {
+        self.variables.push((name, value));
+        self
     }
 
     fn data(&self) -> PathBuf {
@@ -29,6 +36,7 @@ impl Script {
     fn run(&self, arguments: &[&str]) -> Output {
         let port = self.ports.coordinator().to_string();
         let mut command = script(arguments);
+        command.envs(self.variables.iter().copied());
         command.arg("--data").arg(self.data()).args(["--port", &port]).output().expect("the script can be started")
     }
 
@@ -195,6 +203,23 @@ async fn a_taken_port_is_said_plainly() {
     assert!(begun.elapsed() < Duration::from_secs(10), "it is said before anything is started");
     drop(taken);
     cluster.must(&["up"]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_asks_for_keys_is_led_by_whoever_started_it() {
+    if !can_run("a_cluster_that_asks_for_keys_is_led_by_whoever_started_it") {
+        return;
+    }
+    let cluster = Script::new().with_variable("HOLDFAST_AUTH", "on");
+    let up = cluster.must(&["up"]);
+    assert!(up.contains("Holdfast is up") && up.contains("Bearer"), "{up}");
+    cluster.client().get("/files").await.expect(401);
+    let status = cluster.must(&["status"]);
+    assert!(status.matches(" active").count() == 4 && status.contains("\"healthyNodes\":4"), "{status}");
+    cluster.must(&["decommission", "4"]);
+    cluster.must(&["restart", "coordinator"]);
+    let denied = cluster.with_variable("HOLDFAST_API_KEY", "s3_key_of_last_year").must_not(&["decommission", "3"]);
+    assert!(denied.contains("Unauthorized"), "{denied}");
 }
 
 #[tokio::test]

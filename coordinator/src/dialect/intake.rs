@@ -7,8 +7,8 @@ use super::reply::Refusal;
 use crate::object::{BodyMessage, Condition, ContentTag};
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use actix_web::http::header::{CONTENT_LENGTH, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use actix_web::http::{StatusCode, Version};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -17,12 +17,24 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
 /// The length that the head announces, if it does; 413 where that is more than is taken.
-pub fn announced_length(headers: &HeaderMap, door: &Door) -> Result<Option<u64>, Refusal> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    if let Some(length) = length {
-        refuse_larger(length, door)?;
+///
+/// A request of HTTP/1.1 that has neither length nor chunks has no body, and there are clients that send empty ones so (RFC 9112, 6.3).
+/// In HTTP/1.0 it may be one whose bytes end with the connection, which nobody reads: it is 411 (RFC 1945, 8.3), and not answered by an
+/// empty object in place of what was there.
+pub fn announced_length(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
+    let told = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = told.and_then(|text| text.parse().ok());
+    match length {
+        Some(length) => refuse_larger(length, door)?,
+        None if request.version() < Version::HTTP_11 => return Err(length_required()),
+        None => {}
     }
     Ok(length)
+}
+
+/// The refusal of a request that has neither a length nor chunks.
+pub fn length_required() -> Refusal {
+    Refusal::new(StatusCode::LENGTH_REQUIRED, "the request has neither Content-Length nor chunks")
 }
 
 /// 413 once so many bytes are more than is taken.

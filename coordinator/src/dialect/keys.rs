@@ -64,6 +64,11 @@ async fn create(door: Data<Door>, payload: Payload) -> Result<HttpResponse, Refu
         Some(policy) => grants(policy)?,
         None => everything_of_its_own(),
     };
+    if wanted.expires_in_s == Some(0) {
+        return Err(Refusal::bad_request(
+            "expires_in_s 0 makes a key that lets nobody in; leave it out for one without an end",
+        ));
+    }
     let expires_ms = wanted.expires_in_s.map(|seconds| expiry(&door, seconds)).transpose()?.unwrap_or(0);
     let new = NewKey { name: wanted.name, owner: wanted.owner, grants, expires_ms };
     let fresh = door.guard.identity.create(new).await.map_err(refused)?;

@@ -26,7 +26,7 @@ pub async fn store(
     words: Words,
 ) -> Result<PutDone, Refusal> {
     target.attributes.owner = owner(request);
-    let announced = announced_length(request.headers(), door)?;
+    let announced = announced_length(request, door)?;
     door.objects.require_coming(&target, announced).await.map_err(words)?;
     let asked = strategy(&Query::parse(request.query_string())?)?;
     let storage = door.objects.storage_of(target.name.bucket(), asked, announced).await?;

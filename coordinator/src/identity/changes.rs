@@ -60,7 +60,9 @@ impl Identity {
         if let Some(owner) = &wanted.owner
             && !known.iter().any(|(_, record)| record.owner == *owner)
         {
-            return Err(Error::invalid(format!("owner {owner} is no key")));
+            return Err(Error::invalid(format!(
+                "no key has buckets of its own under {owner}: name the `owner` of a key"
+            )));
         }
         let fresh = self.fresh(&fresh_id()?, wanted)?;
         let mut commit = Batch::new();
@@ -234,10 +236,19 @@ fn validate(name: &str, grants: &[GrantRecord]) -> Result<()> {
         if grant.buckets.is_empty() || grant.buckets.len() > PATTERNS_MAX {
             return Err(Error::invalid(format!("a grant names 1 to {PATTERNS_MAX} buckets, with * for any run")));
         }
-        let odd = |pattern: &&String| pattern.is_empty() || pattern.len() > PATTERN_BYTES_MAX || pattern.contains('\0');
+        let odd = |pattern: &&String| {
+            pattern.is_empty() || pattern.len() > PATTERN_BYTES_MAX || !pattern.bytes().all(may_be_in_pattern)
+        };
         if let Some(pattern) = grant.buckets.iter().find(odd) {
-            return Err(Error::invalid(format!("{pattern:?} is no pattern of at most {PATTERN_BYTES_MAX} bytes")));
+            return Err(Error::invalid(format!(
+                "{pattern:?} matches no bucket: write 1 to {PATTERN_BYTES_MAX} of a-z, 0-9 and '-', and * for any run of them"
+            )));
         }
     }
     Ok(())
+}
+
+/// What buckets' names are made of, and the star.
+fn may_be_in_pattern(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'*'
 }

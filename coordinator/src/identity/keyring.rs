@@ -129,6 +129,12 @@ impl Identity {
         }
     }
 
+    /// The id of the key whose token this `Authorization` header shows, also if it is disabled or expired. For the audit log.
+    pub fn named(&self, authorization: &[u8]) -> Option<String> {
+        let hash = token_sha256(authorization.get(BEARER.len()..)?.trim_ascii())?;
+        Some(self.known().by_token.get(&hash)?.record.id.clone())
+    }
+
     /// The secret by which signatures of this access key id are checked, and who signs with it.
     pub fn signing(&self, access_key_id: &str) -> Verdict<(Secret, Principal)> {
         let credential = self.known().by_id.get(access_key_id).cloned().ok_or(WRONG)?;

@@ -88,7 +88,7 @@ impl Principal {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
-    /// A bucket and what is in it. One that does not exist yet has no owner.
+    /// A bucket and what is in it.
     Bucket {
         /// Its name.
         name: &'a str,
@@ -97,19 +97,17 @@ pub enum Resource<'a> {
         /// Whether anybody may read its objects.
         public_read: bool,
     },
+    /// A bucket of this name that is not there: one to be made, or to be told of that it is missing.
+    NoBucket {
+        /// Its name.
+        name: &'a str,
+    },
     /// The list of buckets: each line is asked for by itself.
     Buckets,
     /// How the cluster is: not a word about what is in it.
     Health,
     /// The cluster itself: keys, nodes, workers.
     Cluster,
-}
-
-impl<'a> Resource<'a> {
-    /// A bucket that nobody made: one that is to spring into being, or of a catalog without owners.
-    pub fn unowned(name: &'a str) -> Resource<'a> {
-        Resource::Bucket { name, owner: "", public_read: false }
-    }
 }
 
 /// Why somebody may not.
@@ -147,30 +145,41 @@ pub fn authorize(principal: &Principal, action: Action, resource: Resource<'_>) 
     }
 }
 
+/// A key's own buckets are its owner's. Nobody's are everybody's, but for how they behave and who may read them: that is for whoever
+/// administers buckets of any owner.
 fn may(own: &str, grants: &[GrantRecord], action: Action, resource: Resource<'_>) -> bool {
     let allows = |grant: &&GrantRecord| grant.actions & action as u8 != 0;
     let mut allowing = grants.iter().filter(allows);
+    let named = |grant: &GrantRecord, name: &str| {
+        grant.buckets.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
+    };
     match resource {
         Resource::Health => true,
         Resource::Buckets => allowing.next().is_some(),
         Resource::Cluster => {
             allowing.any(|grant| grant.any_owner && grant.buckets.iter().any(|pattern| pattern == ANY))
         }
-        Resource::Bucket { name, owner, .. } => allowing.any(|grant| {
-            (grant.any_owner || owner.is_empty() || owner == own)
-                && grant.buckets.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
-        }),
+        Resource::NoBucket { name } => allowing.any(|grant| named(grant, name)),
+        Resource::Bucket { name, owner, .. } => {
+            let is_shared = owner.is_empty() && action != Action::Admin;
+            allowing.any(|grant| (grant.any_owner || is_shared || owner == own) && named(grant, name))
+        }
     }
 }
 
 fn forbidden(id: &str, action: Action, resource: Resource<'_>) -> String {
-    let action = action.as_str();
+    let (verb, changes) = (action.as_str(), action == Action::Admin);
     match resource {
-        Resource::Bucket { name, owner, .. } if !owner.is_empty() => {
-            format!("key {id} may not {action} in bucket {name}, which is of {owner}")
+        Resource::Bucket { name, owner: "", .. } if changes => {
+            format!("key {id} may not change bucket {name}, which is nobody's: that takes admin with any_owner")
         }
-        Resource::Bucket { name, .. } => format!("key {id} may not {action} in bucket {name}"),
-        Resource::Buckets => format!("key {id} may not {action} buckets"),
+        Resource::Bucket { name, owner: "", .. } | Resource::NoBucket { name } => {
+            format!("key {id} may not {verb} in bucket {name}")
+        }
+        Resource::Bucket { name, owner, .. } => {
+            format!("key {id} may not {verb} in bucket {name}, which is of {owner}")
+        }
+        Resource::Buckets => format!("key {id} may not {verb} buckets"),
         Resource::Health => format!("key {id} may not see how the cluster is"),
         Resource::Cluster => format!("key {id} does not administer the cluster"),
     }

@@ -4,7 +4,7 @@
 //! - Whoever makes something visible in a bucket checks the bucket's record in the same commit ([`SeenBucket::claim`]); a bucket that
 //!   is being deleted is made live by that commit, so that its deletion sees that somebody came (`docs/decisions/0042-deleting-a-bucket.md`).
 //! - A bucket of an older catalog has objects and no record: it counts as one that keeps its versions, made at the start of time. The
-//!   first write through any door writes that down. The file door's bucket is there from the start in the same way.
+//!   first write through any door writes that down. The built-in buckets are there from the start in the same way.
 
 use super::Objects;
 use super::name::BucketName;

@@ -15,7 +15,7 @@ pub const FILES_BUCKET: &str = "files";
 pub const DOCUMENTS_BUCKET: &str = "documents";
 
 /// Buckets that doors of their own are built on.
-const BUILT_IN: [&str; 1] = [FILES_BUCKET];
+const BUILT_IN: [&str; 2] = [DOCUMENTS_BUCKET, FILES_BUCKET];
 
 /// The longest key, in bytes; S3's limit.
 pub const KEY_BYTES_MAX: usize = 1_024;
@@ -39,7 +39,7 @@ impl BucketName {
         BucketName(FILES_BUCKET.to_owned())
     }
 
-    /// The document door's bucket. It springs into being with the first document.
+    /// The document door's bucket.
     pub fn documents() -> BucketName {
         BucketName(DOCUMENTS_BUCKET.to_owned())
     }

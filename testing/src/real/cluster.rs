@@ -347,7 +347,9 @@ impl Cluster {
         let status = server.wait(READY_WAIT);
         let status = status.unwrap_or_else(|| panic!("{} runs, and should have refused", server.name));
         assert!(!status.success(), "{} should have refused, but ended with {status}", server.name);
-        server.log()
+        let said = server.log();
+        assert!(!said.contains("panicked"), "a refusal is no accident: {said}");
+        said
     }
 }
 

@@ -48,9 +48,12 @@ async fn a_bucket_is_its_maker_s_and_everybody_sees_only_what_they_may() {
     }
     reader.get("/s3/ann-2/").await.expect(403);
 
-    assert_eq!(names(&ann.get("/buckets").await.expect(200).json()), ["ann-1", "ann-2", "files"]);
-    assert_eq!(names(&bob.get("/buckets").await.expect(200).json()), ["bob-1", "files"]);
-    assert_eq!(names(&admin.get("/buckets").await.expect(200).json()), ["ann-1", "ann-2", "bob-1", "files"]);
+    assert_eq!(names(&ann.get("/buckets").await.expect(200).json()), ["ann-1", "ann-2", "documents", "files"]);
+    assert_eq!(names(&bob.get("/buckets").await.expect(200).json()), ["bob-1", "documents", "files"]);
+    assert_eq!(
+        names(&admin.get("/buckets").await.expect(200).json()),
+        ["ann-1", "ann-2", "bob-1", "documents", "files"]
+    );
     assert_eq!(bob.get("/objects").await.expect(200).json(), json!([]));
     assert_eq!(ann.get("/objects").await.expect(200).json().as_array().map(Vec::len), Some(1));
 }

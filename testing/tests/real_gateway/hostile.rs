@@ -142,3 +142,37 @@ async fn a_body_that_breaks_off_stands_still_or_is_too_large_leaves_nothing() {
     let listed = client.get("/s3/bounds").await.expect(200).json();
     assert_eq!((&listed["count"], &listed["objects"][0]["key"]), (&1.into(), &"fits".into()), "{listed}");
 }
+
+/// HTTP/1.0 has bodies that end with the connection. S3 takes none without a length, whatever the version.
+#[tokio::test]
+async fn a_body_without_a_length_replaces_nothing() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    put(&client, "/s3/bucket/there", b"first").await;
+    let write = client.request(Method::POST, "/write?key=there").header("content-type", "application/json");
+    client.send(write.body(r#"{"a":1}"#)).await.expect(200);
+    let native = cluster.coordinator.port;
+    for (port, request) in [
+        (native, "PUT /s3/bucket/there HTTP/1.0"),
+        (native, "PUT /buckets/bucket/objects/there HTTP/1.0"),
+        (native, "POST /write?key=there HTTP/1.0"),
+        (native, "POST /upload HTTP/1.0"),
+        (native, "POST /upload HTTP/1.1"),
+        (cluster.s3_port(), "PUT /bucket/there HTTP/1.0"),
+        (cluster.s3_port(), "PUT /bucket/there HTTP/1.1"),
+    ] {
+        let mut connection = RawConnection::open(port).await;
+        connection.send(format!("{request}\r\nhost: x\r\ncontent-type: application/json\r\n\r\nsecond")).await;
+        let reply = connection.reply().await.expect("an answer");
+        // The library refuses a POST of HTTP/1.0 before it comes here.
+        let status = if request.starts_with("POST") && request.ends_with("1.0") { 400 } else { 411 };
+        assert_eq!(reply.status, status, "{request}: {}", String::from_utf8_lossy(&reply.body));
+    }
+    assert_eq!(client.get("/s3/bucket/there").await.expect(200).body, "first");
+    assert_eq!(client.get("/read/there").await.expect(200).json()["a"], 1);
+    // In HTTP/1.1 a request that says nothing of a body has none (RFC 9112, 6.3), and clients send empty ones so.
+    let mut connection = RawConnection::open(native).await;
+    connection.send("PUT /s3/bucket/empty HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_eq!(connection.reply().await.expect("an answer").status, 200);
+    assert_eq!(client.get("/s3/bucket/empty").await.expect(200).body, "");
+}

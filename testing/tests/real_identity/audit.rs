@@ -1,10 +1,10 @@
 //! What the audit log tells.
 
-use super::{client_with, plan, put, start};
+use super::{client_with, plan, post, put, start};
 use reqwest::Method;
 use serde_json::Value;
 use std::path::Path;
-use testing::real::{Client, Cluster};
+use testing::real::{Client, Cluster, Signer};
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
@@ -29,6 +29,14 @@ async fn who_did_what_to_which_object_from_where_with_which_result() {
     let denied = client.send(client.request(Method::DELETE, "/s3/mine/a%2Fb")).await.expect(403);
     let uploaded = client.send(client.upload_request("a file.txt", b"x")).await.expect(201);
     let nobody = Client::new(&cluster.coordinator.url()).get("/s3/mine/a%2Fb").await.expect(401);
+    let wrong = client.with_key("s3_key_of_last_year").get("/s3/mine/a%2Fb").await.expect(401);
+    let key_id = key["id"].as_str().unwrap();
+    let signer = Signer { id: key_id.to_owned(), secret: "guessed".to_owned() };
+    let s3 = cluster.s3();
+    let base = format!("http://127.0.0.1:{}", cluster.s3_port());
+    let guessed = s3.send(signer.request(&s3, &base, Method::GET, "/mine/a", "", "")).await.expect(403);
+    post(&cluster.client(), &format!("/admin/keys/{key_id}/disable"), serde_json::json!({})).await.expect(200);
+    let disabled = client.get("/s3/mine/a%2Fb").await.expect(401);
     cluster.stop_all();
 
     let lines = lines(&path);
@@ -38,6 +46,8 @@ async fn who_did_what_to_which_object_from_where_with_which_result() {
         (&denied, key["id"].as_str().unwrap(), "DELETE", "delete", "mine", "a/b", 403),
         (&uploaded, key["id"].as_str().unwrap(), "POST", "write", "files", "a file.txt", 201),
         (&nobody, "anonymous", "GET", "read", "mine", "a/b", 401),
+        (&wrong, "anonymous", "GET", "read", "mine", "a/b", 401),
+        (&disabled, "anonymous", "GET", "read", "mine", "a/b", 401),
     ] {
         let line = line(&lines, &id(reply));
         assert_eq!(line["who"], who, "{line}");
@@ -45,6 +55,14 @@ async fn who_did_what_to_which_object_from_where_with_which_result() {
         assert_eq!((&line["bucket"], &line["key"]), (&bucket.into(), &object.into()), "{line}");
         assert_eq!((&line["status"], &line["from"]), (&status.into(), &"127.0.0.1".into()), "{line}");
         assert!(line["time"].as_str().unwrap().ends_with('Z') && line["door"] == "native", "{line}");
+    }
+    for (reply, id, claimed) in [
+        (&disabled, id(&disabled), Some(key_id)),
+        (&guessed, guessed.header("x-amz-request-id").to_owned(), Some(key_id)),
+        (&wrong, id(&wrong), None),
+        (&denied, id(&denied), None),
+    ] {
+        assert_eq!(line(&lines, &id).get("claimed_key").and_then(Value::as_str), claimed, "{reply}");
     }
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.contains("s3_key_"), "no secret is told");

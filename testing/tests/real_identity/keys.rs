@@ -99,7 +99,23 @@ async fn policies_and_owners_hold_at_every_door() {
     theirs.send(theirs.request(Method::DELETE, "/s3/mine/a")).await.expect(403);
     assert_eq!(mine.get("/s3/mine/a").await.expect(200).body, "mine");
 
-    // The file door's bucket is nobody's: a policy is enough, and needed.
+    // The buckets of the file door and of the document door are nobody's: a policy is enough, and needed.
+    for (number, client) in (1..).zip([&mine, &theirs, &mine]) {
+        let write = client.request(Method::POST, "/write?key=shared").header("content-type", "application/json");
+        client.send(write.body(json!({ "n": number }).to_string())).await.expect(200);
+    }
+    assert_eq!(theirs.get("/read/shared?version=1").await.expect(200).json()["n"], 1, "every version is kept");
+    reader.get("/read/shared").await.expect(403);
+    theirs.get("/read/nothing").await.expect(404);
+    theirs.send(theirs.request(Method::DELETE, "/buckets/documents")).await.expect(403);
+    post(&theirs, "/buckets", json!({ "bucket_name": "documents" })).await.expect(409);
+    // How they behave, and who may read them, is not for every key that administers buckets of its own.
+    let (admin, _) = client_with(&cluster, "*", &["read", "admin"]).await;
+    for bucket in ["files", "documents"] {
+        let path = format!("/admin/buckets/{bucket}/public-read");
+        let refused = admin.send(admin.request(Method::PUT, &path)).await.expect(403);
+        assert!(refused.to_string().contains("any_owner"), "{refused}");
+    }
     mine.upload("shared.txt", b"shared").await;
     assert_eq!(reader.download("shared.txt", None).await.expect(200).body, "shared");
     reader.send(reader.upload_request("shared.txt", b"changed")).await.expect(403);
@@ -113,8 +129,11 @@ async fn policies_and_owners_hold_at_every_door() {
         nobody.get(path).await.expect(401);
         cluster.client().get(path).await.expect(200);
     }
-    for path in ["/health", "/metrics"] {
-        nobody.get(path).await.expect(200);
+    for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
+        for client in [&nobody, &nobody.with_key("s3_key_of_last_year"), &reader] {
+            client.get(path).await.expect(200);
+            client.send(client.request(Method::HEAD, path)).await.expect(200);
+        }
     }
     mine.get("/system/health").await.expect(200);
 }
@@ -164,8 +183,28 @@ async fn another_credentials_key_is_refused_at_the_start() {
     let mut cluster = start(plan()).await;
     cluster.stop_all();
     let file = cluster.root().join("credentials.key");
-    std::io::Write::write_all(&mut std::fs::File::create(&file).unwrap(), "k".repeat(64).as_bytes()).unwrap();
+    let write = |text: &str| std::io::Write::write_all(&mut std::fs::File::create(&file).unwrap(), text.as_bytes());
+    write(&"k".repeat(64)).unwrap();
     cluster.coordinator.flag("--credentials-key-file", file.display());
     let refusal = Cluster::refusal_of(&mut cluster.coordinator);
     assert!(refusal.contains("credentials key"), "{refusal}");
+    write("short").unwrap();
+    let refusal = Cluster::refusal_of(&mut cluster.coordinator);
+    assert!(refusal.contains("at least 32"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_key_could_be_or_match_is_refused() {
+    let cluster = start(plan()).await;
+    let admin = cluster.client();
+    let policy = |pattern: &str| json!([{ "buckets": [pattern], "actions": ["read"] }]);
+    for pattern in ["a?c", "[ab]", "Big", "a.b", "", "a/b"] {
+        let refused = post(&admin, "/admin/keys", json!({ "policy": policy(pattern) })).await.expect(400);
+        assert!(refused.error().contains("pattern") || refused.error().contains("matches no bucket"), "{refused}");
+    }
+    post(&admin, "/admin/keys", json!({ "policy": policy("a-*-1") })).await.expect(201);
+    post(&admin, "/admin/keys", json!({ "expires_in_s": 0 })).await.expect(400);
+    let (_, sharer) = (0, cluster.make_key(json!({ "owner": cluster.make_key(json!({})).await["id"] })).await);
+    let refused = post(&admin, "/admin/keys", json!({ "owner": sharer["id"] })).await.expect(400);
+    assert!(refused.error().contains("`owner`"), "{refused}");
 }

@@ -21,13 +21,25 @@ async fn part(client: &Client, upload: &str, number: u16, body: &[u8]) -> super:
     reply
 }
 
+/// What a completion says of a part that was answered so.
+fn named(part: &super::Reply) -> String {
+    let checksum = |name: &str| match part.header(&format!("x-amz-checksum-{}", name.to_lowercase())) {
+        "" => String::new(),
+        value => format!("<Checksum{name}>{value}</Checksum{name}>"),
+    };
+    let checksums: String = ["CRC32", "CRC64NVME", "SHA256"].into_iter().map(checksum).collect();
+    format!("<ETag>{}</ETag>{checksums}", part.header("etag"))
+}
+
 async fn complete(client: &Client, upload: &str, parts: &[(u16, String)]) -> super::Reply {
-    let parts: String = parts
-        .iter()
-        .map(|(number, etag)| format!("<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"))
-        .collect();
+    complete_with(client, upload, &[], parts).await
+}
+
+async fn complete_with(client: &Client, upload: &str, head: &[(&str, &str)], parts: &[(u16, String)]) -> super::Reply {
+    let parts: String =
+        parts.iter().map(|(number, named)| format!("<Part>{named}<PartNumber>{number}</PartNumber></Part>")).collect();
     let document = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-    send(client, Method::POST, &format!("{X}?uploadId={upload}"), &[], document).await
+    send(client, Method::POST, &format!("{X}?uploadId={upload}"), head, document).await
 }
 
 #[tokio::test]
@@ -42,7 +54,7 @@ async fn parts_in_any_order_become_one_object() {
     for number in [3, 1, 2] {
         let reply = part(&client, &upload, number, &bodies[usize::from(number) - 1]).await.expect(200);
         assert!(!reply.header("x-amz-checksum-crc32").is_empty(), "each part gets the upload's checksum");
-        parts.insert(number, reply.header("etag").to_owned());
+        parts.insert(number, named(&reply));
     }
     let listed = client.get(&format!("{X}?uploadId={upload}&max-parts=2")).await.expect(200);
     assert_eq!(all(&text(&listed), "PartNumber"), ["1", "2"]);
@@ -51,7 +63,14 @@ async fn parts_in_any_order_become_one_object() {
     let parts: Vec<(u16, String)> = parts.into_iter().collect();
     let backwards: Vec<(u16, String)> = parts.iter().rev().cloned().collect();
     refused(&complete(&client, &upload, &backwards).await, 400, "InvalidPartOrder");
-    refused(&complete(&client, &upload, &[(1, "\"0\"".to_owned())]).await, 400, "InvalidPart");
+    refused(&complete(&client, &upload, &[(1, parts[0].1.replace("<ETag>", "<ETag>0"))]).await, 400, "InvalidPart");
+    let full = [("x-amz-checksum-type", "FULL_OBJECT")];
+    let refusal = refused(&complete_with(&client, &upload, &full, &parts).await, 400, "InvalidRequest");
+    assert!(refusal.contains("COMPOSITE"), "{refusal}");
+    let etag = parts[1].1.split_once("</ETag>").unwrap().0.to_owned() + "</ETag>";
+    let without = [parts[0].clone(), (2, etag), parts[2].clone()];
+    let refusal = refused(&complete(&client, &upload, &without).await, 400, "InvalidRequest");
+    assert!(refusal.contains("checksum for each part") && refusal.contains("part 2 "), "{refusal}");
     refused(&complete(&client, &upload, &[]).await, 400, "MalformedXML");
     let digests: Vec<u8> = bodies.iter().flat_map(|body| hex::decode(md5(body)).unwrap()).collect();
     let expected = format!("\"{}-3\"", md5(&digests));
@@ -83,8 +102,10 @@ async fn crc64nvme_is_of_the_whole() {
     let bodies = [random_bytes(3, PART), b"tail".to_vec()];
     let mut parts = Vec::new();
     for (number, body) in (1..).zip(&bodies) {
-        parts.push((number, part(&client, &upload, number, body).await.expect(200).header("etag").to_owned()));
+        parts.push((number, named(&part(&client, &upload, number, body).await.expect(200))));
     }
+    let composite = [("x-amz-checksum-type", "COMPOSITE")];
+    refused(&complete_with(&client, &upload, &composite, &parts).await, 400, "InvalidRequest");
     let done = complete(&client, &upload, &parts).await.expect(200);
     let whole = send(&client, Method::PUT, "/bucket/y", &[("x-amz-checksum-algorithm", "CRC64NVME")], bodies.concat());
     let expected = whole.await.expect(200).header("x-amz-checksum-crc64nvme").to_owned();
@@ -99,7 +120,7 @@ async fn rules_of_parts() {
     let upload = begin(&client, &[]).await;
     let mut parts = Vec::new();
     for number in [1, 2] {
-        parts.push((number, part(&client, &upload, number, b"small").await.expect(200).header("etag").to_owned()));
+        parts.push((number, named(&part(&client, &upload, number, b"small").await.expect(200))));
     }
     refused(&complete(&client, &upload, &parts).await, 400, "EntityTooSmall");
     refused(&put(&client, &format!("{X}?uploadId={upload}&partNumber=0"), "x").await, 400, "InvalidArgument");
@@ -128,11 +149,10 @@ async fn a_composite_checksum_may_leave_its_number_of_parts_out() {
         let stored = part(&client, &upload, 1, b"alone").await.expect(200);
         let digest = STANDARD.decode(stored.header("x-amz-checksum-sha256")).expect("base64");
         let whole = STANDARD.encode(hex::decode(sha256(&digest)).expect("hex"));
-        let part = format!("<Part><ETag>{}</ETag><PartNumber>1</PartNumber></Part>", stored.header("etag"));
-        let document = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+        let parts = [(1, named(&stored))];
         let complete = async |value: &str| {
             let head: Vec<(&str, &str)> = [("x-amz-checksum-sha256", value)].into_iter().chain(kind).collect();
-            send(&client, Method::POST, &format!("{X}?uploadId={upload}"), &head, document.as_str()).await
+            complete_with(&client, &upload, &head, &parts).await
         };
         let other = STANDARD.encode(&digest);
         for wrong in [format!("{whole}-2"), other] {

@@ -37,7 +37,7 @@ pub async fn whole_body(
         let message = format!("the body has more than {bytes_max} bytes: {otherwise}");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message).headed("Payload Too Large")
     };
-    let announced = announced_length(request.headers(), door)?;
+    let announced = announced_length(request, door)?;
     let most = announced.map_or(bytes_max, |length| usize::try_from(length).unwrap_or(usize::MAX));
     if most > bytes_max {
         return Err(larger());

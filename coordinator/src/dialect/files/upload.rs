@@ -3,7 +3,7 @@
 
 use super::super::Door;
 use super::super::guard::{Subject, owner};
-use super::super::intake::{Pump, Pumped, announced_length, condition, never_still, stood_still};
+use super::super::intake::{Pump, Pumped, announced_length, condition, length_required, never_still, stood_still};
 use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
@@ -16,7 +16,6 @@ use crate::object::{
 };
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, HeaderValue, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -73,9 +72,9 @@ pub(super) async fn upload(
 /// What the head alone condemns; the length of the form, if it tells.
 fn refuse_early(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
     let headers = request.headers();
-    let length = announced_length(headers, door)?;
+    let length = announced_length(request, door)?;
     if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "the request has neither Content-Length nor chunks"));
+        return Err(length_required());
     }
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {

@@ -97,7 +97,12 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     // The router looks at this path, in which harmless escapes are undone, and so must the rules.
     entry.pattern = request.resource_map().match_pattern(request.match_info().as_str());
     let is_probe = matches!(judged(entry, request.method().as_str()), Some(Ok(Need::Nothing)));
-    if let (Some(peer), false) = (request.peer_addr(), is_probe) {
+    if is_probe {
+        // Whatever it says of itself: a balancer with an old key must not take the cluster for gone.
+        entry.principal = if guard.identity.trusts_all() { Principal::Trusted } else { Principal::Anonymous };
+        return Ok(admission);
+    }
+    if let Some(peer) = request.peer_addr() {
         guard.limits.of_address(peer.ip(), local).map_err(|refused| limited(refused, "address"))?;
     }
     let mut given = request.headers().get_all(AUTHORIZATION);
@@ -199,19 +204,29 @@ fn tell<B>(door: &Door, response: &ServiceResponse<B>, entry: &Entry, began: Ins
     let Some(audit) = &door.guard.audit else { return };
     let request = response.request();
     let extensions = request.extensions();
-    let subject = extensions.get::<Subject>();
+    let (mut action, mut subject) = (entry.action, extensions.get::<Subject>().cloned());
+    if action.is_none()
+        && let Some(Ok(Need::On(needed, about))) = judged(entry, request.method().as_str())
+    {
+        // It was refused before anybody asked what it is about.
+        (action, subject) = (Some(needed), about(request).ok());
+    }
+    let proves_nothing = matches!(entry.principal, Principal::Anonymous);
+    let shown = request.headers().get(AUTHORIZATION).filter(|_| proves_nothing);
+    let claimed_key = shown.and_then(|shown| door.guard.identity.named(shown.as_bytes()));
     let peer = request.peer_addr().map(|address| address.ip().to_string()).unwrap_or_default();
     audit.tell(&Line {
         time: rfc3339_ms(door.objects.clock.now_ms()),
         request_id: &request_id::current().unwrap_or_else(|| "none".into()),
         who: entry.principal.id(),
+        claimed_key: claimed_key.as_deref(),
         from: &peer,
         door: "native",
         method: request.method().as_str(),
         operation: entry.pattern.as_deref().unwrap_or("unmatched"),
-        action: entry.action.map_or("", Action::as_str),
-        bucket: subject.map(|subject| subject.bucket.as_str()),
-        key: subject.and_then(|subject| subject.key.as_deref()),
+        action: action.map_or("", Action::as_str),
+        bucket: subject.as_ref().map(|subject| subject.bucket.as_str()),
+        key: subject.as_ref().and_then(|subject| subject.key.as_deref()),
         status: response.status().as_u16(),
         ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });

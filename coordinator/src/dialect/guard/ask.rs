@@ -11,10 +11,10 @@ pub fn owner(request: &HttpRequest) -> String {
     principal(request).owner().to_owned()
 }
 
-/// Whether `principal` may do this in the bucket; one without a record is nobody's.
+/// Whether `principal` may do this in the bucket; without a record it is not there.
 pub fn permit(principal: &Principal, action: Action, name: &BucketName, record: Option<&BucketRecord>) -> Verdict {
     let resource = match record {
-        None => Resource::unowned(name.as_str()),
+        None => Resource::NoBucket { name: name.as_str() },
         Some(record) => Resource::Bucket { name: name.as_str(), owner: &record.owner, public_read: record.public_read },
     };
     authorize(principal, action, resource)

@@ -8,7 +8,7 @@ const PUT_HEADERS: &str = "if-match if-none-match if-unmodified-since content-md
 const OBJECT: &[(u16, Gives)] = &[(200, Gives::Bytes), (206, Gives::Bytes), (304, Gives::Nothing)];
 const HEAD_OF_OBJECT: &[(u16, Gives)] = &[(200, Gives::Nothing), (206, Gives::Nothing), (304, Gives::Nothing)];
 const READ_REFUSES: &[u16] = &[404, 412, 416];
-const WRITE_REFUSES: &[u16] = &[408, 412, 413, 422];
+const WRITE_REFUSES: &[u16] = &[408, 411, 412, 413, 422];
 
 const GET_FILE: Operation = Operation { headers: READ_HEADERS, gives: OBJECT, refuses: READ_REFUSES, ..GET };
 const HEAD_FILE: Operation = Operation { method: "HEAD", gives: HEAD_OF_OBJECT, ..GET_FILE };
@@ -223,7 +223,7 @@ pub(super) const DOCUMENTS: &[Route] = &[
             headers: WRITE_HEADERS,
             takes: Takes::Json("any"),
             gives: &[(200, Gives::Json("Written"))],
-            refuses: &[404, 408, 412, 413, 415, 422],
+            refuses: &[404, 408, 411, 412, 413, 415, 422],
         }],
     ),
     (
@@ -257,7 +257,7 @@ pub(super) const DOCUMENTS: &[Route] = &[
             headers: WRITE_HEADERS,
             takes: Takes::Json("any"),
             gives: &[(200, Gives::Json("Written"))],
-            refuses: &[404, 408, 412, 413, 415, 422],
+            refuses: &[404, 408, 411, 412, 413, 415, 422],
             ..GET
         }],
     ),

@@ -21,12 +21,18 @@ pub(super) const HEALTH: &[Route] = &[
     (
         "/health/live",
         "health",
-        &[Operation { summary: "This process answers", gives: &[(200, Gives::Json("Live"))], ..GET }],
+        &[
+            Operation { summary: "This process answers", gives: &[(200, Gives::Json("Live"))], ..GET },
+            Operation { summary: "This process answers", ..HEAD },
+        ],
     ),
     (
         "/health/ready",
         "health",
-        &[Operation { summary: "Whether clients should be sent here", gives: &[(200, Gives::Json("Ready"))], ..GET }],
+        &[
+            Operation { summary: "Whether clients should be sent here", gives: &[(200, Gives::Json("Ready"))], ..GET },
+            Operation { summary: "Whether clients should be sent here", ..HEAD },
+        ],
     ),
     (
         "/metrics",

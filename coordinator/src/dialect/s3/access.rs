@@ -21,6 +21,7 @@ pub struct Trace {
     operation: OnceLock<&'static str>,
     action: OnceLock<Action>,
     principal: OnceLock<Principal>,
+    claimed_key: OnceLock<String>,
     body_fault: OnceLock<BodyFault>,
     body_ended: AtomicBool,
 }
@@ -66,6 +67,17 @@ impl Trace {
         self.principal.get().map_or("anonymous", |principal| principal.id()).to_owned()
     }
 
+    /// Says which key it names; the first to say so is right.
+    pub fn claim(&self, access_key: &str) {
+        self.claimed_key.get_or_init(|| access_key.to_owned());
+    }
+
+    /// Which key it names, where it did not prove to be that one.
+    pub fn claimed_key(&self) -> Option<&str> {
+        let proves_nothing = matches!(self.principal.get(), None | Some(Principal::Anonymous));
+        self.claimed_key.get().filter(|_| proves_nothing).map(String::as_str)
+    }
+
     /// Who sent it.
     pub fn principal(&self) -> Principal {
         self.principal.get().cloned().unwrap_or(Principal::Anonymous)
@@ -95,6 +107,7 @@ const NEEDS: [(Action, &[&str]); 5] = [
             "UploadPart",
             "UploadPartCopy",
             "CompleteMultipartUpload",
+            "AbortMultipartUpload",
             "PutObjectTagging",
             "DeleteObjectTagging",
             "PutObjectRetention",
@@ -115,7 +128,7 @@ const NEEDS: [(Action, &[&str]); 5] = [
             "GetBucketLocation",
         ],
     ),
-    (Action::Delete, &["DeleteObject", "DeleteObjects", "AbortMultipartUpload", "DeleteBucket"]),
+    (Action::Delete, &["DeleteObject", "DeleteObjects", "DeleteBucket"]),
     (
         Action::Admin,
         &[
@@ -181,6 +194,9 @@ impl Keys {
         let action = need(operation);
         trace.name(operation);
         trace.action.get_or_init(|| action);
+        if let Some(key) = access_key {
+            trace.claim(key);
+        }
         let principal = self.principal(access_key)?;
         let principal = trace.principal.get_or_init(|| principal);
         if let Principal::Key(key) = principal {
@@ -190,7 +206,7 @@ impl Keys {
             (_, Principal::Trusted) => Ok(()),
             ("ListBuckets", principal) => authorize(principal, action, Resource::Buckets).map_err(denied),
             ("CreateBucket", principal) => {
-                authorize(principal, action, Resource::unowned(&target.bucket)).map_err(denied)
+                authorize(principal, action, Resource::NoBucket { name: &target.bucket }).map_err(denied)
             }
             (_, principal) => self.may(principal, action, &target.bucket).await,
         }
@@ -205,7 +221,7 @@ impl Keys {
         }
     }
 
-    /// Whether `principal` may do `action` in the bucket. One that does not exist has no owner.
+    /// Whether `principal` may do `action` in the bucket.
     pub async fn may(&self, principal: &Principal, action: Action, bucket: &str) -> S3Result<()> {
         may(&self.door, principal, action, bucket).await
     }
@@ -222,7 +238,7 @@ pub async fn may(door: &Door, principal: &Principal, action: Action, bucket: &st
     };
     let resource = match &record {
         Some(record) => Resource::Bucket { name: bucket, owner: &record.owner, public_read: record.public_read },
-        None => Resource::unowned(bucket),
+        None => Resource::NoBucket { name: bucket },
     };
     authorize(principal, action, resource).map_err(denied)
 }

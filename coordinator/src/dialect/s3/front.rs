@@ -13,10 +13,11 @@ use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpa
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
 use super::served::not_served;
-use super::signature::{Signed, require_form, signed, tell_date};
+use super::signature::{Signed, named_key, require_form, signed, tell_date};
 use super::signed_headers::{refuse_unsigned, unfold, unsigned};
 use super::target::{Query, Target};
 use super::unverified::{Packing, packing, take_signature_off};
+use super::write::NO_LENGTH;
 use super::{cors, form, post, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
@@ -168,6 +169,9 @@ impl Front {
         trace: &Arc<Trace>,
     ) -> S3Result<Response<Body>> {
         let query = Query::parse(head.uri.query());
+        if let (Some(_), Some(key)) = (&self.door.guard.audit, named_key(&head.headers, &query)) {
+            trace.claim(key);
+        }
         if head.method == Method::OPTIONS {
             trace.name("OptionsPreflight");
             return cors::preflight(&self.door, target, &head.headers).await;
@@ -175,9 +179,8 @@ impl Front {
         let how = self.require_head(&mut head, &query, target, trace)?;
         let trusts_all = self.door.guard.identity.trusts_all();
         let trailers = Trailers::default();
-        // HTTP says so of a request without a length; the library asks for it.
         if HttpBody::is_end_stream(&body) {
-            head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+            tell_length(&mut head, &query, target)?;
         }
         let mut pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
         if trusts_all || how == Signed::No {
@@ -257,6 +260,17 @@ fn promise_of_document(head: &Parts, query: &Query, target: &Target) -> S3Result
     let is_completion = head.method == Method::POST && query.has("uploadId");
     let promise = if is_completion { Promise::of_md5(&head.headers) } else { Promise::of(&head.headers) };
     promise.map(Some)
+}
+
+/// Has a request without a body say that it has none, for which the library asks. Refused is the object that S3 takes no bytes of without
+/// a length: they may have gone elsewhere, and nothing is replaced by what was never meant.
+fn tell_length(head: &mut Parts, query: &Query, target: &Target) -> S3Result<()> {
+    let is_told = head.headers.contains_key(CONTENT_LENGTH);
+    if !is_told && head.method == Method::PUT && !is_document(&head.method, query, target, &head.headers) {
+        return Err(fault(S3ErrorCode::MissingContentLength, NO_LENGTH));
+    }
+    head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+    Ok(())
 }
 
 /// Whether the body describes something, and is no object's.

@@ -222,17 +222,21 @@ pub async fn complete(
     if parts.is_empty() {
         return Err(fault(S3ErrorCode::MalformedXML, "You must specify at least one part"));
     }
+    let parts = parts.into_iter().map(claim).collect::<S3Result<Vec<_>>>()?;
     let mut checksum = whole_checksum(&request.headers)?;
-    let is_told = request.headers.contains_key("x-amz-checksum-type");
-    if let Some(promised) = checksum.as_mut().filter(|promised| promised.parts.is_none() && !is_told) {
-        // Some clients leave the number of parts out. Of which kind the checksum is, the upload says; one that is closed knows its answer.
-        let begun = door.objects.upload(&name, upload).await.ok().and_then(|record| record.checksum);
-        promised.kind = begun.map_or(promised.kind, |(_, kind)| kind);
+    // What checksum it has, the upload says; one that is closed knows its answer.
+    let begun = door.objects.upload(&name, upload).await.ok().and_then(|record| record.checksum);
+    if let Some((algorithm, kind)) = begun {
+        require_checksums(&request.headers, algorithm, kind, &parts)?;
+        if let Some(promised) = checksum.as_mut().filter(|promised| promised.parts.is_none()) {
+            // Some clients leave the number of parts out.
+            promised.kind = kind;
+        }
     }
     let complete = CompleteRequest {
         name: name.clone(),
         upload,
-        parts: parts.into_iter().map(claim).collect::<S3Result<_>>()?,
+        parts,
         condition: condition.clone(),
         checksum,
         size: text(&request.headers, "x-amz-mp-object-size")
@@ -276,6 +280,30 @@ fn claim(part: CompletedPart) -> S3Result<PartClaim> {
         .next()
         .map(|text| STANDARD.decode(&text).map_err(|_| bad_request("Value for a part's checksum is invalid.")));
     Ok(PartClaim { number: part_number(number)?, etag: etag.into_value(), checksum: checksum.transpose()? })
+}
+
+/// Refuses a completion that takes the upload's checksum for one of another kind, or leaves out what a composite one is made of.
+fn require_checksums(
+    headers: &HeaderMap,
+    algorithm: ChecksumAlgorithm,
+    begun: ChecksumKind,
+    parts: &[PartClaim],
+) -> S3Result<()> {
+    if text(headers, "x-amz-checksum-type").is_some_and(|told| told != kind(begun)) {
+        let begun = kind(begun);
+        return Err(bad_request(format!(
+            "The upload was created using the {begun} checksum mode. The complete request must use the same checksum mode."
+        )));
+    }
+    match parts.iter().find(|part| begun == ChecksumKind::Composite && part.checksum.is_none()) {
+        Some(part) => Err(bad_request(format!(
+            "The upload was created using a {} checksum. The complete request must include the checksum for each part. \
+             It was missing for part {} in the request.",
+            spelled(algorithm).0.to_lowercase(),
+            part.number
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// What the checksum of the whole must come to, if the head says so: with its number of parts where it is of theirs.

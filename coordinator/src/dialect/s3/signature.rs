@@ -65,6 +65,17 @@ pub fn tell_date(headers: &mut HeaderMap) {
     }
 }
 
+/// The access key id that a request names in its head, whether or not it proves anything.
+pub fn named_key<'a>(headers: &'a HeaderMap, query: &'a Query) -> Option<&'a str> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let in_header = || match header?.strip_prefix("AWS ") {
+        Some(v2) => v2.split(':').next(),
+        None => field_of(header?.split_once(char::is_whitespace)?.1, "Credential"),
+    };
+    let credential = query.get("X-Amz-Credential").or_else(|| query.get("AWSAccessKeyId")).or_else(in_header)?;
+    credential.split('/').next().map(str::trim).filter(|key| !key.is_empty())
+}
+
 /// The headers that a signature of version 4 says it is of.
 pub fn signed_names<'a>(headers: &'a HeaderMap, query: &'a Query) -> Vec<&'a str> {
     let in_header = || {
@@ -266,6 +277,24 @@ mod tests {
         for bad in ["", "2026-01-02", "20261302T030405Z", "20260102T250405Z", "20260102T0304+5Z", "20260102T030405"] {
             assert_eq!(seconds_of(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_key_that_is_named_is_found_wherever_it_stands() {
+        let of = |authorization: Option<&'static str>, query: &str| {
+            let header = authorization.map(|text| (AUTHORIZATION, HeaderValue::from_static(text)));
+            let (headers, query): (HeaderMap, Query) = (header.into_iter().collect(), Query::parse(Some(query)));
+            named_key(&headers, &query).map(str::to_owned)
+        };
+        let key = Some("HFKEY".to_owned());
+        assert_eq!(of(Some("AWS4-HMAC-SHA256 Credential=HFKEY/2026/x, SignedHeaders=host,Signature=0"), ""), key);
+        assert_eq!(of(Some("AWS HFKEY:c2ln"), ""), key);
+        assert_eq!(of(None, "X-Amz-Credential=HFKEY%2F20260102%2Feu%2Fs3%2Faws4_request"), key);
+        assert_eq!(of(None, "AWSAccessKeyId=HFKEY&Signature=x"), key);
+        for nothing in ["", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=", "Bearer s3_key_x", "AWS "] {
+            assert_eq!(of(Some(nothing), ""), None, "{nothing}");
+        }
+        assert_eq!(of(None, ""), None);
     }
 
     #[test]

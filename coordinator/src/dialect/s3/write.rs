@@ -140,13 +140,15 @@ pub fn shown_version(name: VersionName, versioning: Versioning) -> Option<String
     (versioning != Versioning::Off).then(|| name.to_string())
 }
 
+/// What is told of bytes without a length.
+pub const NO_LENGTH: &str = "You must provide the Content-Length HTTP header.";
+
 /// The length of a body's content, which the head must tell.
 pub fn body_length(door: &Door, headers: &HeaderMap) -> S3Result<u64> {
     let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     // Where the library unpacks chunks, the length of the content stands in a header of its own.
     let length = number("x-amz-decoded-content-length").or_else(|| number(CONTENT_LENGTH.as_str()));
-    let length = length
-        .ok_or_else(|| fault(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header."))?;
+    let length = length.ok_or_else(|| fault(S3ErrorCode::MissingContentLength, NO_LENGTH))?;
     let most = door.settings.upload_bytes_max.unwrap_or(u64::MAX).min(PUT_BYTES_MAX);
     match length > most {
         true => Err(fault(

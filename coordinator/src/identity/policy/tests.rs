@@ -34,6 +34,27 @@ fn a_key_may_what_its_grants_name_in_its_own_buckets() {
 }
 
 #[test]
+fn how_nobody_s_bucket_behaves_is_for_who_administers_any_owner_s() {
+    let everything = |any_owner| key("me", vec![grant(&["*"], &Action::ALL, any_owner)]);
+    let outcome = authorize(&everything(false), Action::Admin, bucket("files", ""));
+    assert!(matches!(&outcome, Err(Denial::Forbidden(why)) if why.contains("any_owner")), "{outcome:?}");
+    assert!(authorize(&everything(true), Action::Admin, bucket("files", "")).is_ok());
+    let named = key("me", vec![grant(&["files"], &[Action::Admin], true)]);
+    assert!(authorize(&named, Action::Admin, bucket("files", "")).is_ok());
+    assert!(authorize(&everything(false), Action::Admin, bucket("mine", "me")).is_ok());
+    for action in Action::ALL {
+        let missing = Resource::NoBucket { name: "new" };
+        assert!(
+            authorize(&everything(false), action, missing).is_ok(),
+            "{action:?}: it is to be told that there is none"
+        );
+        if action != Action::Admin {
+            assert!(authorize(&everything(false), action, bucket("files", "")).is_ok(), "{action:?}");
+        }
+    }
+}
+
+#[test]
 fn only_admin_of_everything_administers_the_cluster() {
     let may = |grants| authorize(&key("me", grants), Action::Admin, Resource::Cluster).is_ok();
     assert!(may(vec![grant(&["*"], &[Action::Admin], true)]));
