@@ -4,7 +4,7 @@
 mod metadata_support;
 
 use coordinator::metadata::sled::SledMetadata;
-use coordinator::metadata::{Batch, Expect, Metadata, Serves};
+use coordinator::metadata::{Batch, Expect, FullDisks, Metadata, Serves};
 use metadata_support::{
     CLUSTER, Dir, copy_tree, everything, files, index_was_kept, mark_index, put, remove_tree, wait_until_free,
 };
@@ -364,7 +364,7 @@ async fn a_full_disk_refuses_commits_and_serves_reads() {
     for _ in 0..3 {
         assert_eq!(engine.commit(batch.clone()).await.unwrap_err().kind, ErrorKind::Full);
     }
-    assert!(matches!(engine.serves(), Serves::DeletesOnly(_)), "{:?}", engine.serves());
+    assert!(matches!(engine.serves(), Serves::DeletesOnly(FullDisks::Coordinators, _)), "{:?}", engine.serves());
     assert_eq!(engine.serves().require_commits().unwrap_err().kind, ErrorKind::Full);
     assert_eq!(&engine.get(b"a").await.unwrap().unwrap().value[..], b"1");
     assert_eq!(engine.get(b"b").await.unwrap(), None);
@@ -373,7 +373,10 @@ async fn a_full_disk_refuses_commits_and_serves_reads() {
     delete.check("a", Expect::Revision(1)).delete("a").put("garbage", "a").reclaim();
     let (made_room, refused) = tokio::join!(engine.commit(delete.clone()), engine.commit(batch.clone()));
     made_room.unwrap();
-    assert!(matches!(engine.serves(), Serves::DeletesOnly(_)), "that a delete found room says nothing of others");
+    assert!(
+        matches!(engine.serves(), Serves::DeletesOnly(FullDisks::Coordinators, _)),
+        "that a delete found room says nothing of others"
+    );
     assert_eq!(engine.commit(delete).await.unwrap_err().kind, ErrorKind::Conflict);
     assert!(matches!(refused.unwrap_err().kind, ErrorKind::Full | ErrorKind::Conflict));
     engine.stop().await.unwrap();

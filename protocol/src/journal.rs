@@ -88,10 +88,33 @@ pub struct JournalState {
     pub last: JournalMark,
     /// What the last entry says of where the whole catalog begins.
     pub whole_from: u64,
-    /// Whether it takes what does not make room.
-    pub has_room: bool,
+    /// What room it has.
+    #[serde(flatten)]
+    pub room: JournalRoom,
     /// Bytes of its segments.
     pub bytes: u64,
+}
+
+/// What room a node's journal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalRoom {
+    /// Whether its spare segment is untouched: it takes what makes no room.
+    #[serde(rename = "has_room")]
+    pub spare: bool,
+    /// Whether half of the spare segment's bytes are left, or more. A node of before says nothing of it.
+    #[serde(rename = "has_half_spare", default = "yes")]
+    pub half_spare: bool,
+}
+
+impl Default for JournalRoom {
+    /// As long as nothing is known, there is some.
+    fn default() -> JournalRoom {
+        JournalRoom { spare: true, half_spare: true }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl JournalState {

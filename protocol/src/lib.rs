@@ -28,7 +28,7 @@ pub use frame::{
 pub use ids::{ChunkId, ClusterId, DiskId, NodeId, ShardId};
 pub use journal::{
     JOURNAL_APPEND_BYTES_MAX, JOURNAL_ENTRY_BYTES_MAX, JOURNAL_HEAD_BYTES, JOURNAL_READ_BYTES_MAX, JournalAppend,
-    JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalNode, JournalState,
+    JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalNode, JournalRoom, JournalState,
 };
 pub use node::{
     CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,

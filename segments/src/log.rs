@@ -363,6 +363,13 @@ impl<D: Disk> SegmentLog<D> {
         self.room.has_reserve()
     }
 
+    /// Whether at least half a segment is certain to be had by what makes room: the spare segment, or what is left of the one that took its
+    /// place.
+    pub fn has_half_reserve(&self) -> bool {
+        let room_in = |writer: &SegmentWriter<_>| self.catalog.config.records_end_max().saturating_sub(writer.end());
+        self.has_reserve() || self.writers.iter().map(room_in).sum::<u64>() >= self.catalog.config.segment_room() / 2
+    }
+
     /// Appends that the disk failed since the last one that worked. An owner goes read-only when this grows.
     pub fn failures_in_a_row(&self) -> u64 {
         self.failures_in_a_row

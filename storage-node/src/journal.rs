@@ -17,8 +17,8 @@ mod view;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::{
-    DiskId, Error, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalState, NodeId,
-    Result,
+    DiskId, Error, JournalAppend, JournalAppended, JournalClaim, JournalEntry, JournalMark, JournalRoom, JournalState,
+    NodeId, Result,
 };
 use segments::{Disk, Kind, LogConfig, Position, Purpose, Record, Scanned, SegmentLog, SegmentReader, Stamp};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,9 +88,12 @@ impl<D: Disk> Journal<D> {
         Ok(Journal { node, disk: stamp.log, writer: Mutex::new(Writer { log, view }), reader })
     }
 
-    /// What it holds.
+    /// What it holds. One that has no spare segment looks whether there is room for it again: where nothing is appended, whoever asks is all
+    /// that could find out.
     pub fn state(&self) -> JournalState {
-        self.describe(&self.writer())
+        let mut writer = self.writer();
+        writer.keep_spare();
+        self.describe(&writer)
     }
 
     /// Makes it obey this claim only.
@@ -174,7 +177,7 @@ impl<D: Disk> Journal<D> {
             first: writer.view.first(),
             last: writer.view.last(),
             whole_from: writer.view.whole_from,
-            has_room: writer.log.has_reserve(),
+            room: JournalRoom { spare: writer.log.has_reserve(), half_spare: writer.log.has_half_reserve() },
             bytes: writer.log.used_bytes(),
         }
     }
@@ -204,13 +207,17 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// Step 4. What fails here is tried again after the next append.
-    fn remove_superfluous(&mut self) {
+    fn keep_spare(&mut self) {
         if !self.log.has_reserve()
             && let Err(error) = self.log.keep_reserve()
         {
             tracing::warn!(%error, "the catalog journal has no spare segment");
         }
+    }
+
+    /// Step 4. What fails here is tried again after the next append.
+    fn remove_superfluous(&mut self) {
+        self.keep_spare();
         let Some(keep) = self.view.superfluous_before() else { return };
         let old: Vec<u32> =
             self.log.segments().iter().map(|info| info.number).filter(|number| *number < keep).collect();

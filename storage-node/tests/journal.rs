@@ -130,13 +130,13 @@ fn it_goes_on_on_a_full_disk_as_deletes_do_and_says_when_its_reserve_is_gone() {
     let used: u64 = disk.files().iter().map(|(_, bytes)| bytes).sum();
     disk.set_room(used, 1_000);
     let mut sequence = 2;
-    while append(&journal, 1, &[entry(sequence, 1, 1, 1)]).is_ok_and(|appended| appended.state.has_room) {
+    while append(&journal, 1, &[entry(sequence, 1, 1, 1)]).is_ok_and(|appended| appended.state.room.spare) {
         sequence += 1;
     }
-    assert!(sequence > 5 && !journal.state().has_room);
+    assert!(sequence > 5 && !journal.state().room.spare);
     disk.set_room(64 << 20, 1_000);
     let state = append(&journal, 1, &[entry(journal.state().last.sequence + 1, 1, 1, 1)]).unwrap().state;
-    assert!(state.has_room, "with room again it keeps a spare segment again");
+    assert!(state.room.spare, "with room again it keeps a spare segment again");
 }
 
 #[test]

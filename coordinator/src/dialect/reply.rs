@@ -2,6 +2,7 @@
 
 use crate::identity::Denial;
 use crate::limits::Refused;
+use crate::metadata::FullDisks;
 use crate::object;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -139,6 +140,9 @@ impl From<Error> for Refusal {
         let headline = match error.kind {
             ErrorKind::Unavailable => "The storage cluster cannot do this now; retry",
             ErrorKind::Unknown => "The outcome of the write is unknown",
+            ErrorKind::Full if FullDisks::of(&error) == Some(FullDisks::Coordinators) => {
+                "The coordinator's disk is full; make room on it"
+            }
             ErrorKind::Full => "The storage nodes are full; delete something or add a node",
             ErrorKind::Corrupt => "The data cannot be read: no good copy was found",
             _ => return Refusal::new(status_of(error.kind), error.message),

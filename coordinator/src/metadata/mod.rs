@@ -16,7 +16,7 @@ pub mod sled;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::{Error, Result};
+use protocol::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -76,8 +76,28 @@ pub struct Batch {
     pub puts: Vec<(Bytes, Bytes)>,
     /// Keys to delete; deleting what does not exist is no error.
     pub deletes: Vec<Bytes>,
-    /// Whether this makes room in the end, and so may use what is kept free for that on a full disk.
-    pub reclaims: bool,
+    /// How much it may use of what is kept free on full disks.
+    pub reserve: Reserve,
+}
+
+/// How much a batch may use of what is kept free on full disks, here and in the nodes' journals.
+///
+/// What makes room must never find its last bytes used up by what makes none: a delete that leaves a marker frees nothing, and a client can
+/// send any number of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reserve {
+    /// Nothing: it is refused where disks are full.
+    #[default]
+    None,
+    /// The first half: what is to go on while disks are full (deletes that leave a marker, moves of chunks to where there is room).
+    Half,
+    /// All of it: what makes room in the end, or is needed for that to go on.
+    All,
+}
+
+impl Reserve {
+    /// From the least to the most.
+    pub const LEVELS: [Reserve; 3] = [Reserve::None, Reserve::Half, Reserve::All];
 }
 
 impl Batch {
@@ -104,9 +124,15 @@ impl Batch {
         self
     }
 
-    /// Say that this makes room in the end (a delete, a collection): it is committed on a full disk, too, while the reserve lasts.
+    /// Say that this makes room in the end (a purge, a collection), or that making room needs it: it is committed on a full disk, too, while
+    /// the reserve lasts.
     pub fn reclaim(&mut self) -> &mut Batch {
-        self.reclaims = true;
+        self.use_reserve(Reserve::All)
+    }
+
+    /// Say how much this may use of what is kept free on a full disk.
+    pub fn use_reserve(&mut self, reserve: Reserve) -> &mut Batch {
+        self.reserve = reserve;
         self
     }
 
@@ -186,13 +212,36 @@ pub(crate) fn conflict(key: &[u8], expect: Expect, current: Option<u64>) -> Erro
     Error::conflict(format!("{} was expected {expected}, but {found}", keys::display(key)))
 }
 
+/// Which disks have no room for a commit: the source of the `Full` error that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FullDisks {
+    /// The one with the coordinator's directory.
+    #[error("the coordinator's disk is full")]
+    Coordinators,
+    /// Those of the storage nodes, which keep the catalog's journal.
+    #[error("the storage nodes' disks are full")]
+    Nodes,
+}
+
+impl FullDisks {
+    /// The error that these are full.
+    pub fn full(self, why: impl Into<String>) -> Error {
+        Error::caused(ErrorKind::Full, why, self)
+    }
+
+    /// Which disks this error says are full, if it says so.
+    pub fn of(error: &Error) -> Option<FullDisks> {
+        error.source.as_ref()?.downcast_ref::<FullDisks>().copied()
+    }
+}
+
 /// What an engine does right now, as far as it knows without asking anyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serves {
     /// Reads and commits.
     All,
-    /// Reads, and commits that make room; there is none for others, for this reason.
-    DeletesOnly(String),
+    /// Reads, and commits that make room; there is none for others on these disks, for this reason.
+    DeletesOnly(FullDisks, String),
     /// Reads; commits are refused for this reason, and may be taken later.
     ReadsOnly(String),
     /// Neither, for this reason.
@@ -206,7 +255,7 @@ impl Serves {
     pub fn require_commits(self) -> Result<()> {
         match self {
             Serves::All => Ok(()),
-            Serves::DeletesOnly(why) => Err(Error::full(why)),
+            Serves::DeletesOnly(disks, why) => Err(disks.full(why)),
             Serves::ReadsOnly(why) | Serves::Nothing(why) | Serves::Superseded(why) => Err(Error::unavailable(why)),
         }
     }

@@ -63,7 +63,8 @@ impl KnownNodes for Registry {
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
-        commit.put(key, record.encode());
+        // A node brings room.
+        commit.put(key, record.encode()).reclaim();
         if replaced {
             let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} has a new disk", health.node) };
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());

@@ -15,7 +15,7 @@ use super::succession::take_away;
 use crate::metadata::records::{
     BucketRecord, Garbage, GarbageRecord, ObjectRecord, ObjectState, Record, VersionId, VersionRecord, Versioning,
 };
-use crate::metadata::{Batch, Expect, keys};
+use crate::metadata::{Batch, Expect, Reserve, keys};
 use protocol::{Error, ErrorKind, Result};
 
 /// How often a delete is tried anew when writers of the key come first.
@@ -190,6 +190,8 @@ impl Objects {
                 None
             }
             _ => {
+                // It frees nothing, and there can be any number of them.
+                commit.use_reserve(Reserve::Half);
                 seen.bucket.claim(&mut commit, name.bucket(), bucket);
                 let is_null = bucket.versioning == Versioning::Suspended;
                 let marker = marker(id, number, is_null, &request.owner, self.clock.now_ms());

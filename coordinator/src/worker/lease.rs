@@ -105,7 +105,7 @@ impl LeaseKeeper {
         let Some(revision) = self.held.take() else { return Ok(()) };
         let mut commit = Batch::new();
         commit.check(keys::lease(self.name), Expect::Revision(revision));
-        commit.delete(keys::lease(self.name)).delete(keys::beat(self.name));
+        commit.delete(keys::lease(self.name)).delete(keys::beat(self.name)).reclaim();
         self.metadata.commit(commit).await
     }
 
@@ -121,7 +121,8 @@ impl LeaseKeeper {
                 self.held = None;
                 Ok(false)
             }
-            // What this process commits meanwhile is fenced; whoever takes over makes it stop.
+            // What this process commits meanwhile is fenced; whoever takes over makes it stop. On a full disk, where it may use nothing of the
+            // reserve, it is how the engine hears of room.
             Err(error) => Err(error),
         }
     }
@@ -150,7 +151,8 @@ impl LeaseKeeper {
         let mut commit = Batch::new();
         commit.check(keys::lease(self.name), expect(lease)).check(keys::beat(self.name), expect(beat));
         commit.put(keys::lease(self.name), self.record().encode());
-        commit.put(keys::beat(self.name), self.record().encode());
+        // Without somebody at work nothing that is deleted ever makes room.
+        commit.put(keys::beat(self.name), self.record().encode()).reclaim();
         match self.metadata.commit(commit).await {
             Ok(()) => {}
             Err(error) if error.kind == ErrorKind::Conflict => return Ok(None),

@@ -12,7 +12,7 @@ use super::rebalance::REBALANCE;
 use super::{Progress, Work, Worker};
 use crate::metadata::keys::KeyRange;
 use crate::metadata::records::{NodeRecord, NodeState, Record, SEVERITY_DRAIN, WantedRecord};
-use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
+use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::CENSUS;
 use async_trait::async_trait;
 use protocol::{NodeId, Result};
@@ -108,7 +108,7 @@ async fn set_state(work: &Work, entry: &Entry, record: &NodeRecord, state: NodeS
     let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} {what}", record.node) };
     let mut commit = Batch::new();
     commit.check(key.clone(), Expect::Revision(entry.revision)).put(key, now.encode());
-    commit.put(keys::wanted(CENSUS, work.objects.clock.fresh_id()), wanted.encode());
+    commit.put(keys::wanted(CENSUS, work.objects.clock.fresh_id()), wanted.encode()).use_reserve(Reserve::Half);
     let done = work.commit(commit).await?;
     if done {
         warn!(target: "degradation", node = %record.node, "node {what}");

@@ -3,7 +3,7 @@
 
 use super::Work;
 use crate::metadata::records::{Record, WorkerRecord};
-use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
+use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use protocol::Result;
 use std::time::Duration;
 
@@ -61,6 +61,7 @@ impl Pass {
         let key = keys::worker(self.worker);
         commit.check(key.clone(), Expect::unchanged(self.entry.as_ref()));
         commit.put(key.clone(), self.record.encode());
+        commit.use_reserve(commit.reserve.max(Reserve::Half));
         if !work.commit(commit).await? {
             return Ok(false);
         }

@@ -14,7 +14,7 @@ use crate::metadata::keys::KeyRange;
 use crate::metadata::records::{
     ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord, SEVERITY_REBALANCE,
 };
-use crate::metadata::{Batch, Expect, keys};
+use crate::metadata::{Batch, Expect, Reserve, keys};
 pub use crate::nodes::registry::REBALANCE;
 use async_trait::async_trait;
 use protocol::{ChunkId, Error, NodeId, Result};
@@ -213,7 +213,7 @@ async fn queue(work: &Work, chunk: ChunkId, away_from: NodeId, toward: NodeId) -
     let repair = RepairRecord { away_from, toward, ..RepairRecord::new(chunk, work.objects.clock.now_ms(), &reason) };
     let key = keys::repair(SEVERITY_REBALANCE, chunk);
     let mut commit = Batch::new();
-    commit.check(key.clone(), Expect::Absent).put(key, repair.encode());
+    commit.check(key.clone(), Expect::Absent).put(key, repair.encode()).use_reserve(Reserve::Half);
     work.commit(commit).await.map(drop)
 }
 

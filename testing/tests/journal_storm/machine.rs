@@ -3,6 +3,7 @@
 
 use crate::keeper::{Bug, Keepers, planted};
 use async_trait::async_trait;
+use coordinator::metadata::Reserve;
 use coordinator::metadata::journal::claim::{ClaimFile, Claimed, Unclaimed, attempt};
 use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{Journal, JournalMembers, JournalSource, LogEnd, Phase};
@@ -166,7 +167,7 @@ impl Process {
             assert!(sequence > 0);
             self.state.push(id);
         }
-        if self.late.is_some() || self.journal.check(false).is_err() {
+        if self.late.is_some() || self.journal.check(Reserve::None).is_err() {
             return Answer::Refused;
         }
         let entry = self.next_entry(id);

@@ -1,9 +1,11 @@
 //! Full disks: one is no event, all are 507, and reads and deletes go on (I18, B22).
 
+use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use testing::real::{Client, Cluster, Plan, eventually, random_bytes};
+use testing::real::{Client, Cluster, Plan, Reply, SmallDisk, eventually, random_bytes};
 
 const MIB: u64 = 1 << 20;
 const FILE_BYTES: usize = 4 << 20;
@@ -77,6 +79,121 @@ async fn when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room() 
     })
     .await;
     println!("writes resumed after {:?}", resized.elapsed());
+}
+
+/// The catalog's journals may fill disks as well as shards do. Then nothing is written but what makes room, and neither a restart of the
+/// coordinator nor any number of deletes that make none keeps room from being made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journals_that_fill_the_disks_wedge_nothing() {
+    let test = "journals_that_fill_the_disks_wedge_nothing";
+    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
+    let plan = plan.coordinator_flag("--trash-window-s", "1").coordinator_flag("--cache-bytes", "0");
+    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let client = cluster.client();
+    let files = fill(&cluster, 120).await;
+    assert!(files.refused.is_some(), "the shards take all there is for them");
+    cluster.disks.values().for_each(SmallDisk::fill);
+    let names = fill_journals(&client).await;
+    let writes = async || client.send(client.upload_request("resumed", b"")).await;
+
+    // Markers free nothing. However many come, what makes room goes on.
+    let refused = delete_until_refused(&client, &names).await;
+    assert!(refused.to_string().contains("purge"), "it says what would make room: {refused}");
+    cluster.coordinator.kill();
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    files.read_back(&client).await;
+    writes().await.expect(507);
+    for (name, _) in files.stored.iter().take(files.stored.len() / 2) {
+        client.send(client.delete_request(name, true)).await.expect(200);
+    }
+    eventually("writes resume once what was purged is gone", Duration::from_secs(90), async || {
+        let reply = writes().await;
+        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+}
+
+/// Nobody need delete anything for it to be seen that there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journals_see_by_themselves_that_there_is_room_again() {
+    let test = "journals_see_by_themselves_that_there_is_room_again";
+    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
+    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let client = cluster.client();
+    cluster.disks.values().for_each(SmallDisk::fill);
+    fill_journals(&client).await;
+    cluster.coordinator.kill();
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+    client.send(client.upload_request("resumed", b"")).await.expect(507);
+    for disk in cluster.disks.values() {
+        disk.resize(320 * MIB);
+    }
+    eventually("writes resume", Duration::from_secs(30), async || {
+        let reply = client.send(client.upload_request("resumed", b"")).await;
+        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+}
+
+/// As many as keep each group of the journal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_join_give_full_journals_room() {
+    let test = "nodes_that_join_give_full_journals_room";
+    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
+    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let client = cluster.client();
+    let files = fill(&cluster, 120).await;
+    cluster.disks.values().for_each(SmallDisk::fill);
+    fill_journals(&client).await;
+    client.send(client.upload_request("resumed", b"")).await.expect(507);
+    for _ in 0..2 {
+        let number = cluster.add_node();
+        cluster.start_node(number).await;
+    }
+    eventually("writes resume", Duration::from_secs(60), async || {
+        let reply = client.send(client.upload_request("resumed", &random_bytes(77, FILE_BYTES))).await;
+        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
+    })
+    .await;
+    files.read_back(&client).await;
+}
+
+/// Puts empty objects, of which much is said, until there is no room for more in the nodes' journals; their keys.
+async fn fill_journals(client: &Client) -> Vec<String> {
+    let said = "m".repeat(200);
+    let mut keys = Vec::new();
+    for round in 0..1_500 {
+        let batch: Vec<String> = (0..16).map(|n| format!("{}/{round}/{n}", "k".repeat(900))).collect();
+        let puts = batch.iter().map(async |key| {
+            let request = client.request(Method::PUT, &format!("/s3/names/{key}")).header("x-amz-meta-said", &said);
+            client.send(request.body("")).await
+        });
+        for (key, reply) in batch.iter().zip(join_all(puts).await) {
+            match reply.status {
+                200 => keys.push(key.clone()),
+                507 => {
+                    assert!(reply.to_string().contains("journal"), "{reply}");
+                    return keys;
+                }
+                _ => panic!("{reply}"),
+            }
+        }
+    }
+    panic!("after {} of them the journals are not full", keys.len());
+}
+
+async fn delete_until_refused(client: &Client, keys: &[String]) -> Reply {
+    for batch in keys.chunks(16) {
+        let deletes = batch
+            .iter()
+            .map(async |key| client.send(client.request(Method::DELETE, &format!("/s3/names/{key}"))).await);
+        if let Some(refused) = join_all(deletes).await.into_iter().find(|reply| reply.status != 200) {
+            return refused.expect(507);
+        }
+    }
+    panic!("{} markers fit", keys.len());
 }
 
 /// Writes that cannot be named are refused before anything of them is stored: who tries again and again does not fill the nodes.

@@ -3,7 +3,7 @@
 //! What it keeps true: a finding says what is wrong, since when, what is being done about it, and what a person should do; the worst
 //! comes first; and it names the alert whose section in `docs/operating.md` says more.
 
-use crate::metadata::Serves;
+use crate::metadata::{FullDisks, Serves};
 use crate::nodes::NodeReport;
 use crate::nodes::registry::CENSUS;
 use crate::object::{RepairQueue, WriteOutlook};
@@ -107,10 +107,15 @@ fn lost(lost: usize, findings: &mut Vec<Finding>) {
 fn catalog(scene: &Scene, findings: &mut Vec<Finding>) {
     let (what, being_done, to_do) = match &scene.catalog {
         Serves::All => return,
-        Serves::DeletesOnly(why) => (
+        Serves::DeletesOnly(FullDisks::Coordinators, why) => (
             format!("The coordinator's disk is full: {why}."),
-            "Reads and deletes go on; nothing is repaired and nothing is cleaned up before there is room.",
+            "Reads and deletes go on, and what is deleted is cleaned up, as long as its reserve lasts.",
             "Make room on the disk of the coordinator's directory; it goes on by itself.",
+        ),
+        Serves::DeletesOnly(FullDisks::Nodes, why) => (
+            format!("The storage nodes' disks have no room for the catalog's journal: {why}."),
+            "Reads and deletes go on, and what is deleted is cleaned up, as long as their reserve lasts.",
+            "Purge what is not needed, add nodes, or give the nodes larger disks; it goes on by itself.",
         ),
         Serves::ReadsOnly(why) => (
             format!("The catalog takes no commits: {why}."),

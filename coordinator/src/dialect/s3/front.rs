@@ -121,7 +121,7 @@ impl Front {
         limits.of_address(peer, local).map_err(|refused| limited(refused, "address"))?;
         match self.door.objects.metadata.serves() {
             Serves::Nothing(why) => Err(of_verb(protocol::Error::unavailable(why))),
-            Serves::All | Serves::DeletesOnly(_) | Serves::ReadsOnly(_) | Serves::Superseded(_) => Ok(admission),
+            Serves::All | Serves::DeletesOnly(..) | Serves::ReadsOnly(_) | Serves::Superseded(_) => Ok(admission),
         }
     }
 

@@ -4,7 +4,8 @@ use super::lane::LaneState;
 use super::quorum::{self, Electorate};
 use super::ring::Ring;
 use super::{LogEnd, Phase, RING_BYTES_MAX};
-use protocol::{Error, JournalClaim, JournalMark, NodeId, Result};
+use crate::metadata::{FullDisks, Reserve};
+use protocol::{Error, ErrorKind, JournalClaim, JournalMark, NodeId, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ impl Core {
     }
 
     /// Whether a group sent now is likely to be acknowledged.
-    pub fn check(&self, makes_room: bool) -> Result<()> {
+    pub fn check(&self, reserve: Reserve) -> Result<()> {
         match &self.phase {
             Phase::Claimed(_) => {}
             Phase::Unclaimed(why) => return Err(Error::unavailable(format!("catalog journal: not ready: {why}"))),
@@ -70,16 +71,35 @@ impl Core {
         let needed = self.electorate.write_quorum();
         let answering = self.count(|lane| lane.trouble.is_none());
         if answering < needed {
-            let troubles: Vec<&str> = self.lanes.values().filter_map(|lane| lane.trouble.as_deref()).collect();
-            let why = troubles.join("; ");
-            return Err(Error::unavailable(format!(
-                "catalog journal: {answering} nodes take groups, {needed} must: {why}"
-            )));
+            let troubles = self.lanes.values().filter_map(|lane| lane.trouble.as_ref());
+            let why: Vec<&str> = troubles.map(|trouble| trouble.message.as_str()).collect();
+            let why = format!("catalog journal: {answering} nodes take groups, {needed} must: {}", why.join("; "));
+            let is_full = |lane: &LaneState| lane.trouble.as_ref().is_none_or(|why| why.kind == ErrorKind::Full);
+            return Err(if self.count(is_full) >= needed {
+                FullDisks::Nodes.full(why)
+            } else {
+                Error::unavailable(why)
+            });
         }
-        if !makes_room && self.count(|lane| lane.trouble.is_none() && lane.has_room) < needed {
-            return Err(Error::full(format!("catalog journal: fewer than {needed} nodes have room for it")));
+        if !self.has_room(reserve) {
+            let for_what = match reserve {
+                Reserve::None | Reserve::All => "",
+                Reserve::Half => " but for what makes room, as a purge does",
+            };
+            let why = format!("catalog journal: fewer than {needed} storage nodes have room for it{for_what}");
+            return Err(FullDisks::Nodes.full(why));
         }
         Ok(())
+    }
+
+    /// Whether enough nodes have room for what may use so much of the reserve.
+    pub fn has_room(&self, reserve: Reserve) -> bool {
+        let has_room = |lane: &LaneState| match reserve {
+            Reserve::None => lane.room.spare,
+            Reserve::Half => lane.room.spare || lane.room.half_spare,
+            Reserve::All => true,
+        };
+        self.count(|lane| lane.trouble.is_none() && has_room(lane)) >= self.electorate.write_quorum()
     }
 
     /// How many groups each node lacks, by its URL.

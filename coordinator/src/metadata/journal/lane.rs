@@ -9,11 +9,11 @@
 //!
 //! After any failure it begins again with 1, a little later each time.
 
-use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase};
+use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase, ROOM_LOOK_EVERY};
 use futures_util::FutureExt;
 use protocol::{
-    Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalState,
-    Node, NodeId, Result,
+    Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalRoom,
+    JournalState, Node, NodeId, Result,
 };
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(super) struct LaneState {
     /// It holds everything up to this group, under the claim.
     pub through: u64,
     /// Why it takes no groups.
-    pub trouble: Option<String>,
-    pub has_room: bool,
+    pub trouble: Option<Trouble>,
+    pub room: JournalRoom,
     /// Moving average of one append, in microseconds.
     pub latency_us: u64,
     /// It waits to be told of the next group.
@@ -50,22 +50,17 @@ pub(super) struct LaneState {
     pub ended: CancellationToken,
 }
 
+/// Why a node takes no groups.
+pub(super) struct Trouble {
+    pub kind: ErrorKind,
+    pub message: String,
+}
+
 impl LaneState {
     pub fn new(keeper: Arc<dyn Node>, ended: CancellationToken) -> LaneState {
-        let (wake, has_room) = (Arc::new(Notify::new()), true);
+        let (wake, room) = (Arc::new(Notify::new()), JournalRoom::default());
         let (latency_us, idle) = (0, false);
-        LaneState {
-            keeper,
-            node: None,
-            through: 0,
-            trouble: None,
-            has_room,
-            latency_us,
-            idle,
-            obeys: None,
-            wake,
-            ended,
-        }
+        LaneState { keeper, node: None, through: 0, trouble: None, room, latency_us, idle, obeys: None, wake, ended }
     }
 
     fn measure(&mut self, took_us: u64) {
@@ -101,6 +96,8 @@ pub(super) struct Lane {
 enum Work {
     /// Nothing to send.
     Idle,
+    /// Nothing to send, and the node had no room when it was last heard of.
+    LookForRoom(JournalClaim),
     /// Something, but more may come to go with it.
     Linger,
     Join(JournalClaim),
@@ -147,6 +144,10 @@ impl Lane {
                 self.lingered = timeout(LAG_MAX, self.wake.notified()).await.is_err();
                 return true;
             }
+            Work::LookForRoom(claim) => match timeout(ROOM_LOOK_EVERY, self.wake.notified()).await {
+                Ok(()) => return true,
+                Err(_) => (claim, self.look_for_room(claim).await),
+            },
             Work::Join(claim) => (claim, self.join(claim).await),
             Work::Send(claim, entries) => (claim, self.send(claim, entries).await),
             Work::Fetch(claim) => (claim, self.fetch(claim).await),
@@ -160,14 +161,16 @@ impl Lane {
     fn work(&mut self) -> Work {
         let mut core = self.journal.core();
         let lingered = std::mem::take(&mut self.lingered);
-        let claim = match core.phase {
+        let claim = match core.phase.clone() {
             Phase::Claimed(claim) if self.joined != Some(claim) => return Work::Join(claim),
             Phase::Claimed(claim) if self.next <= core.end.sequence => claim,
-            _ => {
-                if let Some(lane) = core.lanes.get_mut(&self.member.url) {
-                    lane.idle = true;
-                }
-                return Work::Idle;
+            phase => {
+                let Some(lane) = core.lanes.get_mut(&self.member.url) else { return Work::Idle };
+                lane.idle = true;
+                return match phase {
+                    Phase::Claimed(claim) if !lane.room.spare => Work::LookForRoom(claim),
+                    _ => Work::Idle,
+                };
             }
         };
         if !lingered && self.next > core.urgent && !core.is_prompt(&self.member.url) {
@@ -196,6 +199,12 @@ impl Lane {
             true => self.holds(claim, &state, end.sequence, None),
             false => self.note(claim, &state, 0, |_| {}),
         }
+        Ok(())
+    }
+
+    async fn look_for_room(&mut self, claim: JournalClaim) -> Result<()> {
+        let state = node(&self.member)?.journal_state().await?;
+        self.note(claim, &state, 0, |_| {});
         Ok(())
     }
 
@@ -259,7 +268,7 @@ impl Lane {
             if lane.node.as_ref() != Some(&state.node) {
                 lane.node = Some(state.node.clone());
             }
-            lane.has_room = state.has_room;
+            lane.room = state.room;
             lane.obeys = None;
             lane.through = lane.through.max(through);
             change(lane);
@@ -274,7 +283,7 @@ impl Lane {
             if lane.trouble.is_none() {
                 tracing::warn!(target: "degradation", node = %url, %error, "the node's catalog journal does not take groups");
             }
-            lane.trouble = Some(error.message.clone());
+            lane.trouble = Some(Trouble { kind: error.kind, message: error.message.clone() });
             lane.obeys = obeys.or(lane.obeys);
         });
         sleep(self.pause).await;

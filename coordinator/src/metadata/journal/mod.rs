@@ -25,6 +25,7 @@ pub mod restore;
 mod ring;
 
 use self::core::Core;
+use crate::metadata::Reserve;
 use async_trait::async_trait;
 use lane::{Lane, LaneState};
 use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, Result};
@@ -49,6 +50,8 @@ pub const RING_BYTES_MAX: usize = 8 << 20;
 pub const CATCH_UP_BYTES_PER_S: u64 = 64 << 20;
 /// How long the nodes behind the quorum may be left to lag, so that many groups go to them with one request.
 pub const LAG_MAX: Duration = Duration::from_millis(20);
+/// How often a node whose journal has no room is asked whether it has some again: nothing else tells, where nothing is sent.
+pub const ROOM_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A group that has no quorum after this long is sent to every node at once.
 pub const HEDGE_AFTER: Duration = Duration::from_millis(40);
 /// How long an orderly stop waits for the nodes behind the quorum.
@@ -164,16 +167,21 @@ impl Journal {
     }
 
     /// Whether a group sent now is likely to be acknowledged: `Unavailable` if the epoch is not held or too few nodes answer, `Full`
-    /// if it makes no room and too few nodes have some.
-    pub fn check(self: &Arc<Journal>, makes_room: bool) -> Result<()> {
+    /// if too few nodes have room for what may use so much of the reserve.
+    pub fn check(self: &Arc<Journal>, reserve: Reserve) -> Result<()> {
         let mut core = self.core();
-        let outcome = core.check(makes_room);
+        let outcome = core.check(reserve);
         if outcome.is_ok() || !matches!(core.phase, Phase::Claimed(_)) {
             return outcome;
         }
         // The last group may have recorded a node that has no lane yet; if no other counts, no group is sent that would begin one.
         self.refresh(&mut core);
-        core.check(makes_room)
+        core.check(reserve)
+    }
+
+    /// Whether enough nodes have room for what makes none.
+    pub fn has_room(&self) -> bool {
+        self.core().has_room(Reserve::None)
     }
 
     /// Whether a quorum holds this group.

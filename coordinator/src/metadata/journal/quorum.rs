@@ -67,7 +67,7 @@ pub fn held_by(mut through: Vec<u64>, needed: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{JournalClaim, JournalMark};
+    use protocol::{JournalClaim, JournalMark, JournalRoom};
     use uuid::Uuid;
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
             first: 1,
             last: JournalMark::default(),
             whole_from: 1,
-            has_room: true,
+            room: JournalRoom::default(),
             bytes: 0,
         };
         let electorate = Electorate { voters: Voters::from([(node.clone(), disk(1))]), members: 1 };

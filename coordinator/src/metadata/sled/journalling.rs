@@ -6,10 +6,10 @@ use crate::metadata::commit_log::GroupHead;
 use crate::metadata::journal::quorum::{Voters, is_voter};
 use crate::metadata::journal::{JOURNAL_PATIENCE, Journal, LogEnd};
 use crate::metadata::records::{ClusterRecord, NodeRecord, Record as MetadataRecord};
-use crate::metadata::{Batch, keys, names};
+use crate::metadata::{Batch, Reserve, keys, names};
 use bytes::Bytes;
 use protocol::{ClusterId, Error, JournalClaim, JournalEntry, JournalMark, Result};
-use segments::{Purpose, Record};
+use segments::Record;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,9 +63,9 @@ impl Journalling {
     }
 
     /// `Unavailable`, or `Full`, while a group could not have its quorum.
-    pub fn check(&self, purpose: Purpose) -> Result<()> {
+    pub fn check(&self, reserve: Reserve) -> Result<()> {
         match &self.journal {
-            Some(journal) => journal.check(purpose == Purpose::Reclaim)?,
+            Some(journal) => journal.check(reserve)?,
             None if self.required_by.is_some() => {
                 return Err(Error::unavailable("metadata: its journal is not begun yet"));
             }
@@ -77,6 +77,11 @@ impl Journalling {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the nodes' journals have room for what makes none.
+    pub fn has_room(&self) -> bool {
+        self.journal.as_ref().is_none_or(|journal| journal.has_room())
     }
 
     /// Sends a group to the nodes; its record is the last of these.

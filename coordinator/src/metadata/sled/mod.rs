@@ -34,7 +34,7 @@ pub use restored::RestoredDirectory;
 use crate::metadata::commit_log::batch_bytes;
 use crate::metadata::journal::claim::ClaimFile;
 use crate::metadata::journal::{Journal, JournalMembers, Phase};
-use crate::metadata::{Batch, Entry, Metadata, Serves, names, validate_key, validate_scan};
+use crate::metadata::{Batch, Entry, FullDisks, Metadata, Reserve, Serves, names, validate_key, validate_scan};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mover::Mover;
@@ -141,7 +141,7 @@ pub struct SledMetadata {
     source: Arc<LogSource>,
     journal: OnceLock<Arc<Journal>>,
     /// When a commit found no room last, and what it was told, if none has found some since.
-    no_room: Mutex<Option<(Instant, String)>>,
+    no_room: Mutex<Option<(Instant, FullDisks, String)>>,
     stopped: AtomicBool,
 }
 
@@ -249,16 +249,20 @@ impl SledMetadata {
     fn note_room(&self, outcome: &Result<()>) {
         let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Err(error) if error.kind == ErrorKind::Full => *no_room = Some((Instant::now(), error.message.clone())),
+            Err(error) if error.kind == ErrorKind::Full => {
+                let disks = FullDisks::of(error).unwrap_or(FullDisks::Coordinators);
+                *no_room = Some((Instant::now(), disks, error.message.clone()));
+            }
             Ok(()) => *no_room = None,
             Err(_) => {}
         }
     }
 
     /// Why commits find no room, as far as is known: what was seen a while ago says nothing.
-    fn without_room(&self) -> Option<String> {
+    fn without_room(&self) -> Option<(FullDisks, String)> {
         let no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
-        no_room.as_ref().filter(|(then, _)| then.elapsed() < NO_ROOM_FOR).map(|(_, why)| why.clone())
+        let lately = no_room.as_ref().filter(|(then, ..)| then.elapsed() < NO_ROOM_FOR);
+        lately.map(|(_, disks, why)| (*disks, why.clone()))
     }
 
     async fn submit(&self, batch: Batch) -> Result<()> {
@@ -292,9 +296,13 @@ impl Metadata for SledMetadata {
         }
         let started = Instant::now();
         let span = tracing::debug_span!("commit", operations = batch.operations());
-        let reclaims = batch.reclaims;
-        let outcome = self.submit(batch).instrument(span).await;
-        if !reclaims {
+        let reserve = batch.reserve;
+        let outcome =
+            self.submit(batch).instrument(span).await.map_err(|error| match (error.kind, FullDisks::of(&error)) {
+                (ErrorKind::Full, None) => FullDisks::Coordinators.full(error.message),
+                _ => error,
+            });
+        if reserve == Reserve::None {
             self.note_room(&outcome);
         }
         let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
@@ -312,7 +320,7 @@ impl Metadata for SledMetadata {
         }
         match self.journal.get().map(|journal| journal.phase()) {
             None | Some(Phase::Claimed(_)) => match self.without_room() {
-                Some(why) => Serves::DeletesOnly(why),
+                Some((disks, why)) => Serves::DeletesOnly(disks, why),
                 None => Serves::All,
             },
             // What was deleted, or is on a disk that was not mounted, looks like what never was.

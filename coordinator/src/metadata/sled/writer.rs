@@ -28,7 +28,7 @@ use super::table::{Mark, Tables};
 use crate::metadata::commit_log::{GroupHead, encode_group};
 use crate::metadata::journal::claim::Claimed;
 use crate::metadata::journal::{Journal, LogEnd};
-use crate::metadata::{Batch, Entry, conflict, names};
+use crate::metadata::{Batch, Entry, FullDisks, Reserve, conflict, names};
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, JournalMark, Result};
 use segments::{Kind, Location, Purpose, RealDisk, Record, SegmentLog};
@@ -151,25 +151,28 @@ impl Writer {
         }
     }
 
-    /// Commits a group and answers all of it. On a full disk the batches that make room are tried once more, by themselves.
+    /// Commits a group and answers all of it. On a full disk the batches that may use the reserve are tried once more, by themselves.
     fn commit(&mut self, group: Vec<Commit>) {
         self.group_batches.record(group.len() as f64);
-        let making_room = self.commit_for(Purpose::Data, group);
-        if !making_room.is_empty() {
-            let left_over = self.commit_for(Purpose::Reclaim, making_room);
-            assert!(left_over.is_empty(), "a batch is tried twice at most");
+        let mut rest = group;
+        for reserve in Reserve::LEVELS {
+            if !rest.is_empty() {
+                rest = self.commit_from(reserve, rest);
+            }
         }
+        assert!(rest.is_empty(), "at the last level each batch is answered");
         self.log_bytes.set(self.log.used_bytes() as f64);
         self.remove_segments();
     }
 
-    /// Answers all of the group but what may be tried again as [`Purpose::Reclaim`].
-    fn commit_for(&mut self, purpose: Purpose, group: Vec<Commit>) -> Vec<Commit> {
+    /// Answers all of the group but what may be tried again with more of the reserve.
+    fn commit_from(&mut self, reserve: Reserve, group: Vec<Commit>) -> Vec<Commit> {
         self.settle();
+        let purpose = if reserve == Reserve::None { Purpose::Data } else { Purpose::Reclaim };
         let ready = self.state.require_index().and_then(|()| self.make_room(purpose));
-        let ready = ready.and_then(|()| self.journalling.check(purpose));
+        let ready = ready.and_then(|()| self.require_reserve(reserve)).and_then(|()| self.journalling.check(reserve));
         if let Err(error) = ready {
-            return refuse(purpose, group, &error);
+            return refuse(reserve, group, &error);
         }
         let (accepted, refused) = self.check(group);
         match self.append(&accepted, purpose) {
@@ -180,11 +183,11 @@ impl Writer {
                 Vec::new()
             }
             Err(error) => {
-                let mut again = refuse(purpose, accepted.into_iter().map(|accepted| accepted.commit).collect(), &error);
+                let mut again = refuse(reserve, accepted.into_iter().map(|accepted| accepted.commit).collect(), &error);
                 // What these conflicted with may be what was not committed, and in the log they are not in any case.
                 let kind = if error.kind == ErrorKind::Full { error.kind } else { ErrorKind::Unavailable };
-                let error = Error::new(kind, error.message);
-                again.extend(refuse(purpose, refused.into_iter().map(|(commit, _)| commit).collect(), &error));
+                let error = Error { kind, ..error };
+                again.extend(refuse(reserve, refused.into_iter().map(|(commit, _)| commit).collect(), &error));
                 again
             }
         }
@@ -205,6 +208,14 @@ impl Writer {
             (true, pressing) => self.mover.move_active(pressing),
             (false, true) => Err(Error::full("metadata: the disk has no room for the index")),
             (false, false) => Ok(()),
+        }
+    }
+
+    /// `Full` where the disk is, and what is left of the log's reserve is for what makes room.
+    fn require_reserve(&self, reserve: Reserve) -> Result<()> {
+        match reserve == Reserve::Half && !self.log.has_half_reserve() {
+            true => Err(Error::full("metadata: the disk has no room but for what makes room, as a purge does")),
+            false => Ok(()),
         }
     }
 
@@ -269,7 +280,10 @@ impl Writer {
         batches: &[(u64, &Batch)],
         purpose: Purpose,
     ) -> Result<(GroupHead, Option<Piece>, Vec<Record>)> {
-        if let Some(piece) = self.next_piece()? {
+        // Not into the last bytes of the nodes' journals: those are for what makes room.
+        if self.journalling.has_room()
+            && let Some(piece) = self.next_piece()?
+        {
             let head = self.next_head(piece.whole_from());
             let snapshot = Record::new(Kind::SNAPSHOT, record_id(head.mark.sequence), piece.payload.clone());
             let records = vec![snapshot, group_record(head, batches)];
@@ -329,9 +343,10 @@ impl Commit {
 }
 
 /// Answers with the error, but gives back what may be tried again on a full disk.
-fn refuse(purpose: Purpose, group: Vec<Commit>, error: &Error) -> Vec<Commit> {
-    let full = error.kind == ErrorKind::Full && purpose == Purpose::Data;
-    let (again, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(|commit| full && commit.batch.reclaims);
+fn refuse(reserve: Reserve, group: Vec<Commit>, error: &Error) -> Vec<Commit> {
+    let full = error.kind == ErrorKind::Full;
+    let may_have_more = |commit: &Commit| full && commit.batch.reserve > reserve;
+    let (again, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(may_have_more);
     refused.into_iter().for_each(|commit| commit.answer(Err(repeat(error))));
     again
 }
@@ -347,7 +362,10 @@ fn repeat(error: &Error) -> Error {
         ErrorKind::Invalid => ErrorKind::Unavailable,
         kind => kind,
     };
-    Error::new(kind, error.message.clone())
+    match FullDisks::of(error) {
+        Some(disks) => disks.full(error.message.clone()),
+        None => Error::new(kind, error.message.clone()),
+    }
 }
 
 fn group_record(head: GroupHead, batches: &[(u64, &Batch)]) -> Record {

@@ -16,7 +16,7 @@ use super::inspect::{Condition, Inspected, inspect};
 use super::rebuild::Rebuilt;
 use crate::code::Code;
 use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, ShardPlace};
-use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::metadata::{Batch, Entry, Expect, Reserve, keys};
 use crate::placement;
 use crate::worker::Work;
 use crate::worker::collect::{put_trash, repair_severities};
@@ -334,7 +334,7 @@ impl Operation<'_> {
             return Ok(Mended::Blocked(why));
         }
         let mut commit = Batch::new();
-        commit.check(keys::chunk(*chunk), Expect::Revision(*revision));
+        commit.check(keys::chunk(*chunk), Expect::Revision(*revision)).use_reserve(Reserve::Half);
         if now != *record {
             commit.put(keys::chunk(*chunk), now.encode());
         }

@@ -118,7 +118,8 @@ fn what_endangers_data_and_writes_comes_first() {
 fn a_catalog_that_takes_no_commits_says_why() {
     for (catalog, what) in [
         (Serves::ReadsOnly("two nodes are silent".to_owned()), "takes no commits: two nodes are silent"),
-        (Serves::DeletesOnly("no room".to_owned()), "disk is full: no room"),
+        (Serves::DeletesOnly(FullDisks::Coordinators, "no room".to_owned()), "coordinator's disk is full: no room"),
+        (Serves::DeletesOnly(FullDisks::Nodes, "no room".to_owned()), "storage nodes' disks have no room"),
         (Serves::Nothing("its index failed".to_owned()), "cannot be read: its index failed"),
         (Serves::Superseded("epoch 7 is held elsewhere".to_owned()), "taken this catalog over: epoch 7"),
     ] {
