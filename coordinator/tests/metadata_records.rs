@@ -16,7 +16,7 @@ use coordinator::metadata::records::{
     VerifyRecord, VersionId, VersionRecord, VersionState, Versioning, WantedRecord, WorkerRecord,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
-use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId};
+use protocol::{ChunkId, ClusterId, DiskId, ErrorKind, NodeId, Start};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
@@ -185,6 +185,7 @@ fn node() -> NodeRecord {
         state_since_ms: 1_732_150_000_123,
         decommissioned: false,
         unproved: false,
+        start: None,
     }
 }
 
@@ -399,7 +400,9 @@ fn the_cluster_and_its_workers() {
     golden_before("node.v1", &node());
     let draining = NodeRecord { state: NodeState::Draining, state_since_ms: 7, decommissioned: true, ..node() };
     golden_before("node.v2", &draining);
-    golden("node.v3", &NodeRecord { unproved: true, ..draining });
+    let unproved = NodeRecord { unproved: true, ..draining };
+    golden_before("node.v3", &unproved);
+    golden("node.v4", &NodeRecord { start: Some(Start { number: 3, id: 77 }), ..unproved });
     golden("cluster.v1", &ClusterRecord { cluster: ClusterId(Uuid::from_u128(8)), epoch: 2 });
     golden("collect.v1", &CollectRecord { since_ms: 6 });
     golden("trash.v1", &TrashRecord { since_ms: 6 });

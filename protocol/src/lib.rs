@@ -32,6 +32,6 @@ pub use journal::{
 };
 pub use node::{
     CopyOrder, HeadOutcome, Node, NodeHealth, NodeStatus, PutOutcome, SHARD_BYTES_MAX, Shard, ShardCopy, ShardHead,
-    ShardPage, VerifyCursor, VerifyReport,
+    ShardPage, Start, Starts, VerifyCursor, VerifyReport,
 };
 pub use sha256::{Sha256, sha256, sha256_of_each};

@@ -141,6 +141,49 @@ pub enum NodeStatus {
     ReadOnly,
 }
 
+/// Starts of a node that are told: so many may have been seen by nobody.
+const STARTS_TOLD: usize = 16;
+
+/// A start of a node on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Which one, from 1.
+    pub number: u64,
+    /// Drawn by chance at that start.
+    pub id: u32,
+}
+
+/// The starts that a disk remembers. A copy of it that was made before one of them does not remember that one: so a disk that was rolled
+/// back is told from the disk (faults I21).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Starts {
+    /// How many there were; 0 where none was ever noted.
+    pub number: u64,
+    /// The ids of the last of them, in order.
+    pub ids: Vec<u32>,
+}
+
+impl Starts {
+    /// Adds one.
+    pub fn begin(&mut self, id: u32) {
+        self.number += 1;
+        self.ids.push(id);
+        self.ids.drain(..self.ids.len().saturating_sub(STARTS_TOLD));
+    }
+
+    /// The last one.
+    pub fn last(&self) -> Option<Start> {
+        self.ids.last().map(|id| Start { number: self.number, id: *id })
+    }
+
+    /// Whether this may be the disk that had that start, as far as it is told.
+    pub fn may_remember(&self, start: Start) -> bool {
+        let Some(ago) = self.number.checked_sub(start.number) else { return false };
+        let told = usize::try_from(ago).ok().and_then(|ago| self.ids.iter().rev().nth(ago));
+        told.is_none_or(|id| *id == start.id)
+    }
+}
+
 /// A node's answer to `GET /health`. Open to all: it holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeHealth {
@@ -174,6 +217,9 @@ pub struct NodeHealth {
     pub fsync_us: u64,
     /// Its software version.
     pub version: String,
+    /// Its starts on this disk; none from a node of before.
+    #[serde(default)]
+    pub starts: Starts,
 }
 
 /// A storage node: a place for immutable shards, addressed by id. Contract of every implementation:

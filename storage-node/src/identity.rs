@@ -6,9 +6,11 @@
 //! - `--replace` removes data only after the new identity is durable, so a crash in between finishes the job on the next start
 //!   and never shows old shards under the new disk id.
 //! - `--replace` left in a start script does not wipe the directory again: a directory that was replaced stays.
+//! - Each start is noted, durably, before anybody is served: a copy of the directory that was made before does not know of it ([`Starts`]).
 
-use protocol::{Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, Result};
+use protocol::{Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, Result, Starts};
 use segments::durable;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ pub struct Identity {
 pub struct DataDir {
     /// Whose it is.
     pub identity: Identity,
+    /// Its starts, this one included.
+    pub starts: Starts,
     root: PathBuf,
     _lock: File,
 }
@@ -58,7 +62,8 @@ impl DataDir {
     pub fn open(root: &Path, owner: &Owner, replace: bool, clock: &dyn Clock) -> Result<DataDir> {
         durable::create_dir_all(root)?;
         let lock = lock(root)?;
-        let mut dir = DataDir { identity: fresh(owner, false, clock), root: root.to_owned(), _lock: lock };
+        let (identity, starts) = (fresh(owner, false, clock), Starts::default());
+        let mut dir = DataDir { identity, starts, root: root.to_owned(), _lock: lock };
         let recorded = match dir.recorded() {
             Err(error) if replace && error.kind == ErrorKind::Corrupt => None,
             recorded => recorded?,
@@ -90,7 +95,27 @@ impl DataDir {
         }
         durable::create_dir_all(dir.segments())?;
         durable::create_dir_all(dir.journal())?;
+        dir.begin_start(clock)?;
         Ok(dir)
+    }
+
+    /// Notes this start. On a full disk it goes on with those that are noted.
+    fn begin_start(&mut self, clock: &dyn Clock) -> Result<()> {
+        let path = self.root.join("starts");
+        let noted: Starts = match durable::read_file(&path) {
+            Err(error) if error.kind == ErrorKind::NotFound => Starts::default(),
+            content => read_json(&path, &content?)?,
+        };
+        self.starts = noted.clone();
+        self.starts.begin(clock.random() as u32);
+        match durable::write_file(&path, &serde_json::to_vec(&self.starts).expect("plain numbers")) {
+            Err(error) if error.kind == ErrorKind::Full => {
+                tracing::warn!(%error, "this start is not noted");
+                self.starts = noted;
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Directory of the segment files.
@@ -119,14 +144,7 @@ impl DataDir {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let identity = serde_json::from_slice(&content).map_err(|error| {
-            Error::caused(
-                ErrorKind::Corrupt,
-                format!("identity file {} cannot be read: {error}", path.display()),
-                error,
-            )
-        })?;
-        Ok(Some(identity))
+        Ok(Some(read_json(&path, &content)?))
     }
 
     fn record(&self) -> Result<()> {
@@ -172,6 +190,7 @@ impl DataDir {
         durable::remove_dir_all(self.index())?;
         durable::remove_dir_all(self.segments())?;
         durable::remove_dir_all(self.journal())?;
+        durable::remove_file(self.root.join("starts"))?;
         self.identity.erasing = false;
         self.record()
     }
@@ -186,6 +205,13 @@ fn fresh(owner: &Owner, replaced: bool, clock: &dyn Clock) -> Identity {
         replaced,
         erasing: false,
     }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T> {
+    serde_json::from_slice(content).map_err(|error| {
+        let message = format!("{} cannot be read: {error}; restore it, or start with --replace", path.display());
+        Error::caused(ErrorKind::Corrupt, message, error)
+    })
 }
 
 fn is_of(identity: &Identity, owner: &Owner) -> bool {
@@ -233,6 +259,21 @@ mod tests {
         assert!(foreign.message.contains("belongs to cluster"), "{foreign}");
         let swapped = open(&root, &owner(1, "n2"), false).unwrap_err();
         assert!(swapped.message.contains("belongs to node n1, not to n2"), "{swapped}");
+    }
+
+    #[test]
+    fn each_start_is_noted_and_an_older_copy_does_not_know_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |replace| DataDir::open(dir.path(), &owner(1, "n1"), replace, &SystemClock).unwrap().starts;
+        let first = start(false);
+        let copy = durable::read_file(dir.path().join("starts")).unwrap();
+        let second = start(false);
+        assert_eq!((first.number, second.number), (1, 2));
+        assert!(second.may_remember(first.last().unwrap()));
+        durable::write_file(dir.path().join("starts"), &copy).unwrap();
+        let of_copy = start(false);
+        assert!(of_copy.may_remember(first.last().unwrap()) && !of_copy.may_remember(second.last().unwrap()));
+        assert_eq!(start(true).number, 1, "a new life has starts of its own");
     }
 
     #[test]

@@ -124,6 +124,7 @@ fn open_store(config: &Config, cluster: &ClusterFile, directory: &DataDir) -> Re
         cluster: cluster.cluster,
         disk: directory.identity.disk,
         replaced: directory.identity.replaced,
+        starts: directory.starts.clone(),
         zone: config.zone.clone(),
         index_directory: Some(directory.index()),
         index_cache_bytes: config.index_cache_bytes,

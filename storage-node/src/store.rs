@@ -23,7 +23,7 @@ use bytes::Bytes;
 use process::logs::DEGRADATION;
 use protocol::{
     Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId,
-    ShardPage,
+    ShardPage, Starts,
 };
 use segments::{Disk, Kind, LogConfig, Position, Recovered, Scanned, SegmentInfo, SegmentLog, SegmentReader, Stamp};
 use space::{Space, SpaceLimits};
@@ -53,6 +53,8 @@ pub struct StoreConfig {
     pub disk: DiskId,
     /// Whether that life began with `--replace`.
     pub replaced: bool,
+    /// The starts of the node on this disk.
+    pub starts: Starts,
     /// Failure domain.
     pub zone: String,
     /// Where the index lies; `None` keeps it in memory, and every open reads the whole log.

@@ -118,6 +118,7 @@ impl Copied {
             cluster: owner.cluster,
             disk: directory.identity.disk,
             replaced: false,
+            starts: Default::default(),
             zone: String::new(),
             index_directory: None,
             index_cache_bytes: 1 << 20,

@@ -12,7 +12,7 @@ use crate::metadata::records::NodeRecord;
 use crate::placement::{Circuit, Health};
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
-use protocol::{DiskId, Error, ErrorKind, NodeHealth, NodeId, Result};
+use protocol::{DiskId, Error, ErrorKind, NodeHealth, NodeId, Result, Start};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -45,11 +45,13 @@ struct Admission<'a> {
     disk: DiskId,
     replaced: bool,
     zone: &'a str,
+    start: Option<Start>,
 }
 
 impl<'a> Admission<'a> {
     fn of(health: &'a NodeHealth) -> Admission<'a> {
-        Admission { node: &health.node, disk: health.disk, replaced: health.replaced, zone: &health.zone }
+        let NodeHealth { node, disk, replaced, zone, starts, .. } = health;
+        Admission { node, disk: *disk, replaced: *replaced, zone, start: starts.last() }
     }
 }
 

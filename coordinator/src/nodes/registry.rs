@@ -6,12 +6,16 @@ use crate::metadata::{Batch, Expect, Metadata, SCAN_ENTRIES_MAX, keys};
 use async_trait::async_trait;
 use protocol::{Clock, Error, NodeHealth, Result};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 use tracing::info;
 
 /// The worker that compares what nodes hold with what the records say. It looks at everything when a node is not what it was.
 pub const CENSUS: &str = "census";
 /// The worker that has chunks move to where placement wants them.
 pub const REBALANCE: &str = "rebalance";
+/// How long the note of a node's start may take: less than a probe.
+const NOTE_START_WAIT: Duration = Duration::from_secs(1);
 /// An ordinary node's weight.
 const WEIGHT_DEFAULT: u32 = 100;
 
@@ -25,6 +29,19 @@ impl Registry {
     /// The record of nodes in `metadata`.
     pub fn new(metadata: Arc<dyn Metadata>, clock: Arc<dyn Clock>) -> Registry {
         Registry { metadata, clock }
+    }
+}
+
+/// Refuses a disk that does not remember a start that was seen of it: an older copy of it lacks what was acknowledged since.
+fn refuse_rolled_back(known: &NodeRecord, health: &NodeHealth) -> Result<()> {
+    let seen = known.start.filter(|_| known.disk == health.disk && health.starts.number > 0);
+    match seen {
+        Some(seen) if !health.starts.may_remember(seen) => Err(Error::denied(format!(
+            "node {} shows disk {} as it was before its start {}: an older copy is in its place, and lacks what was written since. Put the \
+             right disk back; if it is lost, empty the directory and start the node with --replace, and it is filled again",
+            health.node, health.disk, seen.number
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -42,9 +59,13 @@ impl KnownNodes for Registry {
                     health.node, health.disk, known.disk
                 )));
             }
-            if known.disk == health.disk && known.url == url && known.zone == health.zone {
-                return Ok(());
-            }
+            refuse_rolled_back(known, health)?;
+        }
+        let same_disk = known.as_ref().filter(|known| known.disk == health.disk);
+        let start = health.starts.last().or(same_disk.and_then(|known| known.start));
+        let is_known = same_disk.is_some_and(|known| known.url == url && known.zone == health.zone);
+        if is_known && same_disk.is_some_and(|known| known.start == start) {
+            return Ok(());
         }
         let now_ms = self.clock.now_ms();
         let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
@@ -60,6 +81,7 @@ impl KnownNodes for Registry {
             state_since_ms: known.as_ref().map_or(now_ms, |known| known.state_since_ms),
             decommissioned: known.as_ref().is_some_and(|known| known.decommissioned),
             unproved: replaced || known.as_ref().is_some_and(|known| known.unproved),
+            start,
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
@@ -68,6 +90,11 @@ impl KnownNodes for Registry {
         if replaced {
             let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} has a new disk", health.node) };
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
+        }
+        if is_known {
+            // The node is who it was: reads need not wait until the catalog takes commits. The start before this one is remembered as well.
+            drop(timeout(NOTE_START_WAIT, self.metadata.commit(commit)).await);
+            return Ok(());
         }
         self.metadata.commit(commit).await?;
         info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");

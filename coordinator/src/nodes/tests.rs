@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{
     ChunkId, Clock, ClusterId, DiskId, Error, ErrorKind, Node, NodeHealth, NodeId, NodeStatus, PutOutcome, Result,
-    Shard, ShardCopy, ShardHead, ShardId, ShardPage, VerifyCursor, VerifyReport,
+    Shard, ShardCopy, ShardHead, ShardId, ShardPage, Starts, VerifyCursor, VerifyReport,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -133,6 +133,7 @@ fn healthy(name: &str) -> NodeHealth {
         poisoned_segments: 0,
         fsync_us: 100,
         version: "1.2.3".to_owned(),
+        starts: Starts::default(),
     }
 }
 

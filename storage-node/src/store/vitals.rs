@@ -61,6 +61,7 @@ impl<D: Disk> Store<D> {
             poisoned_segments: vitals.poisoned_segments,
             fsync_us: vitals.fsync_us,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            starts: self.config.starts.clone(),
         }
     }
 

@@ -32,6 +32,7 @@ pub fn config(index: Option<&Path>) -> StoreConfig {
         cluster: ClusterId(Uuid::from_u128(1)),
         disk: DiskId(Uuid::from_u128(2)),
         replaced: false,
+        starts: Default::default(),
         zone: String::new(),
         index_directory: index.map(Path::to_owned),
         index_cache_bytes: 1 << 20,

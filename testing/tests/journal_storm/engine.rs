@@ -51,6 +51,7 @@ async fn admit(engine: &SledMetadata, keepers: &Keepers) {
             state_since_ms: 1,
             decommissioned: false,
             unproved: false,
+            start: None,
         };
         engine.commit(Batch::new().put(keys::node(&keeper.name), record.encode()).clone()).await.unwrap();
     }

@@ -1,7 +1,11 @@
 //! A node serves its own disk or none (I21).
 
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testing::real::{Cluster, Plan, eventually, new_cluster_file, random_bytes};
+
+const STOP_WAIT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swapped_and_foreign_directories_are_refused_at_the_start() {
@@ -47,6 +51,52 @@ async fn one_directory_is_served_by_one_process() {
     let refusal = Cluster::refusal_of(cluster.node(2));
     assert!(refusal.contains("in use by another process"), "{refusal}");
     assert_eq!(cluster.client().node_line(port).await["healthy"], true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_a_disk_is_not_used() {
+    let plan = Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--probe-interval-s", "1");
+    let mut cluster = plan.start().await;
+    let client = cluster.client();
+    let (disk, copy) = (cluster.data("n1"), cluster.root().join("copy of n1"));
+    let copied = |from: &Path, to: &Path| {
+        std::fs::remove_dir_all(to).ok();
+        let done = Command::new("cp").arg("-a").args([from, to]).status().expect("cp can be run");
+        assert!(done.success());
+    };
+    client.upload("before.bin", &random_bytes(1, 500_000)).await;
+    cluster.node(1).stop(STOP_WAIT);
+    copied(&disk, &copy);
+    cluster.start_node(1).await;
+    let (port, started) = (cluster.nodes[0].port, SystemTime::now());
+    eventually("the coordinator has seen this start", Duration::from_secs(10), || async {
+        let line = client.node_line(port).await;
+        let seen = UNIX_EPOCH + Duration::from_millis(line["last_seen_ms"].as_u64().unwrap_or(0));
+        if line["healthy"] == true && seen > started { Ok(()) } else { Err(line.to_string()) }
+    })
+    .await;
+    let data = random_bytes(2, 3 << 20);
+    client.upload("after.bin", &data).await;
+
+    // Also where the coordinator has nothing in memory of it.
+    cluster.node(1).stop(STOP_WAIT);
+    cluster.coordinator.kill();
+    copied(&disk, &cluster.root().join("newer copy of n1"));
+    copied(&copy, &disk);
+    cluster.start_node(1).await;
+    cluster.start_coordinator().await;
+    eventually("the coordinator refuses the older copy", Duration::from_secs(10), || async {
+        let line = client.node_line(port).await;
+        let told = line["error"].as_str().is_some_and(|error| error.contains("an older copy is in its place"));
+        if told && line["healthy"] == false { Ok(()) } else { Err(line.to_string()) }
+    })
+    .await;
+    assert!(client.download("after.bin", None).await.expect(200).body == data);
+    // The right one is used again, whatever directory it is in.
+    cluster.node(1).stop(STOP_WAIT);
+    copied(&cluster.root().join("newer copy of n1"), &disk);
+    cluster.start_node(1).await;
+    cluster.wait_healthy().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

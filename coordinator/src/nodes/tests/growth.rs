@@ -54,6 +54,7 @@ fn record(name: &str, url: &str, state: NodeState) -> NodeRecord {
         state_since_ms: 1,
         decommissioned: false,
         unproved: false,
+        start: None,
     }
 }
 

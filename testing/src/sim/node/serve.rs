@@ -4,8 +4,8 @@ use super::{Mode, SimNode, State, Stored};
 use crate::sim::world::pass;
 use bytes::Bytes;
 use protocol::{
-    Error, ErrorKind, NodeHealth, NodeStatus, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage, VerifyCursor,
-    VerifyReport,
+    Error, ErrorKind, NodeHealth, NodeStatus, PutOutcome, Result, Shard, ShardHead, ShardId, ShardPage, Starts,
+    VerifyCursor, VerifyReport,
 };
 use std::time::Duration;
 
@@ -181,6 +181,7 @@ impl SimNode {
             poisoned_segments: state.poisoned,
             fsync_us: 1_000,
             version: "simulated".to_owned(),
+            starts: Starts::default(),
         }))
     }
 }
