@@ -9,7 +9,7 @@
 //!
 //! After any failure it begins again with 1, a little later each time.
 
-use super::{CATCH_UP_BYTES_PER_S, Journal, JournalMember, LAG_MAX, Phase, ROOM_LOOK_EVERY};
+use super::{Journal, JournalMember, LAG_MAX, Phase};
 use futures_util::FutureExt;
 use protocol::{
     Error, ErrorKind, JOURNAL_APPEND_BYTES_MAX, JournalAppend, JournalClaim, JournalEntry, JournalNode, JournalRoom,
@@ -25,6 +25,10 @@ use tokio_util::sync::CancellationToken;
 /// How long after a failure a lane tries again: at first, and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The rate at which one node is sent what it lacks from the log on disk, in bytes per second.
+const CATCH_UP_BYTES_PER_S: u64 = 64 << 20;
+/// How often a node whose journal has no room is asked whether it has some again: nothing else tells, where nothing is sent.
+const ROOM_LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// One part in so many of a new measurement goes into the moving average.
 const AVERAGE_WEIGHT: u64 = 8;

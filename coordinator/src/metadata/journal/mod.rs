@@ -46,12 +46,8 @@ pub const JOURNAL_QUORUM: usize = 2;
 pub const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of the last groups kept in memory for lanes that are a little behind.
 pub const RING_BYTES_MAX: usize = 8 << 20;
-/// The rate at which one node is sent what it lacks from the log on disk, in bytes per second.
-pub const CATCH_UP_BYTES_PER_S: u64 = 64 << 20;
 /// How long the nodes behind the quorum may be left to lag, so that many groups go to them with one request.
 pub const LAG_MAX: Duration = Duration::from_millis(20);
-/// How often a node whose journal has no room is asked whether it has some again: nothing else tells, where nothing is sent.
-pub const ROOM_LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A group that has no quorum after this long is sent to every node at once.
 pub const HEDGE_AFTER: Duration = Duration::from_millis(40);
 /// How long an orderly stop waits for the nodes behind the quorum.
@@ -177,11 +173,6 @@ impl Journal {
         // The last group may have recorded a node that has no lane yet; if no other counts, no group is sent that would begin one.
         self.refresh(&mut core);
         core.check(reserve)
-    }
-
-    /// Whether enough nodes have room for what makes none.
-    pub fn has_room(&self) -> bool {
-        self.core().has_room(Reserve::None)
     }
 
     /// Whether a quorum holds this group.

@@ -81,7 +81,7 @@ impl Journalling {
 
     /// Whether the nodes' journals have room for what makes none.
     pub fn has_room(&self) -> bool {
-        self.journal.as_ref().is_none_or(|journal| journal.has_room())
+        self.journal.as_ref().is_none_or(|journal| journal.check(Reserve::None).is_ok())
     }
 
     /// Sends a group to the nodes; its record is the last of these.
