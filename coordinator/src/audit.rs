@@ -35,7 +35,7 @@ pub struct Line<'a> {
     pub request_id: &'a str,
     /// Which key, `anonymous`, or `trusted` where authentication is off.
     pub who: &'a str,
-    /// Which key it named, where it did not prove to be that one, or that one is disabled or expired.
+    /// Which known key it named, where it did not prove to be that one, that one is disabled or expired, or nobody is asked for a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_key: Option<&'a str>,
     /// The address that it came from.

@@ -4,7 +4,7 @@
 mod metadata_support;
 
 use coordinator::metadata::sled::SledMetadata;
-use coordinator::metadata::{Batch, Expect, FullDisks, Metadata, Serves};
+use coordinator::metadata::{Batch, Expect, FullDisks, Metadata, Reserve, Serves};
 use metadata_support::{
     CLUSTER, Dir, copy_tree, everything, files, index_was_kept, mark_index, put, remove_tree, wait_until_free,
 };
@@ -347,6 +347,34 @@ async fn a_directory_is_used_by_one_process_of_its_own_cluster() {
     assert_eq!(refused.kind, ErrorKind::Denied);
     segments::durable::remove_file(dir.path.join("identity")).unwrap();
     assert_eq!(dir.try_open().unwrap_err().kind, ErrorKind::Denied, "a log without an identity is not taken over");
+}
+
+/// Any number of deletes that leave a marker leaves room for purges and collections.
+#[tokio::test]
+async fn on_a_full_disk_what_frees_nothing_leaves_room_for_what_does() {
+    let mut dir = Dir::new();
+    dir.settings.table_entries_max = 8;
+    let engine = dir.open();
+    put(&engine, "a", "1").await;
+    engine.stop().await.unwrap();
+    drop(engine);
+    dir.settings.free_floor_bytes = 1 << 60;
+    let engine = dir.open();
+    let commit = async |n: usize, reserve| {
+        let mut batch = Batch::new();
+        batch.put(format!("k{n}"), "v").use_reserve(reserve);
+        engine.commit(batch).await.map_err(|error| error.kind)
+    };
+    assert_eq!(commit(0, Reserve::None).await, Err(ErrorKind::Full));
+    let mut markers = 0;
+    while commit(markers, Reserve::Half).await.is_ok() {
+        markers += 1;
+        assert!(markers < 1_000, "they end");
+    }
+    assert!(markers > 8, "{markers}");
+    for purge in 0..4 {
+        commit(10_000 + purge, Reserve::All).await.unwrap();
+    }
 }
 
 /// Fault matrix 22: nothing half committed, reads go on, and commits do when there is room again.

@@ -244,7 +244,7 @@ pub struct JournalAppended {
 /// - Every call ends within a bound.
 #[async_trait]
 pub trait JournalNode: Send + Sync {
-    /// What it holds.
+    /// What it holds. One without a spare segment tries to make it again.
     async fn journal_state(&self) -> Result<JournalState>;
 
     /// Makes it obey this claim only.

@@ -141,8 +141,8 @@ pub enum NodeStatus {
     ReadOnly,
 }
 
-/// Starts of a node that are told: so many may have been seen by nobody.
-const STARTS_TOLD: usize = 16;
+/// Starts of a node that are told: so many may have been seen by nobody before an older copy of its disk cannot be told from it any more.
+const STARTS_TOLD: usize = 256;
 
 /// A start of a node on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -99,7 +99,7 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// Notes this start. On a full disk it goes on with those that are noted.
+    /// Notes this start. A disk that takes no writes may still be read: it goes on with those that are noted.
     fn begin_start(&mut self, clock: &dyn Clock) -> Result<()> {
         let path = self.root.join("starts");
         let noted: Starts = match durable::read_file(&path) {
@@ -109,13 +109,13 @@ impl DataDir {
         self.starts = noted.clone();
         self.starts.begin(clock.random() as u32);
         match durable::write_file(&path, &serde_json::to_vec(&self.starts).expect("plain numbers")) {
-            Err(error) if error.kind == ErrorKind::Full => {
+            Err(error) => {
                 tracing::warn!(%error, "this start is not noted");
                 self.starts = noted;
-                Ok(())
             }
-            outcome => outcome,
+            Ok(()) => {}
         }
+        Ok(())
     }
 
     /// Directory of the segment files.
@@ -209,7 +209,10 @@ fn fresh(owner: &Owner, replaced: bool, clock: &dyn Clock) -> Identity {
 
 fn read_json<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<T> {
     serde_json::from_slice(content).map_err(|error| {
-        let message = format!("{} cannot be read: {error}; restore it, or start with --replace", path.display());
+        let message = format!(
+            "{} cannot be read: {error}; restore it, or empty the directory and start with --replace, and the node is filled again",
+            path.display()
+        );
         Error::caused(ErrorKind::Corrupt, message, error)
     })
 }

@@ -135,6 +135,11 @@ impl Identity {
         Some(self.known().by_token.get(&hash)?.record.id.clone())
     }
 
+    /// Whether there is a key of this id, of whatever state.
+    pub fn is_key(&self, id: &str) -> bool {
+        self.known().by_id.contains_key(id)
+    }
+
     /// The secret by which signatures of this access key id are checked, and who signs with it.
     pub fn signing(&self, access_key_id: &str) -> Verdict<(Secret, Principal)> {
         let credential = self.known().by_id.get(access_key_id).cloned().ok_or(WRONG)?;

@@ -171,7 +171,7 @@ fn forbidden(id: &str, action: Action, resource: Resource<'_>) -> String {
     let (verb, changes) = (action.as_str(), action == Action::Admin);
     match resource {
         Resource::Bucket { name, owner: "", .. } if changes => {
-            format!("key {id} may not change bucket {name}, which is nobody's: that takes admin with any_owner")
+            format!("key {id} may not administer bucket {name}, which is nobody's: that takes admin with any_owner")
         }
         Resource::Bucket { name, owner: "", .. } | Resource::NoBucket { name } => {
             format!("key {id} may not {verb} in bucket {name}")

@@ -30,9 +30,11 @@ const PROBE_CALLS_MAX: u32 = TRIALS + 1;
 #[async_trait]
 pub trait KnownNodes: Send + Sync + 'static {
     /// Accepts a node that answered from `url`: one that is new (and records it), one whose disk is the recorded one, or one that
-    /// says it was replaced (and records the new disk). `Denied` if its disk is another one; `Unavailable` if that cannot be
-    /// found out now.
-    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()>;
+    /// says it was replaced (and records the new disk). `Denied` if its disk is another one, or an older copy; `Unavailable` if that cannot
+    /// be found out now.
+    ///
+    /// Whether all of it is on record: a start that could not be recorded keeps nobody from using the node, and is to be told again.
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<bool>;
 
     /// Every node that is recorded.
     async fn recorded(&self) -> Result<Vec<NodeRecord>>;
@@ -142,8 +144,10 @@ impl Nodes {
             return Ok(());
         }
         let admitted = timeout(PROBE_TIMEOUT, self.known.admit(health, member.url())).await;
-        admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
-        // What admission wrote holds before the node is used.
+        let is_on_record =
+            admitted.map_err(|_| Error::unavailable("the record of known nodes did not answer in time"))??;
+        member.vitals().is_on_record = is_on_record;
+        // Who it is holds before the node is used.
         self.refresh().await?;
         self.settle(member, name, namesake.as_ref())
     }
@@ -170,6 +174,7 @@ impl Member {
     fn is_admitted_as(&self, health: &NodeHealth) -> bool {
         let vitals = self.vitals();
         vitals.identity == Identity::Admitted
+            && vitals.is_on_record
             && vitals.health.as_ref().is_some_and(|before| Admission::of(before) == Admission::of(health))
     }
 

@@ -8,7 +8,7 @@ use protocol::{Clock, Error, NodeHealth, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{debug, info};
 
 /// The worker that compares what nodes hold with what the records say. It looks at everything when a node is not what it was.
 pub const CENSUS: &str = "census";
@@ -47,7 +47,7 @@ fn refuse_rolled_back(known: &NodeRecord, health: &NodeHealth) -> Result<()> {
 
 #[async_trait]
 impl KnownNodes for Registry {
-    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()> {
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<bool> {
         let key = keys::node(&health.node);
         let entry = self.metadata.get(&key).await?;
         let known = entry.as_ref().map(|entry| NodeRecord::decode(&entry.value)).transpose()?;
@@ -65,7 +65,7 @@ impl KnownNodes for Registry {
         let start = health.starts.last().or(same_disk.and_then(|known| known.start));
         let is_known = same_disk.is_some_and(|known| known.url == url && known.zone == health.zone);
         if is_known && same_disk.is_some_and(|known| known.start == start) {
-            return Ok(());
+            return Ok(true);
         }
         let now_ms = self.clock.now_ms();
         let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
@@ -92,13 +92,19 @@ impl KnownNodes for Registry {
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
         }
         if is_known {
-            // The node is who it was: reads need not wait until the catalog takes commits. The start before this one is remembered as well.
-            drop(timeout(NOTE_START_WAIT, self.metadata.commit(commit)).await);
-            return Ok(());
+            // The node is who it was: reads need not wait until the catalog takes commits.
+            let noted = timeout(NOTE_START_WAIT, self.metadata.commit(commit)).await;
+            let why = match noted {
+                Ok(Ok(())) => return Ok(true),
+                Ok(Err(error)) => error.message,
+                Err(_) => "the commit takes long".to_owned(),
+            };
+            debug!(node = %health.node, why, "the node's start is not on record yet");
+            return Ok(false);
         }
         self.metadata.commit(commit).await?;
         info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
-        Ok(())
+        Ok(true)
     }
 
     async fn recorded(&self) -> Result<Vec<NodeRecord>> {

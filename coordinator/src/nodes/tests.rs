@@ -2,6 +2,7 @@
 
 mod growth;
 mod load;
+mod starts;
 mod telling;
 
 use super::breaker::OPEN_FOR;
@@ -97,13 +98,13 @@ struct Disks(Mutex<BTreeMap<NodeId, DiskId>>);
 
 #[async_trait]
 impl KnownNodes for Disks {
-    async fn admit(&self, health: &NodeHealth, _: &str) -> Result<()> {
+    async fn admit(&self, health: &NodeHealth, _: &str) -> Result<bool> {
         let mut disks = self.0.lock().unwrap();
         match disks.get(&health.node) {
             Some(disk) if *disk != health.disk && !health.replaced => Err(Error::denied("another disk")),
             _ => {
                 disks.insert(health.node.clone(), health.disk);
-                Ok(())
+                Ok(true)
             }
         }
     }
@@ -139,6 +140,10 @@ fn healthy(name: &str) -> NodeHealth {
 
 /// Nodes n1 … by their fakes; those of the configuration without a name are given as "?".
 fn cluster_of(names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {
+    cluster_of_known(Arc::new(Disks::default()), names)
+}
+
+fn cluster_of_known(known: Arc<dyn KnownNodes>, names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {
     let mut fakes = Vec::new();
     let mut members: Vec<(MemberConfig, Arc<dyn Node>)> = Vec::new();
     for (n, name) in (1..).zip(names) {
@@ -149,7 +154,7 @@ fn cluster_of(names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {
         members.push((config, Arc::clone(&fake) as Arc<dyn Node>));
         fakes.push(fake);
     }
-    (Nodes::new(members, CLUSTER, Arc::new(Disks::default()), Arc::new(Still)), fakes)
+    (Nodes::new(members, CLUSTER, known, Arc::new(Still)), fakes)
 }
 
 async fn probed(names: &[&str]) -> (Nodes, Vec<Arc<FakeNode>>) {

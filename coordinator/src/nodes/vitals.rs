@@ -60,6 +60,8 @@ impl Average {
 pub(super) struct Vitals {
     pub(super) breaker: Breaker,
     pub(super) identity: Identity,
+    /// Whether the catalog has all that was seen of it.
+    pub(super) is_on_record: bool,
     /// Its last answer to a probe, kept while it is down.
     pub(super) health: Option<NodeHealth>,
     pub(super) probe_failed: bool,
@@ -80,6 +82,7 @@ impl Vitals {
         Vitals {
             breaker: Breaker::new(now),
             identity: Identity::Unseen,
+            is_on_record: false,
             health: None,
             probe_failed: false,
             suspect: false,

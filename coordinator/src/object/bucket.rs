@@ -134,11 +134,19 @@ impl Objects {
     pub(super) async fn see_bucket(&self, name: &BucketName) -> Result<SeenBucket> {
         if let Some(entry) = self.metadata.get(&keys::bucket(name.as_str())).await? {
             let record = BucketRecord::decode(&entry.value)?;
-            let exists = record.state != BucketState::Gone;
-            return Ok(SeenBucket { record: exists.then_some(record), expect: Expect::Revision(entry.revision) });
+            let expect = Expect::Revision(entry.revision);
+            let record = match record.state {
+                // One that was deleted before it was built in: whoever writes into it next makes it live.
+                BucketState::Gone if name.is_built_in() => {
+                    Some(BucketRecord { state: BucketState::Deleting, ..made_by_nobody() })
+                }
+                BucketState::Gone => None,
+                BucketState::Live | BucketState::Deleting => Some(record),
+            };
+            return Ok(SeenBucket { record, expect });
         }
         let is_there = name.is_built_in() || self.has_names(name).await?;
-        let record = BucketRecord { versioning: Versioning::Enabled, ..BucketRecord::default() };
+        let record = made_by_nobody();
         Ok(SeenBucket { record: is_there.then_some(record), expect: Expect::Absent })
     }
 
@@ -191,6 +199,11 @@ impl SeenBucket {
     pub(super) fn watch(&self, commit: &mut Batch, name: &BucketName) {
         commit.check(keys::bucket(name.as_str()), self.expect);
     }
+}
+
+/// A bucket that has no record: it keeps its versions.
+fn made_by_nobody() -> BucketRecord {
+    BucketRecord { versioning: Versioning::Enabled, ..BucketRecord::default() }
 }
 
 fn require_settings(name: &BucketName, before: &BucketRecord, after: &BucketRecord) -> Result<()> {

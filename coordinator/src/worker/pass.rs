@@ -4,6 +4,7 @@
 use super::Work;
 use crate::metadata::records::{Record, WorkerRecord};
 use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
+use crate::nodes::registry::{CENSUS, REBALANCE};
 use protocol::Result;
 use std::time::Duration;
 
@@ -61,7 +62,10 @@ impl Pass {
         let key = keys::worker(self.worker);
         commit.check(key.clone(), Expect::unchanged(self.entry.as_ref()));
         commit.put(key.clone(), self.record.encode());
-        commit.use_reserve(commit.reserve.max(Reserve::Half));
+        // Those that move chunks to where there is room, and find what is to be removed, go on where disks are full.
+        if matches!(self.worker, CENSUS | REBALANCE) {
+            commit.use_reserve(commit.reserve.max(Reserve::Half));
+        }
         if !work.commit(commit).await? {
             return Ok(false);
         }

@@ -35,6 +35,9 @@ async fn who_did_what_to_which_object_from_where_with_which_result() {
     let s3 = cluster.s3();
     let base = format!("http://127.0.0.1:{}", cluster.s3_port());
     let guessed = s3.send(signer.request(&s3, &base, Method::GET, "/mine/a", "", "")).await.expect(403);
+    // A token in the place of an id is no key's id, and a secret.
+    let mixed_up = Signer { id: key["api_key"].as_str().unwrap().to_owned(), secret: "guessed".to_owned() };
+    let mixed_up = s3.send(mixed_up.request(&s3, &base, Method::GET, "/mine/a", "", "")).await.expect(403);
     post(&cluster.client(), &format!("/admin/keys/{key_id}/disable"), serde_json::json!({})).await.expect(200);
     let disabled = client.get("/s3/mine/a%2Fb").await.expect(401);
     cluster.stop_all();
@@ -59,6 +62,7 @@ async fn who_did_what_to_which_object_from_where_with_which_result() {
     for (reply, id, claimed) in [
         (&disabled, id(&disabled), Some(key_id)),
         (&guessed, guessed.header("x-amz-request-id").to_owned(), Some(key_id)),
+        (&mixed_up, mixed_up.header("x-amz-request-id").to_owned(), None),
         (&wrong, id(&wrong), None),
         (&denied, id(&denied), None),
     ] {

@@ -204,7 +204,8 @@ async fn what_no_key_could_be_or_match_is_refused() {
     }
     post(&admin, "/admin/keys", json!({ "policy": policy("a-*-1") })).await.expect(201);
     post(&admin, "/admin/keys", json!({ "expires_in_s": 0 })).await.expect(400);
-    let (_, sharer) = (0, cluster.make_key(json!({ "owner": cluster.make_key(json!({})).await["id"] })).await);
+    let first = cluster.make_key(json!({})).await;
+    let sharer = cluster.make_key(json!({ "owner": first["id"] })).await;
     let refused = post(&admin, "/admin/keys", json!({ "owner": sharer["id"] })).await.expect(400);
     assert!(refused.error().contains("`owner`"), "{refused}");
 }

@@ -72,7 +72,7 @@ impl Trace {
         self.claimed_key.get_or_init(|| access_key.to_owned());
     }
 
-    /// Which key it names, where it did not prove to be that one.
+    /// What it says its key's id is, where it did not prove to be that one: any text.
     pub fn claimed_key(&self) -> Option<&str> {
         let proves_nothing = matches!(self.principal.get(), None | Some(Principal::Anonymous));
         self.claimed_key.get().filter(|_| proves_nothing).map(String::as_str)

@@ -208,6 +208,10 @@ impl Lane {
 
     async fn look_for_room(&mut self, claim: JournalClaim) -> Result<()> {
         let state = node(&self.member)?.journal_state().await?;
+        if state.claim != claim {
+            let held = state.claim;
+            return Err(Error::denied(format!("{}: obeys {held} by now, not {claim}", self.member.url)));
+        }
         self.note(claim, &state, 0, |_| {});
         Ok(())
     }

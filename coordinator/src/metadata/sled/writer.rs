@@ -169,7 +169,7 @@ impl Writer {
     fn commit_from(&mut self, reserve: Reserve, group: Vec<Commit>) -> Vec<Commit> {
         self.settle();
         let purpose = if reserve == Reserve::None { Purpose::Data } else { Purpose::Reclaim };
-        let ready = self.state.require_index().and_then(|()| self.make_room(purpose));
+        let ready = self.state.require_index().and_then(|()| self.make_room(reserve));
         let ready = ready.and_then(|()| self.require_reserve(reserve)).and_then(|()| self.journalling.check(reserve));
         if let Err(error) = ready {
             return refuse(reserve, group, &error);
@@ -194,9 +194,13 @@ impl Writer {
     }
 
     /// Freezes a full table. Only where the table has grown to twice its bound does the writer wait for the mover, or, where the
-    /// disk has no room for the index to grow, refuse; what makes room may fill another two.
-    fn make_room(&self, purpose: Purpose) -> Result<()> {
-        let tables_max = if purpose == Purpose::Reclaim { 4 } else { 2 };
+    /// disk has no room for the index to grow, refuse; what may use half of the reserve may fill another one, what may use all of it two.
+    fn make_room(&self, reserve: Reserve) -> Result<()> {
+        let tables_max = match reserve {
+            Reserve::None => 2,
+            Reserve::Half => 3,
+            Reserve::All => 4,
+        };
         let (entries_max, bytes_max) = (self.settings.table_entries_max, self.settings.table_bytes_max);
         let tables = self.state.tables();
         if !tables.active.is_full(entries_max, bytes_max) {

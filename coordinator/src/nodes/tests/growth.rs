@@ -91,7 +91,7 @@ struct Reluctant {
 
 #[async_trait]
 impl KnownNodes for Reluctant {
-    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<()> {
+    async fn admit(&self, health: &NodeHealth, url: &str) -> Result<bool> {
         match self.may.load(Ordering::Relaxed) {
             true => self.disks.admit(health, url).await,
             false => Err(Error::unavailable("nothing can be committed yet")),
@@ -178,8 +178,8 @@ struct Written(Mutex<Vec<NodeRecord>>);
 
 #[async_trait]
 impl KnownNodes for Written {
-    async fn admit(&self, _: &NodeHealth, _: &str) -> Result<()> {
-        Ok(())
+    async fn admit(&self, _: &NodeHealth, _: &str) -> Result<bool> {
+        Ok(true)
     }
     async fn recorded(&self) -> Result<Vec<NodeRecord>> {
         Ok(self.0.lock().unwrap().clone())
