@@ -108,12 +108,10 @@ impl DataDir {
         };
         self.starts = noted.clone();
         self.starts.begin(clock.random() as u32);
-        match durable::write_file(&path, &serde_json::to_vec(&self.starts).expect("plain numbers")) {
-            Err(error) => {
-                tracing::warn!(%error, "this start is not noted");
-                self.starts = noted;
-            }
-            Ok(()) => {}
+        let text = serde_json::to_vec(&self.starts).expect("plain numbers");
+        if let Err(error) = durable::write_file(&path, &text) {
+            tracing::warn!(%error, "this start is not noted");
+            self.starts = noted;
         }
         Ok(())
     }
