@@ -264,7 +264,7 @@ fn the_cold_part_of_a_document_counts_for_the_version_that_is_there() {
         let objects = &scene.client.objects;
         let note = "a note that stays ".repeat(60);
         let text = |n: u32| format!(r#"{{"view_count":{n},"note":"{note}"}}"#);
-        let mut target = target("documents", "user:1", StorageClass::Standard);
+        let mut target = target("papers", "user:1", StorageClass::Standard);
         target.content_type = JSON.to_owned();
         target.missing_bucket = MissingBucket::Make(Versioning::Off);
         for n in 10..15 {
@@ -275,7 +275,7 @@ fn the_cold_part_of_a_document_counts_for_the_version_that_is_there() {
         sleep(REST).await;
         let (_process, mut crew) = scene.crew().await;
         scene.count(&mut crew).await;
-        let told = scene.of("documents").await.unwrap();
+        let told = scene.of("papers").await.unwrap();
         assert_eq!((told.versions, told.logical_bytes), (1, text(10).len() as u64));
         assert_eq!(told.unique_bytes, told.logical_bytes, "nothing of it counts for garbage");
         assert!(told.coded_bytes > 0 && told.node_bytes > told.coded_bytes, "{told:?}");
@@ -294,7 +294,7 @@ fn the_figures_of_a_bucket_go_with_it() {
             let page = savings::list(&scene.client.objects, after, limit).await.unwrap();
             (page.buckets.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), page.more)
         };
-        let all: Vec<String> = ["bucket-a", "bucket-b", "files"].map(str::to_owned).into();
+        let all: Vec<String> = ["bucket-a", "bucket-b", "documents", "files"].map(str::to_owned).into();
         assert_eq!(names("", 10).await, (all.clone(), false));
         assert_eq!(names("", 2).await, (all[..2].to_vec(), true));
         assert_eq!(names("bucket-b", 2).await, (all[2..].to_vec(), false));

@@ -78,7 +78,7 @@ async fn buckets_tell_what_they_hold_and_what_is_saved() {
     assert_eq!((&total["versions"], &total["node_bytes"]), (&json!(3), &json!(30_000 + 6 * 2_502)));
 
     let first = savings(&client, "?limit=1").await;
-    assert_eq!((&first["buckets"][0]["bucket"], &first["next"]), (&json!("files"), &json!("files")));
+    assert_eq!((&first["buckets"][0]["bucket"], &first["next"]), (&json!("documents"), &json!("documents")));
     let second = savings(&client, "?limit=1&after=files").await;
     assert_eq!((&second["buckets"][0]["bucket"], &second["next"]), (&json!("other"), &json!(null)));
     let only = savings(&client, "?bucket=other").await;
