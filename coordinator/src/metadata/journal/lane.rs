@@ -19,7 +19,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long after a failure a lane tries again: at first, and at most.
@@ -95,6 +95,8 @@ pub(super) struct Lane {
     pause: Duration,
     /// It has waited for more to come.
     lingered: bool,
+    /// When a node without room is asked next.
+    look_for_room_at: Instant,
 }
 
 enum Work {
@@ -124,6 +126,7 @@ impl Lane {
             astray: false,
             pause: PAUSE_MIN,
             lingered: false,
+            look_for_room_at: Instant::now(),
         }
     }
 
@@ -148,10 +151,16 @@ impl Lane {
                 self.lingered = timeout(LAG_MAX, self.wake.notified()).await.is_err();
                 return true;
             }
-            Work::LookForRoom(claim) => match timeout(ROOM_LOOK_EVERY, self.wake.notified()).await {
-                Ok(()) => return true,
-                Err(_) => (claim, self.look_for_room(claim).await),
-            },
+            // However often it is woken by commits that find none.
+            Work::LookForRoom(claim) if Instant::now() >= self.look_for_room_at => {
+                self.look_for_room_at = Instant::now() + ROOM_LOOK_EVERY;
+                (claim, self.look_for_room(claim).await)
+            }
+            Work::LookForRoom(_) => {
+                // Either way it looks again what there is to do.
+                timeout_at(self.look_for_room_at, self.wake.notified()).await.ok();
+                return true;
+            }
             Work::Join(claim) => (claim, self.join(claim).await),
             Work::Send(claim, entries) => (claim, self.send(claim, entries).await),
             Work::Fetch(claim) => (claim, self.fetch(claim).await),
