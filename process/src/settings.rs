@@ -94,7 +94,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// The least cache of an index, in bytes: sled takes no less than a few hundred, and is of no use below this.
-pub const INDEX_CACHE_BYTES_MIN: u64 = 1 << 20;
+const INDEX_CACHE_BYTES_MIN: u64 = 1 << 20;
 
 /// Parses the memory for the cache of an index, as [`bytes`] does.
 pub fn index_cache_bytes(text: &str) -> Result<u64, String> {

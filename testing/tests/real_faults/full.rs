@@ -86,78 +86,81 @@ async fn when_all_disks_are_full_writes_are_507_and_resume_when_there_is_room() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn journals_that_fill_the_disks_wedge_nothing() {
     let test = "journals_that_fill_the_disks_wedge_nothing";
-    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
-    let plan = plan.coordinator_flag("--trash-window-s", "1").coordinator_flag("--cache-bytes", "0");
+    let plan = on_small_disks().coordinator_flag("--trash-window-s", "1").coordinator_flag("--cache-bytes", "0");
     let Some(mut cluster) = plan.start_or_skip(test).await else { return };
     let client = cluster.client();
     let files = fill(&cluster, 120).await;
     assert!(files.refused.is_some(), "the shards take all there is for them");
     cluster.disks.values().for_each(SmallDisk::fill);
     let names = fill_journals(&client).await;
-    let writes = async || client.send(client.upload_request("resumed", b"")).await;
 
     // Markers free nothing. However many come, what makes room goes on.
     let refused = delete_until_refused(&client, &names).await;
     assert!(refused.to_string().contains("purge"), "it says what would make room: {refused}");
-    cluster.coordinator.kill();
-    cluster.start_coordinator().await;
-    cluster.wait_healthy().await;
+    restart_coordinator(&mut cluster).await;
     files.read_back(&client).await;
-    writes().await.expect(507);
+    write(&client).await.expect(507);
     for (name, _) in files.stored.iter().take(files.stored.len() / 2) {
         client.send(client.delete_request(name, true)).await.expect(200);
     }
-    eventually("writes resume once what was purged is gone", Duration::from_secs(90), async || {
-        let reply = writes().await;
-        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
-    })
-    .await;
+    // What was purged is gone.
+    writes_resume(&client, Duration::from_secs(90)).await;
 }
 
 /// Nobody need delete anything for it to be seen that there is room again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn journals_see_by_themselves_that_there_is_room_again() {
     let test = "journals_see_by_themselves_that_there_is_room_again";
-    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
-    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let Some(mut cluster) = on_small_disks().start_or_skip(test).await else { return };
     let client = cluster.client();
     cluster.disks.values().for_each(SmallDisk::fill);
     fill_journals(&client).await;
-    cluster.coordinator.kill();
-    cluster.start_coordinator().await;
-    cluster.wait_healthy().await;
-    client.send(client.upload_request("resumed", b"")).await.expect(507);
-    for disk in cluster.disks.values() {
-        disk.resize(320 * MIB);
-    }
-    eventually("writes resume", Duration::from_secs(30), async || {
-        let reply = client.send(client.upload_request("resumed", b"")).await;
-        if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
-    })
-    .await;
+    restart_coordinator(&mut cluster).await;
+    write(&client).await.expect(507);
+    cluster.disks.values().for_each(|disk| disk.resize(320 * MIB));
+    writes_resume(&client, Duration::from_secs(30)).await;
 }
 
 /// As many as keep each group of the journal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_join_give_full_journals_room() {
     let test = "nodes_that_join_give_full_journals_room";
-    let plan = (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB));
-    let Some(mut cluster) = plan.start_or_skip(test).await else { return };
+    let Some(mut cluster) = on_small_disks().start_or_skip(test).await else { return };
     let client = cluster.client();
     let files = fill(&cluster, 120).await;
     cluster.disks.values().for_each(SmallDisk::fill);
     fill_journals(&client).await;
-    client.send(client.upload_request("resumed", b"")).await.expect(507);
+    write(&client).await.expect(507);
     for _ in 0..2 {
         let number = cluster.add_node();
         cluster.start_node(number).await;
     }
-    eventually("writes resume", Duration::from_secs(60), async || {
-        let reply = client.send(client.upload_request("resumed", &random_bytes(77, FILE_BYTES))).await;
+    writes_resume(&client, Duration::from_secs(60)).await;
+    files.read_back(&client).await;
+}
+
+/// Room for a few files, and for journals that some thousand names fill.
+fn on_small_disks() -> Plan {
+    (1..=4).fold(Plan::new(), |plan, node| plan.small_disk(node, 160 * MIB))
+}
+
+async fn restart_coordinator(cluster: &mut Cluster) {
+    cluster.coordinator.kill();
+    cluster.start_coordinator().await;
+    cluster.wait_healthy().await;
+}
+
+/// A write that takes room in the catalog only.
+async fn write(client: &Client) -> Reply {
+    client.send(client.upload_request("resumed", b"")).await
+}
+
+async fn writes_resume(client: &Client, within: Duration) {
+    eventually("writes resume", within, async || {
+        let reply = write(client).await;
         if reply.status == 201 { Ok(()) } else { Err(reply.to_string()) }
     })
     .await;
-    files.read_back(&client).await;
 }
 
 /// Puts empty objects, of which much is said, until there is no room for more in the nodes' journals; their keys.

@@ -316,11 +316,7 @@ fn whole_checksum(headers: &HeaderMap) -> S3Result<Option<Checksum>> {
         Some((digits, parts)) => (digits, Some(parts.parse::<u16>().map_err(|_| invalid())?)),
         None => (value.as_str(), None),
     };
-    let told = text(headers, "x-amz-checksum-type");
-    let kind = match (told.as_deref(), parts) {
-        (Some("COMPOSITE"), _) | (None, Some(_)) => ChecksumKind::Composite,
-        _ => ChecksumKind::FullObject,
-    };
+    let kind = if parts.is_some() { ChecksumKind::Composite } else { ChecksumKind::FullObject };
     let value = STANDARD.decode(digits).map_err(|_| invalid())?;
     Ok(Some(Checksum { algorithm, kind, value, parts }))
 }
