@@ -48,7 +48,7 @@ async fn put(objects: &Objects, target: PutTarget, body: &str) -> Result<PutDone
 }
 
 fn remove(version: VersionName, bypass_governance: bool) -> RemoveRequest {
-    RemoveRequest { version, condition: Condition::None, bypass_governance }
+    RemoveRequest { version, condition: Condition::None, bypass_governance, unless_newest: false }
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Arc<Cluster>) -> F) {

@@ -1,11 +1,14 @@
 //! What healers do where storms rarely lead: queues full of what cannot be mended, what is lost for good, writes that never pause.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+use bytes::Bytes;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{NodeRecord, Record, RepairRecord};
-use coordinator::object::Condition;
+use coordinator::object::{Condition, DeleteMode};
+use coordinator::worker::Pass;
 use coordinator::worker::Progress;
-use protocol::{ChunkId, ShardId};
+use coordinator::worker::census::{REMOVAL_ALLOWED, WITHHELD};
+use protocol::{ChunkId, Shard, ShardId};
 use std::sync::Arc;
 use std::time::Duration;
 use testing::sim::body::TestBody;
@@ -155,4 +158,106 @@ fn a_census_is_not_misled_by_writes_that_go_on() {
     });
     assert!(panics.is_empty(), "{panics:#?}");
     assert_eq!(false_alarms, 0, "nothing was in danger");
+}
+
+/// Law 8: a shard that is missing stays queued while the node that lacks it is silent.
+#[test]
+fn what_was_found_missing_is_not_forgotten_while_its_node_is_silent() {
+    let ((silent, after), panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        for tag in 0..8 {
+            stage.put(&format!("key{tag}"), tag).await;
+        }
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        // A segment of it is damaged: it does not know of these shards any more.
+        let holder = stage.node(0);
+        let held = holder.inventory();
+        assert!(!held.is_empty());
+        holder.delete(held.clone()).await.unwrap().unwrap();
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        stage.cluster.want("census").await;
+        crew.finish("census").await;
+        assert_eq!(stage.repairs().len(), held.len());
+        holder.crash();
+        sleep(REST).await;
+        crew.finish("repair").await;
+        let silent = stage.repairs().len();
+        holder.start();
+        sleep(REST).await;
+        crew.finish("repair").await;
+        ((silent, held.len()), stage.repairs().len())
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!((silent.0, after), (silent.1, 0));
+}
+
+/// Faults 2.3: what a census must not remove keeps it from nothing else.
+#[test]
+fn a_census_that_may_remove_nothing_finds_what_is_missing_all_the_same() {
+    let ((kept, missing, again, allowed), panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        let now_ms = 1_000;
+        let early = |n: u128| ShardId { chunk: ChunkId(uuid::Uuid::from_u128(now_ms << 80 | 7 << 76 | n)), index: 0 };
+        let strange = |n| Shard { id: early(n), crc: crc32fast::hash(b"x"), data: Bytes::from_static(b"x") };
+        for n in 0..12_u128 {
+            stage.node(3).put((0..100).map(|m| strange(n * 100 + m)).collect()).await.unwrap().unwrap();
+        }
+        for tag in 0..8 {
+            stage.put(&format!("key{tag}"), tag).await;
+        }
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let held = stage.node(0).inventory();
+        stage.node(0).delete(held.clone()).await.unwrap().unwrap();
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        let strangers = |stage: &Stage| stage.chunks().len() - 8;
+        stage.cluster.want("census").await;
+        crew.finish("census").await;
+        let (kept, missing) = (1_200 - strangers(&stage), (stage.repairs().len(), held.len()));
+        // The next pass has no thousand more.
+        stage.cluster.want("census").await;
+        crew.finish("census").await;
+        let again = 1_200 - strangers(&stage);
+        let told = matches!(crew.step("census").await.unwrap(), Progress::Waits(why) if why.contains("allow_removal"));
+        crew.work().want("census", REMOVAL_ALLOWED).await.unwrap();
+        crew.finish("census").await;
+        (kept, missing, (again, told), 1_200 - strangers(&stage))
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!((kept, again), (200, (200, true)));
+    assert_eq!(missing.0, missing.1);
+    assert_eq!(allowed, 0);
+}
+
+/// What is in the trash of a node that was away is no find: no guard minds it.
+#[test]
+fn a_census_takes_nothing_in_the_trash_for_left_over() {
+    let (withheld, panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        for tag in 0..1_800 {
+            stage.put(&format!("key{tag}"), tag).await;
+        }
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        stage.node(0).crash();
+        for tag in 0..1_800 {
+            let ended = stage.client.delete(&format!("key{tag}"), DeleteMode::Purge).await;
+            assert!(matches!(ended, Ended::Answered(Ok(_))), "{ended:?}");
+        }
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        crew.finish("collect").await;
+        stage.node(0).start();
+        sleep(REST).await;
+        stage.cluster.want("census").await;
+        crew.finish("census").await;
+        let trash = stage.cluster.oracle().view().scan(&keys::trash_of(stage.node(0).id()));
+        assert!(trash.len() > 1_000, "or the guard would not mind");
+        assert_eq!(trash.len(), stage.node(0).inventory().len(), "nobody has deleted it yet");
+        let pass = Pass::read(crew.work(), "census").await.unwrap();
+        assert_eq!(pass.counted("shards"), trash.len() as u64, "it has looked: {:?}", pass.record);
+        pass.counted(WITHHELD)
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!(withheld, 0);
 }

@@ -216,7 +216,8 @@ impl Play {
             .chain([VersionName::Null])
             .collect();
         let version = *self.rng.pick(&known);
-        let request = RemoveRequest { version, condition: Condition::None, bypass_governance: false };
+        let request =
+            RemoveRequest { version, condition: Condition::None, bypass_governance: false, unless_newest: false };
         let done = self.objects.remove_as(&object(key), &request).await.unwrap();
         let removed = self.model.remove(key, version);
         assert_eq!(done.deleted == Deleted::Done, removed.is_some(), "{key} {version}");

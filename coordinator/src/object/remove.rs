@@ -11,6 +11,7 @@ use super::condition::Condition;
 use super::delete::Deleted;
 use super::lock::require_unlocked;
 use super::name::ObjectName;
+use super::refused::Refused;
 use super::succession::take_away;
 use crate::metadata::records::{ObjectState, Record, VersionId, VersionRecord, VersionState};
 use crate::metadata::{Batch, keys};
@@ -28,6 +29,8 @@ pub struct RemoveRequest {
     pub condition: Condition,
     /// Whether a retention in governance mode is lifted.
     pub bypass_governance: bool,
+    /// Whether it stays where it is the newest: what hid it may have gone.
+    pub unless_newest: bool,
 }
 
 /// A removal that is durable.
@@ -43,7 +46,8 @@ impl Objects {
     /// Removes the version or marker with this id. `Ok` is durable; its bytes go when the trash window is over.
     pub async fn remove_version(&self, name: &ObjectName, id: VersionId) -> Result<Deleted> {
         let version = VersionName::Id(id);
-        let request = RemoveRequest { version, condition: Condition::None, bypass_governance: false };
+        let request =
+            RemoveRequest { version, condition: Condition::None, bypass_governance: false, unless_newest: false };
         Ok(self.remove_as(name, &request).await?.deleted)
     }
 
@@ -85,6 +89,9 @@ impl Objects {
                 return Ok(gone);
             }
             self.require_of(&request.condition, name, &version)?;
+            if request.unless_newest && version.number == object.number {
+                return Err(Refused::ConditionFailed.error("the version is the newest of its key"));
+            }
             let now_ms = self.clock.now_ms();
             require_unlocked(&version, now_ms, request.bypass_governance)?;
             let Some(revision) = self.revision_of(name, &version).await? else { continue };

@@ -15,6 +15,7 @@ use crate::metadata::records::{Quota, Record, UsageRecord};
 use crate::names;
 use protocol::Result;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Moments for which a bucket's additions are remembered apart; beyond them the oldest two are one.
@@ -131,9 +132,12 @@ impl Usage {
         self.shared().pressed.insert(bucket.clone());
     }
 
-    /// A bucket that is to be counted before others.
-    pub fn next_pressed(&self) -> Option<BucketName> {
-        self.shared().pressed.pop_first()
+    /// A bucket that is to be counted before others: the next one after `last`, so that each has its turn.
+    pub fn next_pressed(&self, last: Option<&BucketName>) -> Option<BucketName> {
+        let pressed = &mut self.shared().pressed;
+        let next = last.and_then(|last| pressed.range((Bound::Excluded(last), Bound::Unbounded)).next());
+        let next = next.or_else(|| pressed.first()).cloned()?;
+        pressed.take(&next)
     }
 
     /// Forgets what a count that began then has, or may have.
@@ -200,7 +204,7 @@ mod tests {
         let refused = take(&usage, BYTES, &counted, 11, 10).unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::OverQuota));
         assert!(refused.message.contains("holds 90"), "{refused}");
-        assert_eq!((usage.next_pressed(), usage.next_pressed()), (Some(bucket()), None));
+        assert_eq!((usage.next_pressed(None), usage.next_pressed(None)), (Some(bucket()), None));
         drop(first);
         take(&usage, BYTES, &counted, 60, 10).unwrap().keep();
         assert!(take(&usage, BYTES, &counted, 1, 10).is_err());

@@ -11,7 +11,7 @@
 use super::rebalance::REBALANCE;
 use super::{Progress, Work, Worker};
 use crate::metadata::keys::KeyRange;
-use crate::metadata::records::{NodeRecord, NodeState, Record, SEVERITY_DRAIN, WantedRecord};
+use crate::metadata::records::{NodeRecord, NodeState, Record, RepairRecord, SEVERITY_DRAIN, WantedRecord};
 use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::CENSUS;
 use async_trait::async_trait;
@@ -63,7 +63,8 @@ impl Worker for Membership {
         }
         if records.iter().any(|record| record.unproved) {
             look_through_again(work, &keys::shortages(), "a node has a new disk").await?;
-        } else if records.iter().any(|record| record.state == NodeState::Draining) {
+        }
+        if records.iter().any(|record| record.state == NodeState::Draining) {
             look_through_again(work, &keys::repairs_from(SEVERITY_DRAIN), "a node is being drained").await?;
         }
         work.objects.nodes.refresh().await?;
@@ -121,6 +122,23 @@ async fn look_through_again(work: &Work, found: &KeyRange, reason: &str) -> Resu
     let pass = super::Pass::read(work, CENSUS).await?;
     let busy = pass.is_under_way()
         || !work.scan(&keys::wanted_of(CENSUS), 1).await?.is_empty()
-        || !work.scan(found, 1).await?.is_empty();
+        || is_anything_to_do(work, found).await?;
     if busy { Ok(()) } else { work.want(CENSUS, reason).await }
+}
+
+/// Whether one of these repairs can still be done; those of what is lost for good stay.
+async fn is_anything_to_do(work: &Work, found: &KeyRange) -> Result<bool> {
+    let mut range = found.clone();
+    loop {
+        let entries = work.scan(&range, SCAN_ENTRIES_MAX / 8).await?;
+        for (_, entry) in &entries {
+            if !RepairRecord::decode(&entry.value)?.lost {
+                return Ok(true);
+            }
+        }
+        match entries.last() {
+            Some((last, _)) if entries.len() == SCAN_ENTRIES_MAX / 8 => range.from = keys::after(last),
+            _ => return Ok(false),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::Work;
 use crate::metadata::records::{Record, WorkerRecord};
 use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::{CENSUS, REBALANCE};
+use crate::worker::lifecycle::LIFECYCLE;
 use protocol::Result;
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ impl Pass {
         let key = keys::worker(self.worker);
         commit.check(key.clone(), Expect::unchanged(self.entry.as_ref()));
         commit.put(key.clone(), self.record.encode());
-        // Those that move chunks to where there is room, and find what is to be removed, go on where disks are full.
-        if matches!(self.worker, CENSUS | REBALANCE) {
+        // Those that move chunks to where there is room, and find or remove what is to go, go on where disks are full.
+        if matches!(self.worker, CENSUS | REBALANCE | LIFECYCLE) {
             commit.use_reserve(commit.reserve.max(Reserve::Half));
         }
         if !work.commit(commit).await? {

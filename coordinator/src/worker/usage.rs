@@ -31,6 +31,9 @@ pub struct CountUsage {
     passed: Option<Option<BucketName>>,
     round_ended: Option<Instant>,
     looked: Option<Instant>,
+    /// The last bucket that was counted before its turn: then comes one of the round, and of those that wait another one.
+    pressed: Option<BucketName>,
+    is_round_s_turn: bool,
 }
 
 /// A count under way.
@@ -59,9 +62,11 @@ impl Worker for CountUsage {
             return self.go_on(work, count).await;
         }
         let now = Instant::now();
-        if self.looked.is_none_or(|then| now.duration_since(then) >= PRESSED_EVERY) {
+        let looks = self.looked.is_none_or(|then| now.duration_since(then) >= PRESSED_EVERY);
+        if looks && !std::mem::take(&mut self.is_round_s_turn) {
             self.looked = Some(now);
-            if let Some(bucket) = work.objects.usage.next_pressed() {
+            if let Some(bucket) = work.objects.usage.next_pressed(self.pressed.as_ref()) {
+                (self.pressed, self.is_round_s_turn) = (Some(bucket.clone()), true);
                 self.count = Some(begin(work, bucket));
                 return Ok(Progress::Did { items: 0, bytes: 0 });
             }

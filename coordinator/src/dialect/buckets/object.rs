@@ -146,7 +146,7 @@ async fn remove(request: &HttpRequest, door: &Door) -> Result<HttpResponse, Refu
             door.objects.delete_as(&name, &delete).await.map_err(refusal)?.deleted
         }
         Some(version) => {
-            let remove = RemoveRequest { version, condition, bypass_governance: false };
+            let remove = RemoveRequest { version, condition, bypass_governance: false, unless_newest: false };
             door.objects.remove_as(&name, &remove).await.map_err(refusal)?.deleted
         }
     };

@@ -111,7 +111,7 @@ pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Resul
             door.objects.delete_as(&name, &delete).await.map_err(refusal)?.deleted
         }
         Some(version) => {
-            let remove = RemoveRequest { version, condition, bypass_governance: false };
+            let remove = RemoveRequest { version, condition, bypass_governance: false, unless_newest: false };
             door.objects.remove_as(&name, &remove).await.map_err(refusal)?.deleted
         }
     };

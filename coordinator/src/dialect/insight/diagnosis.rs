@@ -285,7 +285,7 @@ fn workers(scene: &Scene, findings: &mut Vec<Finding>) {
             ),
             State::Waiting if worker.name == CENSUS && reason.contains("allow_removal") => (
                 Urgency::Soon,
-                format!("The census has stopped, and nothing that is left over is removed: {reason}."),
+                format!("The census removes nothing of what is left over: {reason}."),
                 "Nothing, until an operator says so.",
                 "See that this is the right catalog: was it restored, or did writes fail for long? Then allow it as it says.",
             ),

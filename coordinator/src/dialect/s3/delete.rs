@@ -139,7 +139,7 @@ async fn hand(door: &Door, known: &Extensions, bucket: &BucketName, bypass: Opti
     let principal = trace(known).principal();
     let bypass_governance = bypass.unwrap_or(false);
     if bypass_governance {
-        may(door, &principal, Action::Admin, bucket.as_str()).await?;
+        may(door, &principal, Action::Admin, bucket.as_str(), false).await?;
     }
     Ok(Hand { owner: principal.owner().to_owned(), bypass_governance })
 }
@@ -176,8 +176,12 @@ async fn mark(door: &Door, doomed: &Doomed, hand: &Hand) -> Result<Outcome, S3Er
 }
 
 async fn remove(door: &Door, doomed: &Doomed, version: VersionName, hand: &Hand) -> Result<Outcome, S3Error> {
-    let request =
-        RemoveRequest { version, condition: doomed.condition.clone(), bypass_governance: hand.bypass_governance };
+    let request = RemoveRequest {
+        version,
+        condition: doomed.condition.clone(),
+        bypass_governance: hand.bypass_governance,
+        unless_newest: false,
+    };
     let done = door.objects.remove_as(&doomed.name, &request).await.map_err(of_verb)?;
     // Whatever was not there is as gone as what was.
     Ok(Outcome { version: Some(version), marker: done.deleted == Deleted::Done && done.was_marker })

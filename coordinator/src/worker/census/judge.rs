@@ -20,7 +20,7 @@ use crate::metadata::{Batch, Expect, keys};
 use crate::worker::Work;
 use crate::worker::collect::{put_trash, repair_severities};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId};
+use protocol::{ChunkId, NodeId, Result, ShardHead, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -29,35 +29,36 @@ const REMOVED_FREELY: u64 = 1_000;
 /// Of the shards that there are, at most this part may go in a pass, in percent.
 const REMOVED_PERCENT_MAX: u64 = 5;
 
-/// Stops a pass that would remove too much: what nobody deleted should not be gone (faults 2.3).
-#[derive(Debug, Default)]
+/// Keeps a pass from removing too much: what nobody deleted should not be gone (faults 2.3). Once it has kept something, it keeps all that
+/// follows; what is missing is found all the same.
+#[derive(Debug)]
 pub(super) struct Guard {
-    shards: Option<u64>,
-    removed: u64,
+    /// How many shards may still go.
+    left: u64,
+    /// How many it has kept.
+    pub(super) withheld: u64,
 }
 
 impl Guard {
-    /// A guard over a cluster of so many shards.
-    pub(super) fn new(shards: u64) -> Guard {
-        Guard { shards: Some(shards), removed: 0 }
+    /// A guard over a cluster of so many shards, of which this pass has removed so many already.
+    pub(super) fn new(shards: u64, removed: u64) -> Guard {
+        let most = REMOVED_FREELY.max(shards.saturating_mul(REMOVED_PERCENT_MAX) / 100);
+        Guard { left: most.saturating_sub(removed), withheld: 0 }
     }
 
-    /// Whether it was told how many there are.
-    pub(super) fn knows_the_size(&self) -> bool {
-        self.shards.is_some()
+    /// One that lets nothing go.
+    pub(super) fn closed() -> Guard {
+        Guard { left: 0, withheld: 0 }
     }
 
-    fn remove(&mut self, shards: u64) -> Result<()> {
-        let most = REMOVED_FREELY.max(self.shards.unwrap_or(0) * REMOVED_PERCENT_MAX / 100);
-        if self.removed + shards > most {
-            return Err(Error::conflict(format!(
-                "it would remove more than {most} shards that no record names, of {} in all: see that this is the right catalog, \
-                 then POST {{\"allow_removal\":true}} to /admin/workers/census to let as many go again",
-                self.shards.unwrap_or(0)
-            )));
+    /// Whether so many may go.
+    fn lets_go(&mut self, shards: u64) -> bool {
+        if self.withheld > 0 || shards > self.left {
+            self.withheld += shards;
+            return false;
         }
-        self.removed += shards;
-        Ok(())
+        self.left -= shards;
+        true
     }
 }
 
@@ -100,15 +101,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Judges every chunk of the window. `Conflict` if the guard stopped it.
+    /// Judges every chunk of the window.
     pub(super) async fn all(&mut self, window: &Window) -> Result<()> {
-        let verdict = self.each(window).await;
-        // Also where the guard has stopped what goes: what is missing is missing.
-        self.queue_repairs().await?;
-        verdict
-    }
-
-    async fn each(&mut self, window: &Window) -> Result<()> {
         for (chunk, found) in &window.chunks {
             self.count("shards", found.listed.len() as u64);
             match &found.record {
@@ -120,7 +114,7 @@ impl<'a> Judge<'a> {
                 None => self.orphans(*chunk, found).await?,
             }
         }
-        Ok(())
+        self.queue_repairs().await
     }
 
     /// What was counted.
@@ -220,7 +214,9 @@ impl<'a> Judge<'a> {
                 return Ok(());
             }
         }
-        self.guard.remove(extra.len() as u64)?;
+        if !self.guard.lets_go(extra.len() as u64) {
+            return Ok(());
+        }
         let fence = record.fence.max(highest.saturating_add(1));
         let mut commit = Batch::new();
         commit.check(keys::chunk(chunk), Expect::Revision(revision));
@@ -239,7 +235,9 @@ impl<'a> Judge<'a> {
         if self.work.objects.metadata.get(&keys::collect(chunk)).await?.is_some() {
             return Ok(());
         }
-        self.guard.remove(1)?;
+        if !self.guard.lets_go(1) {
+            return Ok(());
+        }
         self.count("unreferenced", 1);
         let mut commit = Batch::new();
         commit.put(keys::collect(chunk), CollectRecord { since_ms: self.now_ms() }.encode());
@@ -256,10 +254,9 @@ impl<'a> Judge<'a> {
 
     async fn fenced(&mut self, chunk: ChunkId, found: &Found) -> Result<()> {
         let listed = self.not_in_trash(found.listed.iter()).await?;
-        if listed.is_empty() {
+        if listed.is_empty() || !self.guard.lets_go(listed.len() as u64) {
             return Ok(());
         }
-        self.guard.remove(listed.len() as u64)?;
         self.throw_away(chunk, &listed, Batch::new()).await
     }
 
@@ -282,7 +279,11 @@ impl<'a> Judge<'a> {
         if self.is_young(chunk) {
             return Ok(());
         }
-        self.guard.remove(found.listed.len() as u64)?;
+        // Its record went when it was deleted, and a node that was away, or cannot write, holds it still.
+        let listed = self.not_in_trash(found.listed.iter()).await?;
+        if listed.is_empty() || !self.guard.lets_go(listed.len() as u64) {
+            return Ok(());
+        }
         let fence = ChunkRecord {
             length: 0,
             stored_length: 0,
@@ -295,7 +296,6 @@ impl<'a> Judge<'a> {
         };
         let mut commit = Batch::new();
         commit.check(keys::chunk(chunk), Expect::Absent).put(keys::chunk(chunk), fence.encode());
-        let listed: Vec<_> = found.listed.iter().collect();
         self.throw_away(chunk, &listed, commit).await
     }
 
@@ -327,12 +327,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guard_lets_a_small_part_go_and_stops_the_rest() {
-        let mut guard = Guard::new(100_000);
-        guard.remove(5_000).unwrap();
-        assert!(guard.remove(1).unwrap_err().message.contains("5000"));
-        let mut small = Guard::new(10);
-        small.remove(1_000).unwrap();
-        assert!(small.remove(1).is_err());
+    fn the_guard_lets_a_small_part_go_and_keeps_the_rest() {
+        let mut guard = Guard::new(100_000, 1_000);
+        assert!(guard.lets_go(3_999) && !guard.lets_go(2));
+        assert!(!guard.lets_go(1), "it has seen enough");
+        assert_eq!(guard.withheld, 3);
+        let mut small = Guard::new(10, 0);
+        assert!(small.lets_go(1_000) && !small.lets_go(1));
+        assert!(!Guard::closed().lets_go(1));
     }
 }

@@ -6,7 +6,8 @@
 //!   in its windows, and another pass is wanted.
 //! - What it finds missing is looked at again by repair; what it finds superfluous goes only by a commit that fails if anyone has named
 //!   it, or was about to (`docs/decisions/0003-fenced-fast-path.md`).
-//! - A pass that would remove more than its part stops and asks ([`judge::Guard`]): more likely the catalog is wrong than the disks.
+//! - A pass removes no more than its part ([`judge::Guard`]), and the next ones nothing, until the operator says so: more likely the catalog is
+//!   wrong than the disks. What is missing is found and queued all the same.
 //! - It holds one window in memory, whatever the cluster's size.
 
 mod judge;
@@ -18,7 +19,7 @@ use crate::metadata::{Batch, Expect, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::CENSUS;
 use async_trait::async_trait;
 use judge::{Guard, Judge};
-use protocol::{Error, ErrorKind, NodeId, Result};
+use protocol::{NodeId, Result};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -39,7 +40,14 @@ fn proves(node: &NodeRecord) -> String {
     format!("proves {} {}", node.node, node.disk)
 }
 
-/// The reason of a wanted pass by which the operator lets a pass that was stopped remove as much again.
+/// A count of a pass: shards that no record names and that were kept, because they are too many.
+pub const WITHHELD: &str = "withheld";
+/// A count of a pass: an earlier one withheld shards, and nobody has allowed yet that they go.
+const CLOSED: &str = "removes nothing";
+/// What a pass removes.
+const REMOVED: [&str; 3] = ["orphans", "unnamed", "unreferenced"];
+
+/// The reason of a wanted pass by which the operator lets it remove as much again.
 pub const REMOVAL_ALLOWED: &str = "the operator allows removal";
 
 /// A pass that a node did not answer is repeated after this; each time that happens again, after twice as long,
@@ -51,9 +59,8 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 pub struct Census {
     interval: Duration,
     grace: Duration,
-    guard: Guard,
-    /// Whether it was said that the guard stopped it.
-    told: bool,
+    /// Of the pass that is under way, if this process has begun it or gone on with it.
+    guard: Option<Guard>,
     /// How long the next pass waits after one that a node did not answer, and until when.
     patience: Duration,
     not_before: Option<Instant>,
@@ -62,13 +69,15 @@ pub struct Census {
 impl Census {
     /// Begins a pass `interval` after the last one ended; leaves alone what is younger than `grace`.
     pub fn new(interval: Duration, grace: Duration) -> Census {
-        Census { interval, grace, guard: Guard::default(), told: false, patience: PATIENCE_MIN, not_before: None }
+        Census { interval, grace, guard: None, patience: PATIENCE_MIN, not_before: None }
     }
 
     async fn begin(&mut self, work: &Work, pass: &mut Pass) -> Result<Progress> {
+        let is_closed = pass.counted(WITHHELD) > 0;
         if !pass.is_due(work, self.interval).await? {
-            return Ok(Progress::Idle);
+            return Ok(if is_closed { Progress::Waits(withheld(pass)) } else { Progress::Idle });
         }
+        let is_closed = is_closed && !removal_is_allowed(work).await?;
         let answering = work.objects.nodes.answering();
         let registered = registered(work).await?;
         // A drained node may be switched off, and a lost one is gone.
@@ -83,7 +92,6 @@ impl Census {
                 "a node did not answer during the last census, which is repeated in a while".to_owned(),
             ));
         }
-        pass.record.counts.clear();
         if pass.begin(work).await? {
             for node in registered.iter().filter(|node| node.state == NodeState::Draining) {
                 pass.count(&drains(&node.node), 0);
@@ -91,31 +99,24 @@ impl Census {
             for node in registered.iter().filter(|node| node.unproved) {
                 pass.count(&proves(node), 1);
             }
-            self.guard = Guard::new(work.objects.nodes.status().iter().map(|node| node.shards).sum());
-            self.told = false;
+            if is_closed {
+                pass.count(CLOSED, 1);
+            }
+            self.guard = None;
             pass.save(work).await?;
         }
         Ok(Progress::Did { items: 0, bytes: 0 })
     }
 
-    /// The guard stopped the pass: it waits until the operator lets it go on. Other errors are none of its.
-    async fn stopped(&mut self, work: &Work, failure: Error) -> Result<Progress> {
-        if failure.kind != ErrorKind::Conflict {
-            return Err(failure);
-        }
-        for (key, entry) in work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await? {
-            if WantedRecord::decode(&entry.value)?.reason == REMOVAL_ALLOWED {
-                let mut commit = Batch::new();
-                commit.delete(key);
-                work.commit(commit).await?;
-                self.guard = Guard::default();
-                return Ok(Progress::Did { items: 0, bytes: 0 });
+    /// The guard of the pass that is under way; what it has removed and withheld so far is known whoever did it.
+    fn guard_of(&mut self, work: &Work, pass: &Pass) -> &mut Guard {
+        self.guard.get_or_insert_with(|| {
+            let shards = work.objects.nodes.status().iter().map(|node| node.shards).sum();
+            match pass.counted(CLOSED) + pass.counted(WITHHELD) > 0 {
+                true => Guard::closed(),
+                false => Guard::new(shards, REMOVED.iter().map(|what| pass.counted(what)).sum()),
             }
-        }
-        if !std::mem::replace(&mut self.told, true) {
-            error!(target: "degradation", reason = %failure, "the census stopped");
-        }
-        Ok(Progress::Waits(failure.message))
+        })
     }
 
     async fn end(&mut self, work: &Work, pass: &mut Pass) -> Result<Progress> {
@@ -140,9 +141,12 @@ impl Census {
                 change_node(work, &node.node, |record| record.unproved &= record.disk != node.disk).await?;
             }
         }
+        if pass.counted(WITHHELD) > 0 {
+            error!(target: "degradation", reason = withheld(pass), "the census removes nothing");
+        }
         let found: Vec<String> = pass.record.counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
         let found = found.join(", ");
-        if ["missing", "orphans", "unnamed", "unreferenced"].iter().any(|what| pass.counted(what) > 0) {
+        if ["missing"].iter().chain(&REMOVED).any(|what| pass.counted(what) > 0) {
             info!(target: "degradation", found, "census done");
         } else {
             info!(found, "census done");
@@ -163,19 +167,21 @@ impl Worker for Census {
         if !pass.is_under_way() {
             return self.begin(work, &mut pass).await;
         }
-        if !self.guard.knows_the_size() {
-            self.guard = Guard::new(work.objects.nodes.status().iter().map(|node| node.shards).sum());
-        }
         let registered = registered(work).await?;
         let window = Window::read(work, &pass.record.position, &registered).await?;
-        let mut judge = Judge::new(work, &registered, self.grace, &mut self.guard);
-        let (items, verdict) = (window.len() as u64, judge.all(&window).await);
+        let grace = self.grace;
+        let guard = self.guard_of(work, &pass);
+        let before = guard.withheld;
+        let mut judge = Judge::new(work, &registered, grace, guard);
+        let items = window.len() as u64;
+        judge.all(&window).await?;
         for (what, more) in judge.counts() {
             pass.count(&what, more);
         }
         pass.count("unanswered", window.silent.len() as u64);
-        if let Err(failure) = verdict {
-            return self.stopped(work, failure).await;
+        let more = guard.withheld - before;
+        if more > 0 {
+            pass.count(WITHHELD, more);
         }
         match window.next {
             Some(next) => {
@@ -196,6 +202,26 @@ impl Worker for Census {
         let shards: u64 = work.objects.nodes.status().iter().map(|node| node.shards).sum();
         Ok(Backlog { items: Some(shards.saturating_sub(pass.counted("shards")).max(1)), bytes: None })
     }
+}
+
+/// What the operator is told of a pass that kept what it would have removed.
+fn withheld(pass: &Pass) -> String {
+    format!(
+        "it would remove {} shards that no record names, of {} in all: see that this is the right catalog, then POST \
+         {{\"allow_removal\":true}} to /admin/workers/census to let a part of them go",
+        pass.counted(WITHHELD),
+        pass.counted("shards")
+    )
+}
+
+/// Whether the operator has said that the next pass may remove.
+async fn removal_is_allowed(work: &Work) -> Result<bool> {
+    for (_, entry) in work.scan(&keys::wanted_of(CENSUS), SCAN_ENTRIES_MAX).await? {
+        if WantedRecord::decode(&entry.value)?.reason == REMOVAL_ALLOWED {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Every node that is registered.

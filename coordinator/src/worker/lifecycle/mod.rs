@@ -15,7 +15,7 @@ use super::{Pass, Progress, Work, Worker};
 use crate::metadata::records::{BucketRecord, LifecycleRule, Versioning};
 use crate::object::{
     BucketName, Condition, DeleteMode, DeleteRequest, Found, ListUploadsRequest, ListVersionsRequest, ListedVersion,
-    ObjectName, Objects, Refused, UploadMarker, VersionMarker, VersionName, Wanted,
+    ObjectName, Objects, Refused, RemoveRequest, UploadMarker, VersionMarker, VersionName, Wanted,
 };
 use async_trait::async_trait;
 use protocol::{ErrorKind, Result};
@@ -195,7 +195,7 @@ impl Stretch {
                 continue;
             }
             let name = ObjectName::new(self.bucket.clone(), listed.key)?;
-            if is_done_now(objects.abort_upload(&name, listed.upload).await)? {
+            if is_done_now(objects.abort_upload(&name, listed.upload).await.map(|()| true))? {
                 pass.count("uploads_aborted", 1);
             }
         }
@@ -261,7 +261,7 @@ impl Stretch {
         let fate = rules::fate(&self.rules, &subject, &tags, now_ms);
         if (fate == Fate::Kept || fate == Fate::Deleted && self.only_hides(version))
             && let Some(to) = rules::moved(&self.rules, &subject, &tags, now_ms)
-            && put_up(objects, &name, version, to).await?
+            && is_done_now(put_up(objects, &name, version, to).await)?
         {
             pass.count("transitions_ordered", 1);
         }
@@ -275,7 +275,7 @@ impl Stretch {
             Fate::UnlessHiding => ("markers_removed", remove(objects, &name, version).await),
             Fate::Removed => ("versions_removed", remove(objects, &name, version).await),
         };
-        if is_done_now(outcome)? {
+        if is_done_now(outcome.map(|()| true))? {
             pass.count(what, 1);
         }
         Ok(())
@@ -300,8 +300,14 @@ async fn put_up(objects: &Objects, name: &ObjectName, version: &ListedVersion, t
 }
 
 async fn remove(objects: &Objects, name: &ObjectName, version: &ListedVersion) -> Result<()> {
-    // By its id, which names one version for ever; what S3 calls `null` may be another by now.
-    objects.remove_version(name, version.id).await.map(drop)
+    let request = RemoveRequest {
+        // By its id, which names one version for ever; what S3 calls `null` may be another by now.
+        version: VersionName::Id(version.id),
+        condition: Condition::None,
+        bypass_governance: false,
+        unless_newest: !version.is_newest,
+    };
+    objects.remove_as(name, &request).await.map(drop)
 }
 
 /// That the newest version is the one that was judged: as old, a day at least, and as long.
@@ -322,11 +328,13 @@ async fn tags_of(objects: &Objects, name: &ObjectName, version: &ListedVersion) 
     }
 }
 
-/// What was refused because it has changed, or is locked, is no failure of the worker.
-fn is_done_now(outcome: Result<()>) -> Result<bool> {
+/// What was refused because it has changed, or is locked, is no failure of the worker. Nor is what finds no room: behind it may stand what makes
+/// some.
+fn is_done_now(outcome: Result<bool>) -> Result<bool> {
     match outcome {
-        Ok(()) => Ok(true),
+        Ok(done) => Ok(done),
         Err(error) if Refused::of(&error).is_some() && error.kind != ErrorKind::Invalid => Ok(false),
+        Err(error) if error.kind == ErrorKind::Full => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -15,7 +15,7 @@ use super::Room;
 use super::inspect::{Condition, Inspected, inspect};
 use super::rebuild::Rebuilt;
 use crate::code::Code;
-use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, ShardPlace};
+use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, SEVERITY_DRAIN, ShardPlace};
 use crate::metadata::{Batch, Entry, Expect, Reserve, keys};
 use crate::placement;
 use crate::worker::Work;
@@ -45,8 +45,10 @@ struct Patient {
     chunk: ChunkId,
     record: ChunkRecord,
     revision: u64,
-    repairs: Vec<(Bytes, Entry)>,
+    repairs: Vec<(u8, Bytes, Entry)>,
     check_bytes: bool,
+    /// Whether shards were found missing or damaged, and not only to be elsewhere.
+    is_short: bool,
     away_from: Option<NodeId>,
     /// Where it should go, if nothing else is the matter with it: nowhere else then, or moves would undo each other.
     toward: Option<NodeId>,
@@ -68,18 +70,24 @@ pub(super) async fn mend(work: &Work, room: &Room, queued: Bytes, chunk: ChunkId
     }
     let _room = room.take(record.stored_length).await;
     let repairs = repairs_of(work, chunk, &record).await?;
-    let (mut away_from, mut toward, mut check_bytes) = (None, None, false);
-    for (_, entry) in &repairs {
+    let (mut away_from, mut toward, mut check_bytes, mut is_short) = (None, None, false, false);
+    for (severity, _, entry) in &repairs {
+        is_short |= *severity < SEVERITY_DRAIN;
         let repair = RepairRecord::decode(&entry.value)?;
         away_from = away_from.or(repair.away_from);
         toward = toward.or(repair.toward);
         check_bytes |= repair.check_bytes;
     }
-    let found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
+    let mut found = inspect(work, chunk, &record, away_from.as_ref(), check_bytes).await?;
     // What leaves a node that is being emptied may go anywhere: the one it was to move to may have got another shard meanwhile.
     let stays_good = |one: &Inspected| one.condition == Condition::Good && !one.drains;
-    let toward = toward.filter(|_| found.len() >= record.code.shards() && found.iter().all(stays_good));
-    let patient = Patient { chunk, record, revision: entry.revision, repairs, check_bytes, away_from, toward };
+    if toward.is_some() && (found.len() < record.code.shards() || !found.iter().all(stays_good)) {
+        // Where it was to move it may have no place by now: what else is the matter with it comes first, and the move is planned anew.
+        (toward, away_from) = (None, None);
+        found.iter_mut().for_each(|one| one.leaving = one.drains);
+    }
+    let patient =
+        Patient { chunk, record, revision: entry.revision, repairs, check_bytes, is_short, away_from, toward };
     operate(work, &patient, found).await
 }
 
@@ -91,12 +99,13 @@ async fn forget(work: &Work, queued: Bytes) -> Result<Mended> {
     Ok(Mended::Done { copied_bytes: 0 })
 }
 
-async fn repairs_of(work: &Work, chunk: ChunkId, record: &ChunkRecord) -> Result<Vec<(Bytes, Entry)>> {
+/// What is queued for the chunk, by severity.
+async fn repairs_of(work: &Work, chunk: ChunkId, record: &ChunkRecord) -> Result<Vec<(u8, Bytes, Entry)>> {
     let mut repairs = Vec::new();
     for severity in repair_severities(record) {
         let key = keys::repair(severity, chunk);
         if let Some(entry) = work.objects.metadata.get(&key).await? {
-            repairs.push((key, entry));
+            repairs.push((severity, key, entry));
         }
     }
     Ok(repairs)
@@ -137,7 +146,8 @@ async fn operate(work: &Work, patient: &Patient, found: Vec<Inspected>) -> Resul
         }
     }
     let short = (sound < wanted).then(|| (sound as u8).saturating_sub(patient.record.code.data));
-    let waits = patient.check_bytes && !unknown.is_empty();
+    // The shard that is missing may be one of a node that is silent just now.
+    let waits = (patient.check_bytes || patient.is_short) && !unknown.is_empty();
     operation.finish(kept, short, waits).await
 }
 
@@ -184,12 +194,16 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// Nodes that may get another shard, the best first.
-    fn spare_nodes(&self, avoided: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    /// Nodes that may get another shard, the best first: those in zones that hold as few of `kept` as can be.
+    fn spare_nodes(&self, avoided: &BTreeSet<NodeId>, kept: &[ShardPlace]) -> Vec<NodeId> {
         let candidates = self.work.objects.nodes.candidates();
+        let zone = |node: &NodeId| candidates.iter().find(|one| one.id == *node).map(|one| one.zone.as_str());
         let ranked = placement::choose(self.patient.chunk, self.patient.record.code, &candidates);
         let wanted = |node: &&NodeId| self.patient.toward.as_ref().is_none_or(|toward| toward == *node);
-        ranked.ids().take(ranked.usable()).filter(|node| !avoided.contains(*node)).filter(wanted).cloned().collect()
+        let usable = ranked.ids().take(ranked.usable());
+        let mut spare: Vec<NodeId> = usable.filter(|node| !avoided.contains(*node)).filter(wanted).cloned().collect();
+        spare.sort_by_key(|node| kept.iter().filter(|place| zone(&place.node) == zone(node)).count());
+        spare
     }
 
     /// Has `node` hold the chunk's shard `index`, fsynced; its CRC32. `None` if it does not; `why_not` then says why.
@@ -205,9 +219,18 @@ impl Operation<'_> {
             }
         }
         match copies {
-            true => Err(Error::unavailable("no source for a copy is left; its shards are looked at again")),
+            true => self.no_source(Error::unavailable("no source for a copy is left; its shards are looked at again")),
             false => self.rebuild(node, index).await,
         }
+    }
+
+    /// What seemed good was not, and nothing is left: next time each node reads what it has.
+    fn no_source(&mut self, error: Error) -> Result<Option<u32>> {
+        if !self.met_damage || self.patient.check_bytes {
+            return Err(error);
+        }
+        self.why_not = Some(error.message);
+        Ok(None)
     }
 
     /// Has `node` copy the bytes of `source` from the node that holds them.
@@ -245,9 +268,16 @@ impl Operation<'_> {
         };
         let Patient { chunk, record, .. } = self.patient;
         if self.rebuilt.is_none() {
-            let rebuilt = Rebuilt::from(self.work, *chunk, record, &self.sources).await?;
-            self.met_damage |= rebuilt.met_damage;
-            self.rebuilt = Some(rebuilt);
+            match Rebuilt::from(self.work, *chunk, record, &self.sources).await {
+                Ok(rebuilt) => {
+                    self.met_damage |= rebuilt.met_damage;
+                    self.rebuilt = Some(rebuilt);
+                }
+                Err(error) => {
+                    self.met_damage |= error.kind == ErrorKind::Corrupt;
+                    return self.no_source(error);
+                }
+            }
         }
         let rebuilt = self.rebuilt.as_ref().expect("just computed");
         let (data, crc) = rebuilt.piece(record.code.piece(index));
@@ -295,7 +325,7 @@ impl Operation<'_> {
     async fn fill_up(&mut self, kept: &mut Vec<ShardPlace>, wanted: usize) -> Result<()> {
         let record = &self.patient.record;
         let avoided: BTreeSet<NodeId> = record.shards.iter().map(|place| place.node.clone()).collect();
-        for node in self.spare_nodes(&avoided) {
+        for node in self.spare_nodes(&avoided, kept) {
             if kept.len() >= wanted {
                 break;
             }
@@ -321,14 +351,15 @@ impl Operation<'_> {
         free_index(record, kept, |index| code.piece(index) == piece)
     }
 
-    /// Commits what the chunk's record is to name from now on. `short`: the severity under which it stays queued. `waits`: damage
-    /// was reported, and not every node could be asked.
+    /// Commits what the chunk's record is to name from now on. `short`: the severity under which it stays queued. `waits`: shards
+    /// were found missing or damaged, and not every node could be asked.
     async fn finish(self, kept: Vec<ShardPlace>, short: Option<u8>, waits: bool) -> Result<Mended> {
-        let Patient { chunk, record, revision, repairs, away_from, toward, check_bytes } = self.patient;
+        let Patient { chunk, record, revision, repairs, away_from, toward, check_bytes, .. } = self.patient;
         let (now, dropped) = fenced(record, ChunkRecord { shards: kept, ..record.clone() });
         let leaving = self.work.objects.nodes.leaving();
         let drains = now.shards.iter().any(|place| leaving.contains(&place.node));
-        if now == *record && self.copied_bytes == 0 && (short.is_some() || waits || drains) {
+        let learnt = self.met_damage && !check_bytes;
+        if now == *record && self.copied_bytes == 0 && !learnt && (short.is_some() || waits || drains) {
             let why =
                 self.why_not.unwrap_or_else(|| "no other node takes a copy, or a node does not answer".to_owned());
             return Ok(Mended::Blocked(why));
@@ -344,7 +375,7 @@ impl Operation<'_> {
         }
         let damaged = self.met_damage.then(|| (now.shards.len() as u8).saturating_sub(1 + record.code.data));
         let requeued = short.or(damaged).map(|severity| keys::repair(severity, *chunk));
-        for (key, entry) in repairs {
+        for (_, key, entry) in repairs {
             commit.check(key.clone(), Expect::Revision(entry.revision));
             if requeued.as_ref() != Some(key) && !waits && !drains {
                 commit.delete(key.clone());

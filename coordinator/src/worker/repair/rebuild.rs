@@ -25,7 +25,8 @@ pub(super) struct Rebuilt {
 }
 
 impl Rebuilt {
-    /// Reads as many of `sources` as it takes, and computes every shard. `Unavailable` if they do not suffice now.
+    /// Reads as many of `sources` as it takes, and computes every shard. `Unavailable` if they do not suffice now, `Corrupt` if one of them is
+    /// damaged.
     pub(super) async fn from(
         work: &Work,
         chunk: ChunkId,
@@ -41,7 +42,8 @@ impl Rebuilt {
         loop {
             let next: Vec<ShardPlace> = waiting.by_ref().take(wanted.saturating_sub(read.len())).collect();
             if next.is_empty() {
-                return Err(Error::unavailable("too few good shards can be read; they are looked at again"));
+                let why = "too few good shards can be read; they are looked at again";
+                return Err(if met_damage { Error::corrupt(why) } else { Error::unavailable(why) });
             }
             let reads = join_all(next.iter().map(|place| read_shard(&work.objects.nodes, chunk, place))).await;
             for (place, outcome) in next.iter().zip(reads) {

@@ -37,7 +37,9 @@ pub const TRANSITION: &str = "transition";
 const QUEUE_MAX: usize = 32;
 /// Versions looked at in one step of a pass.
 const VERSIONS_MAX: usize = 256;
-/// What could not be converted rests so long.
+/// How long a queue of which nothing can be done is not looked through again.
+const QUEUE_RESTS: Duration = Duration::from_secs(10);
+/// How long a version rests whose conversion failed.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Of so many versions it is known that they could not be converted lately.
 const RESTING_MAX: usize = 1_024;
@@ -58,6 +60,8 @@ pub struct Transition {
     from: Bytes,
     /// Versions that could not be converted, and when they may be tried again.
     resting: HashMap<VersionId, Instant>,
+    /// Until when the queue is not looked through again, and why nothing in it could be done.
+    all_rest: Option<(Instant, String)>,
     /// The pass under way, with what was not saved yet.
     pass: Option<(Pass, Instant)>,
     noted: Option<Instant>,
@@ -75,7 +79,7 @@ impl Transition {
     /// Looks at what was stored with strategy `auto` as `tiering` says.
     pub fn new(tiering: Tiering) -> Transition {
         let resting = HashMap::new();
-        Transition { tiering, under_way: None, from: Bytes::new(), resting, pass: None, noted: None }
+        Transition { tiering, under_way: None, from: Bytes::new(), resting, all_rest: None, pass: None, noted: None }
     }
 }
 
@@ -100,8 +104,12 @@ impl Worker for Transition {
             return self.go_on(conversion, record).await;
         }
         match self.take_next(work).await? {
-            Progress::Idle => self.look(work).await,
-            progress => Ok(progress),
+            Progress::Did { items, bytes } => Ok(Progress::Did { items, bytes }),
+            // What cannot be done now keeps nobody from looking for what can.
+            rests => match self.look(work).await? {
+                Progress::Idle => Ok(rests),
+                progress => Ok(progress),
+            },
         }
     }
 
@@ -148,6 +156,12 @@ impl Transition {
 
     /// Begins the next conversion of the queue that can be done.
     async fn take_next(&mut self, work: &Work) -> Result<Progress> {
+        if let Some((until, reason)) = &self.all_rest
+            && Instant::now() < *until
+        {
+            return Ok(Progress::Waits(reason.clone()));
+        }
+        self.all_rest = None;
         let mut range = keys::transitions();
         range.from = range.from.max(std::mem::take(&mut self.from));
         let found = work.scan(&range, QUEUE_MAX).await?;
@@ -172,7 +186,10 @@ impl Transition {
         }
         Ok(match (dropped, waits) {
             (0, None) if self.from.is_empty() => Progress::Idle,
-            (0, Some(reason)) if self.from.is_empty() => Progress::Waits(reason),
+            (0, Some(reason)) if self.from.is_empty() => {
+                self.all_rest = Some((Instant::now() + QUEUE_RESTS, reason.clone()));
+                Progress::Waits(reason)
+            }
             _ => Progress::Did { items: 0, bytes: 0 },
         })
     }

@@ -130,7 +130,7 @@ fn a_catalog_that_takes_no_commits_says_why() {
     let mut stopped = repair(State::Waiting, Some("POST {\"allow_removal\":true}"));
     stopped.name = CENSUS;
     let scene = Scene { workers: vec![stopped], ..whole() };
-    assert!(findings(&scene)[0].what.starts_with("The census has stopped"), "nobody else would say so");
+    assert!(findings(&scene)[0].what.starts_with("The census removes nothing"), "nobody else would say so");
     let scene = Scene { queue: Err("the index is damaged".to_owned()), ..whole() };
     assert!(findings(&scene)[0].what.contains("the index is damaged"));
 }
