@@ -86,7 +86,7 @@ const COUNTERS: [(&str, Unit, &str); 19] = [
 ];
 
 const GAUGES: [(&str, Unit, &str); 2] = [
-    (ACTIVE_CONNECTIONS, Unit::Count, "Requests under way."),
+    (ACTIVE_CONNECTIONS, Unit::Count, "Requests whose answer has not begun."),
     (NODE_QUEUE_WAITING, Unit::Bytes, "Bytes that wait to be sent to a node."),
 ];
 
@@ -95,9 +95,9 @@ const HISTOGRAMS: [(&str, Unit, &str); 4] = [
     (
         HTTP_REQUEST_DURATION_SECONDS,
         Unit::Seconds,
-        "Seconds from a request's head to its reply's last byte, by endpoint.",
+        "Seconds from a request's head to the head of its answer, by endpoint.",
     ),
-    (HTTP_REQUEST_DURATION, Unit::Seconds, "Seconds from a request's head to its reply's last byte."),
+    (HTTP_REQUEST_DURATION, Unit::Seconds, "Seconds from a request's head to the head of its answer."),
     (STORAGE_OPERATION_DURATION_SECONDS, Unit::Seconds, "Seconds of a call to a storage node."),
 ];
 

@@ -15,7 +15,7 @@ pub const HTTP_REQUEST_DURATION_SECONDS: &str = "http_request_duration_seconds";
 pub const HTTP_REQUEST_DURATION: &str = "http_request_duration";
 /// Requests answered 4xx or 5xx; counter, labels `method`, `endpoint`, `status_code`.
 pub const HTTP_ERRORS_TOTAL: &str = "http_errors_total";
-/// Requests under way; gauge.
+/// Requests whose answer has not begun; gauge.
 pub const ACTIVE_CONNECTIONS: &str = "active_connections";
 /// Bytes of bodies; counter, label `direction`: `in` or `out`.
 pub const DATA_TRANSFER_BYTES_TOTAL: &str = "data_transfer_bytes_total";

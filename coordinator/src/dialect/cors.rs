@@ -53,7 +53,7 @@ pub async fn share<B: MessageBody + 'static>(
 }
 
 /// What the answer calls the origin of a request, if that may see it.
-fn allowed(origins: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn allowed(origins: &[String], headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     if origins.iter().any(|allowed| allowed == ANY) {
         return Some(HeaderValue::from_static(ANY));

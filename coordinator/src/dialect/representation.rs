@@ -58,9 +58,11 @@ pub async fn answer(
         }
         return Ok(response.finish());
     }
-    let part = validators.range(request.headers(), version.size)?;
+    // Ranges are GET's (RFC 9110, 14.2).
+    let is_head = *request.method() == Method::HEAD;
+    let part = if is_head { None } else { validators.range(request.headers(), version.size)? };
     let range = part.clone().unwrap_or(0..version.size);
-    let body = match *request.method() == Method::HEAD {
+    let body = match is_head {
         true => no_body(range.end - range.start),
         false => body(door, name, version, range, &dress).await?,
     };

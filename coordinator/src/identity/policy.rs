@@ -94,8 +94,8 @@ pub enum Resource<'a> {
         name: &'a str,
         /// Whose it is ([`Principal::owner`]); empty for nobody's.
         owner: &'a str,
-        /// Whether anybody may read its objects.
-        public_read: bool,
+        /// Whether its owner opened to all what is asked for: the newest version of an object.
+        opened: bool,
     },
     /// A bucket of this name that is not there: one to be made, or to be told of that it is missing.
     NoBucket {
@@ -133,7 +133,7 @@ impl fmt::Display for Denial {
 
 /// Whether `principal` may do `action` to `resource`. Every door asks this, and nothing else decides.
 pub fn authorize(principal: &Principal, action: Action, resource: Resource<'_>) -> Verdict {
-    let opened = matches!(resource, Resource::Bucket { public_read: true, .. }) && action == Action::Read;
+    let opened = matches!(resource, Resource::Bucket { opened: true, .. }) && action == Action::Read;
     match principal {
         Principal::Trusted => Ok(()),
         Principal::Anonymous if opened => Ok(()),

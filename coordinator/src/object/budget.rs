@@ -11,6 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a stream waits for its allowance; meanwhile its client is slowed down, which is what a queue is for.
 const ADMISSION_WAIT: Duration = Duration::from_secs(60);
+/// What is more than this part of the budget is not waited for in line.
+const IN_LINE_SHARE: usize = 4;
+/// How often one that wants more looks whether it is there.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// More than the least is given only while so many could have it, the one that asks among them. Of the default that is the first upload
 /// and the first two downloads; with the least for the others 21 and 18 go on at once, and 12 beside an upload of long chunks.
 const PLENTY: usize = 3;
@@ -49,8 +53,8 @@ impl Budget {
     /// Waits for an allowance of `least` bytes, and takes up to `most` while there is plenty; `Unavailable` when none came free
     /// in time.
     pub async fn admit(&self, least: usize, most: usize) -> Result<Allowance> {
-        let waited = tokio::time::timeout(ADMISSION_WAIT, self.units.clone().acquire_many_owned(units(least)));
-        let Ok(Ok(mut permit)) = waited.await else {
+        let waited = tokio::time::timeout(ADMISSION_WAIT, self.wait_for(least));
+        let Ok(Ok(Allowance { mut permit })) = waited.await else {
             return Err(Error::unavailable(format!(
                 "too many transfers at once: no part of the {} bytes for data in flight came free within {} s; retry later",
                 self.bytes,
@@ -61,6 +65,19 @@ impl Budget {
             permit.merge(extra.permit);
         }
         Ok(Allowance { permit })
+    }
+
+    /// Whoever stands in line is given what comes free until it is enough, and all behind it get nothing meanwhile: one that wants much looks
+    /// now and then instead.
+    async fn wait_for(&self, bytes: usize) -> Result<Allowance> {
+        while bytes > self.bytes / IN_LINE_SHARE {
+            if let Some(allowance) = self.try_admit(bytes) {
+                return Ok(allowance);
+            }
+            tokio::time::sleep(LOOKS_AGAIN_AFTER).await;
+        }
+        let permit = self.units.clone().acquire_many_owned(units(bytes)).await;
+        permit.map(|permit| Allowance { permit }).map_err(|error| Error::unavailable(error.to_string()))
     }
 
     /// An allowance of `bytes` now if there is plenty.
@@ -144,6 +161,18 @@ mod tests {
         assert_eq!((held.bytes(), budget.held_and_most().0), (6 << 20, 13 << 20));
         drop((held, more));
         assert_eq!(budget.held_and_most().0, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_wants_much_keeps_nobody_waiting() {
+        let budget = Budget::new(21 << 20);
+        let held = budget.admit(6 << 20, 6 << 20).await.unwrap();
+        let large = budget.clone();
+        let large = tokio::spawn(async move { large.admit(16 << 20, 16 << 20).await });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let small = tokio::time::timeout(Duration::from_millis(1), budget.admit(1 << 20, 1 << 20)).await;
+        drop((small.expect("there is room for it").unwrap(), held));
+        assert_eq!(large.await.unwrap().unwrap().bytes(), 16 << 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -96,7 +96,15 @@ impl Objects {
     pub async fn list_versions(&self, request: &ListVersionsRequest) -> Result<VersionsPage> {
         let limit = request.limit.clamp(1, LIST_LIMIT_MAX);
         let mut page = VersionsPage { entries: Vec::new(), prefixes: Vec::new(), last: None, more: false };
-        if let (Some(key), Some(marker)) = (&request.after_key, request.after_version) {
+        // The marker of a page that ended elsewhere may lie before the prefix, or in what is shown as one line.
+        let is_listed = |key: &str| {
+            let rest = key.strip_prefix(&request.prefix);
+            let delimiter = request.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+            rest.is_some_and(|rest| delimiter.is_none_or(|delimiter| !rest.contains(delimiter)))
+        };
+        if let (Some(key), Some(marker)) = (&request.after_key, request.after_version)
+            && is_listed(key)
+        {
             let name = ObjectName::new(request.bucket.clone(), key.as_str())?;
             if let Some((object, _)) = self.object_entry(&name).await?
                 && object.state != ObjectState::Purged

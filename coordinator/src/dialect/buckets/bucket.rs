@@ -30,7 +30,8 @@ async fn page(request: &HttpRequest, door: &Door) -> Result<HttpResponse, Refusa
     let page = door.objects.buckets(&prefix, after.as_ref(), limit).await.map_err(refusal)?;
     let next = page.more.then(|| page.buckets.last().map(|(name, _)| name.as_str().to_owned())).flatten();
     let who = principal(request);
-    let shown = page.buckets.iter().filter(|(name, record)| permit(&who, Action::List, name, Some(record)).is_ok());
+    let shown =
+        page.buckets.iter().filter(|(name, record)| permit(&who, Action::List, name, Some(record), false).is_ok());
     let buckets: Vec<Value> = shown.map(|(name, record)| line(name, record)).collect();
     Ok(HttpResponse::Ok().json(json!({ "buckets": buckets, "count": buckets.len(), "next": next })))
 }
@@ -66,7 +67,7 @@ async fn make(request: &HttpRequest, payload: web::Payload, door: &Door) -> Resu
     let Wanted { bucket_name } = body_or_422(payload, door.settings.body_stall).await?;
     let name = bucket_named(&bucket_name)?;
     request.extensions_mut().insert(Subject { bucket: bucket_name, key: None });
-    permit(&principal(request), Action::Write, &name, None)?;
+    permit(&principal(request), Action::Write, &name, None, false)?;
     let new = NewBucket { owner: owner(request), versioning: Versioning::Off, object_lock: false };
     let record = door.objects.create_bucket(&name, new).await.map_err(refusal)?;
     let mut made = line(&name, &record);

@@ -43,7 +43,7 @@ async fn begin(request: &HttpRequest, door: &Door) -> Result<Walk, Refusal> {
     if let Some(name) = &only {
         let record = door.objects.bucket(name).await.map_err(refusal)?;
         request.extensions_mut().insert(Subject { bucket: name.as_str().to_owned(), key: None });
-        permit(&who, Action::List, name, record.as_ref())?;
+        permit(&who, Action::List, name, record.as_ref(), false)?;
     }
     Ok(Walk {
         objects: door.objects.clone(),
@@ -102,7 +102,7 @@ impl Walk {
             let page = self.objects.buckets("", self.passed.as_ref(), 1).await?;
             let Some((name, record)) = page.buckets.into_iter().next() else { return Ok(None) };
             self.passed = Some(name.clone());
-            if permit(&self.who, Action::List, &name, Some(&record)).is_ok() {
+            if permit(&self.who, Action::List, &name, Some(&record), false).is_ok() {
                 return Ok(Some(name));
             }
         }

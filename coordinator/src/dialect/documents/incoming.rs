@@ -1,6 +1,7 @@
 //! Bodies of documents: all of them in memory, within bounds.
 //!
-//! What it keeps true: memory for a body that is not short is taken from the budget of uploads before its first byte is read.
+//! What it keeps true: memory for a body that is not short is taken from the budget of uploads before more of it is read, and none of them
+//! keeps it for longer than [`BODY_TIME_MAX`] while it comes.
 
 use super::super::Door;
 use super::super::intake::{announced_length, never_still, stood_still};
@@ -11,11 +12,16 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::stream::StreamExt;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// The longest change of a document, in bytes: it waits for its turn without an allowance.
 pub const CHANGE_BYTES_MAX: usize = 64 << 10;
 /// Memory that a body takes, in times its length: as it came, and as it is stored.
 const BODY_COST: usize = 2;
+
+/// How long a body may take to come: that of the longest takes a large part of the budget meanwhile.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// A body, and the memory that it was promised.
 pub struct Incoming {
@@ -42,14 +48,17 @@ pub async fn whole_body(
     if most > bytes_max {
         return Err(larger());
     }
-    let held = match most > CHANGE_BYTES_MAX {
-        true => Some(door.objects.budget.admit(BODY_COST * most, BODY_COST * most).await?),
+    let admit = || door.objects.budget.admit(BODY_COST * most, BODY_COST * most);
+    // How long a body without a length is, nobody knows: most of them are short.
+    let mut held = match announced.is_some() && most > CHANGE_BYTES_MAX {
+        true => Some(admit().await?),
         false => None,
     };
     let stall = door.settings.body_stall;
+    let until = Instant::now() + BODY_TIME_MAX;
     let mut body = Box::pin(never_still(payload, stall));
     let mut bytes = BytesMut::with_capacity(announced.map_or(0, |_| most));
-    while let Some(piece) = body.next().await {
+    while let Some(piece) = timeout_at(until, body.next()).await.map_err(|_| too_slow())? {
         let broken = |error| {
             let broken = || Refusal::bad_request(format!("the body is broken: {error}"));
             stood_still(&error, stall).unwrap_or_else(broken)
@@ -58,9 +67,18 @@ pub async fn whole_body(
         if bytes.len() + piece.len() > bytes_max {
             return Err(larger());
         }
+        if held.is_none() && bytes.len() + piece.len() > CHANGE_BYTES_MAX {
+            held = Some(admit().await?);
+        }
         bytes.extend_from_slice(&piece);
     }
+    door.requests.bytes_in.increment(bytes.len() as u64);
     Ok(Incoming { bytes, held })
+}
+
+fn too_slow() -> Refusal {
+    let message = format!("the body did not come within {} s", BODY_TIME_MAX.as_secs());
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
 }
 
 /// 415 unless the body's media type is one of these.

@@ -20,9 +20,6 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use protocol::{Error, ErrorKind};
 
-/// How the contract says that there are too few nodes for a code.
-const TOO_FEW_NODES: &str = "Service unavailable: Insufficient EC nodes";
-
 /// The routes of this door.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -78,11 +75,6 @@ fn refusal_for(key: &str, error: Error) -> Refusal {
     match (Refused::of(&error), error.kind) {
         (Some(Refused::NoSuchKey), _) => not_found(key),
         (_, ErrorKind::Invalid) => unprocessable("Invalid document", error.message),
-        (_, ErrorKind::Unavailable) if error.message.starts_with(TOO_FEW_NODES) => {
-            let headline = error.message.split_once(": code ").map_or(error.message.as_str(), |(headline, _)| headline);
-            let headline = headline.to_owned();
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.message).headed(headline)
-        }
         _ => Refusal::from(error),
     }
 }
@@ -104,9 +96,6 @@ mod tests {
     async fn the_errors_are_the_contract_s() {
         let (status, body) = shown(not_found("a")).await;
         assert_eq!((status, &body["detail"]), (404, &"Metadata not found for key 'a'".into()));
-        let few = Error::unavailable("Service unavailable: Insufficient EC nodes (need 6): code 4+2 stores each");
-        let (status, body) = shown(refusal_for("a", few)).await;
-        assert_eq!((status, &body["error"]), (503, &"Service unavailable: Insufficient EC nodes (need 6)".into()));
         let (status, body) = shown(refusal_for("a", Error::invalid("why"))).await;
         assert_eq!((status, &body["detail"]), (422, &"why".into()));
         let (status, _) = shown(refusal_for("a", Refused::NoSuchKey.error("gone"))).await;

@@ -6,13 +6,12 @@ use super::super::Door;
 use super::super::conditions::{Validators, Verdict};
 use super::super::query::{Query, selector};
 use super::super::reply::Refusal;
-use super::super::representation::{self, Dress, ObjectPieces, Unread, pieces_of};
+use super::super::representation::{self, Dress, ObjectPieces, pieces_of};
 use super::{document_in_path, not_found, refusal_for};
 use crate::metadata::records::VersionRecord;
 use crate::names;
 use crate::object::{BINARY_FIELD, JSON, ObjectName, Objects, Strategy, Version};
 use actix_web::body::SizedStream;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderName, LAST_MODIFIED};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
@@ -33,12 +32,9 @@ pub(super) async fn read(request: HttpRequest, door: web::Data<Door>) -> Result<
     if !Objects::is_json(&version) {
         return binary(&request, &door, &name, &version, etag, strategy).await;
     }
-    let dress = Dress { etag, headers: vec![(STRATEGY, strategy)], refused: Refusal::from, unreadable };
+    let headers = vec![(STRATEGY, strategy)];
+    let dress = Dress { etag, headers, refused: Refusal::from, unreadable: Refusal::from };
     representation::answer(&request, &door, &name, &version, dress).await
-}
-
-fn unreadable(error: Error) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.message).headed("Data unavailable")
 }
 
 /// Bytes, in a document of one field.
@@ -57,8 +53,7 @@ async fn binary(
     let pieces = match pieces_of(&door.objects, name, version, 0..version.size).await {
         Ok(ObjectPieces::All(bytes)) => stream::iter([Ok(bytes)]).boxed(),
         Ok(ObjectPieces::Stream(pieces)) => pieces,
-        Err(Unread::Refused(error)) => return Err(error.into()),
-        Err(Unread::Unreadable(error)) => return Err(unreadable(error)),
+        Err(unread) => return Err(Error::from(unread).into()),
     };
     metrics::counter!(names::FILE_DOWNLOADS_TOTAL).increment(1);
     let (open, close) = (format!("{{\"{BINARY_FIELD}\":\""), "\"}");

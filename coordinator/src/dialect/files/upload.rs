@@ -26,7 +26,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::mpsc::Sender;
 
 /// The longest text field; longer ones cannot be names.
 const FIELD_BYTES_MAX: usize = 4 << 10;
@@ -36,6 +35,8 @@ pub(super) const PARSER_BYTES_MAX: usize = 192 << 10;
 /// More parts than any form of this door has.
 const PARTS_MAX: usize = 32;
 const BROKEN: &str = "The multipart form is broken or incomplete";
+/// The longest `Content-Type` of a file: lists keep a thousand in memory, and clients refuse answers with long heads.
+const MEDIA_TYPE_BYTES_MAX: usize = 1 << 10;
 const MEDIA_TYPE_DEFAULT: &str = "application/octet-stream";
 
 /// `POST /upload`.
@@ -72,13 +73,13 @@ pub(super) async fn upload(
 /// What the head alone condemns; the length of the form, if it tells.
 fn refuse_early(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
     let headers = request.headers();
-    let length = announced_length(request, door)?;
-    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
-        return Err(length_required());
-    }
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
         return Err(no_file().headed("The request is not a multipart/form-data form"));
+    }
+    let length = announced_length(request, door)?;
+    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
+        return Err(length_required());
     }
     Ok(length)
 }
@@ -168,6 +169,7 @@ struct Seen {
 struct FilePart {
     own_name: Option<String>,
     media_type: Option<String>,
+    bytes: u64,
 }
 
 /// Reads the form to its end and publishes the file. Whatever ends it early, ends the put: dropping the channel tells it so.
@@ -196,10 +198,16 @@ async fn receive(
                 return Err(Refusal::bad_request("the form has two parts named 'file'"));
             }
             Some("file") => {
-                seen.file = Some(file_part(&part));
-                if let Pumped::PutEnded = pump(&form, &mut part, &sender, door).await? {
-                    return Err(joined(put).await.err().map_or_else(ended_without_reason, Refusal::from));
+                let mut file = file_part(&part)?;
+                let mut pump = Pump::new(door, &sender);
+                while let Some(piece) = form.next_piece(&mut part).await? {
+                    file.bytes += piece.len() as u64;
+                    if let Pumped::PutEnded = pump.push(piece).await? {
+                        return Err(joined(put).await.err().map_or_else(ended_without_reason, Refusal::from));
+                    }
                 }
+                pump.end();
+                seen.file = Some(file);
             }
             Some("filename") if seen.name.is_some() => {
                 return Err(Refusal::bad_request("the form has two parts named 'filename'"));
@@ -224,11 +232,15 @@ fn ended_without_reason() -> Refusal {
     Refusal::from(Error::unavailable("the put ended before its body did"))
 }
 
-fn file_part(part: &Field) -> FilePart {
-    FilePart {
-        own_name: part.headers().get(CONTENT_DISPOSITION).and_then(|header| own_name(header.as_bytes())),
-        media_type: part.content_type().map(|media_type| media_type.to_string()),
+/// What the head of the file's part says.
+fn file_part(part: &Field) -> Result<FilePart, Refusal> {
+    let media_type = part.content_type().map(|media_type| media_type.to_string());
+    if media_type.as_ref().is_some_and(|media_type| media_type.len() > MEDIA_TYPE_BYTES_MAX) {
+        let message = format!("the file's Content-Type is longer than {MEDIA_TYPE_BYTES_MAX} bytes");
+        return Err(Refusal::bad_request(message));
     }
+    let own_name = part.headers().get(CONTENT_DISPOSITION).and_then(|header| own_name(header.as_bytes()));
+    Ok(FilePart { own_name, media_type, bytes: 0 })
 }
 
 /// The `filename` of a part's `Content-Disposition`. Some clients escape backslashes and quotes by a backslash, browsers and curl send
@@ -260,7 +272,8 @@ fn in_plain(name: &str) -> String {
 }
 
 fn target(seen: Seen, condition: Condition, attributes: Attributes) -> Result<PutTarget, Refusal> {
-    let Some(part) = seen.file else {
+    // A browser sends the field in which nobody chose a file as one without name and bytes (the HTML standard, *constructing the entry list*).
+    let Some(part) = seen.file.filter(|part| part.bytes > 0 || part.own_name.as_deref() != Some("")) else {
         return Err(no_file());
     };
     let name = match (seen.name, part.own_name) {
@@ -280,17 +293,6 @@ fn target(seen: Seen, condition: Condition, attributes: Attributes) -> Result<Pu
         attributes,
         missing_bucket: MissingBucket::Make(Versioning::Enabled),
     })
-}
-
-async fn pump(form: &Form, part: &mut Field, sender: &Sender<BodyMessage>, door: &Door) -> Result<Pumped, Refusal> {
-    let mut pump = Pump::new(door, sender);
-    while let Some(piece) = form.next_piece(part).await? {
-        if let Pumped::PutEnded = pump.push(piece).await? {
-            return Ok(Pumped::PutEnded);
-        }
-    }
-    pump.end();
-    Ok(Pumped::All)
 }
 
 #[cfg(test)]

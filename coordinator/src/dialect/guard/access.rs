@@ -25,14 +25,27 @@ pub enum Need {
     Each(Action),
     /// This action on the bucket that the request names.
     On(Action, About),
+    /// To read the object that the request names. Where that bucket is open to all, so is the newest version.
+    Read(About),
+}
+
+impl Need {
+    /// The action on the bucket that the request names.
+    pub fn on(self) -> Option<(Action, About)> {
+        match self {
+            Need::On(action, about) => Some((action, about)),
+            Need::Read(about) => Some((Action::Read, about)),
+            _ => None,
+        }
+    }
 }
 
 /// A route, as the doors register it, and what each of its methods needs.
 pub type Rule = (&'static str, &'static [(&'static str, Need)]);
 
-const READ_FILE: Need = Need::On(Action::Read, files::subject);
-const READ: Need = Need::On(Action::Read, gateway::subject);
-const READ_OBJECT: Need = Need::On(Action::Read, buckets::subject);
+const READ_FILE: Need = Need::Read(files::subject);
+const READ: Need = Need::Read(gateway::subject);
+const READ_OBJECT: Need = Need::Read(buckets::subject);
 const LIST: &[(&str, Need)] = &[("GET", Need::On(Action::List, gateway::subject))];
 const LIST_OBJECTS: &[(&str, Need)] = &[("GET", Need::On(Action::List, buckets::subject))];
 const HEALTH: &[(&str, Need)] = &[("GET", Need::AnyKey), ("HEAD", Need::AnyKey)];
@@ -55,7 +68,7 @@ pub const RULES: &[Rule] = &[
     ("/download", &[("GET", READ_FILE), ("HEAD", READ_FILE)]),
     ("/files", &[("GET", Need::On(Action::List, files::subject))]),
     ("/files/{filename:.*}", &[("GET", READ_FILE), ("HEAD", READ_FILE)]),
-    ("/versions", &[("GET", READ_FILE)]),
+    ("/versions", &[("GET", Need::On(Action::Read, files::subject))]),
     ("/delete", &[("DELETE", Need::On(Action::Delete, files::subject))]),
     ("/s3/{bucket}", LIST),
     ("/s3/{bucket}/", LIST),
@@ -90,7 +103,7 @@ pub const RULES: &[Rule] = &[
     ),
     ("/objects", &[("GET", Need::Each(Action::List))]),
     ("/write", &[("POST", Need::On(Action::Write, documents::subject))]),
-    ("/read/{key:.*}", &[("GET", Need::On(Action::Read, documents::subject))]),
+    ("/read/{key:.*}", &[("GET", Need::Read(documents::subject))]),
     ("/delete/{key:.*}", &[("DELETE", Need::On(Action::Delete, documents::subject))]),
     ("/documents/{key:.*}", &[("PATCH", Need::On(Action::Write, documents::subject))]),
     ("/admin/documents/hot-fields", ADMIN_GET),

@@ -1,7 +1,7 @@
 //! The middleware before every native route: is there room, does this address ask too often, who is it, may it do that?
 //!
 //! What it keeps true:
-//! - In this order, and each refusal is told: 503, 431, 429, 401, 429 (of the key), 404 and 405 (no rule), 403.
+//! - In this order, and each refusal is told: 503, 431, 403 (another origin's page), 429, 401, 429 (of the key), 404 and 405 (no rule), 403.
 //! - The route that is judged is the one that the router takes: both look at the same decoded path.
 //! - Whatever comes of a request, the audit log hears of it, where there is one.
 
@@ -10,6 +10,8 @@ use super::ask::permit;
 use super::held::Held;
 use crate::audit::Line;
 use crate::dialect::Door;
+use crate::dialect::cors::allowed;
+use crate::dialect::query::Query;
 use crate::dialect::reply::Refusal;
 use crate::identity::{Action, Principal, Resource, authorize};
 use crate::limits::{Admission, Refused};
@@ -19,8 +21,9 @@ use crate::nodes::request_id;
 use crate::object::BucketName;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use metrics::counter;
@@ -88,6 +91,7 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     let guard = &door.guard;
     let admission = guard.limits.admit().map_err(|refused| limited(refused, "requests"))?;
     refuse_long_head(request.headers())?;
+    refuse_foreign_page(door, request)?;
     require_catalog(door, request)?;
     let local = request.app_config().local_addr().ip();
     if guard.identity.trusts_all() && guard.audit.is_none() && !guard.limits.counts(local) {
@@ -149,7 +153,8 @@ async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result
             entry.action = Some(Action::Admin);
             Ok(authorize(&principal, Action::Admin, Resource::Cluster)?)
         }
-        Need::On(action, about) => {
+        Need::On(..) | Need::Read(_) => {
+            let (action, about) = rule.on().expect("it is about a bucket");
             entry.action = Some(action);
             let subject = match about(request.request()) {
                 Ok(subject) => subject,
@@ -161,17 +166,32 @@ async fn may(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Result
             request.extensions_mut().insert(subject);
             match trusted {
                 true => Ok(()), // Spares a lookup.
-                false => may_in(door, &principal, action, &bucket).await,
+                false => {
+                    let of_newest = matches!(rule, Need::Read(_)) && !names_a_version(request.query_string());
+                    may_in(door, &principal, action, &bucket, of_newest).await
+                }
             }
         }
     }
 }
 
 /// Whether it may do that in this bucket, whosever that is.
-async fn may_in(door: &Door, principal: &Principal, action: Action, bucket: &str) -> Result<(), Refusal> {
+async fn may_in(
+    door: &Door,
+    principal: &Principal,
+    action: Action,
+    bucket: &str,
+    of_newest: bool,
+) -> Result<(), Refusal> {
     let name = BucketName::parse(bucket)?;
     let record = door.objects.bucket(&name).await?;
-    Ok(permit(principal, action, &name, record.as_ref())?)
+    Ok(permit(principal, action, &name, record.as_ref(), of_newest)?)
+}
+
+/// Whether a query asks for one version of an object, or for all of them. What cannot be parsed may be anything.
+fn names_a_version(query: &str) -> bool {
+    let Ok(query) = Query::parse(query) else { return true };
+    ["version", "versionId", "versions"].into_iter().any(|name| query.get(name).is_some())
 }
 
 /// Of a catalog that cannot be read nothing is told: not even that something is not there.
@@ -179,8 +199,28 @@ fn require_catalog(door: &Door, request: &ServiceRequest) -> Result<(), Refusal>
     let Serves::Nothing(why) = door.objects.metadata.serves() else { return Ok(()) };
     let pattern = request.resource_map().match_pattern(request.match_info().as_str());
     match pattern.and_then(|pattern| need(&pattern, request.method().as_str())) {
-        Some(Ok(Need::On(..) | Need::Each(_))) => Err(protocol::Error::unavailable(why).into()),
+        Some(Ok(Need::On(..) | Need::Read(_) | Need::Each(_))) => Err(protocol::Error::unavailable(why).into()),
         _ => Ok(()),
+    }
+}
+
+/// Where nobody is asked for a key, a page of another origin could change things in its reader's name: browsers send forms, and whatever is
+/// as simple, without asking first. Pages that `--cors-origin` names may.
+fn refuse_foreign_page(door: &Door, request: &ServiceRequest) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let changes = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let Some(origin) = headers.get(ORIGIN).filter(|_| changes && door.guard.identity.trusts_all()) else {
+        return Ok(());
+    };
+    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let is_own = authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host));
+    match is_own || allowed(&door.settings.cors_origins, headers).is_some() {
+        true => Ok(()),
+        false => {
+            let why = "a page of another origin may not change anything here: name its origin by --cors-origin, or have keys asked for";
+            Err(Refusal::new(StatusCode::FORBIDDEN, why).headed("Forbidden"))
+        }
     }
 }
 
@@ -206,7 +246,8 @@ fn tell<B>(door: &Door, response: &ServiceResponse<B>, entry: &Entry, began: Ins
     let extensions = request.extensions();
     let (mut action, mut subject) = (entry.action, extensions.get::<Subject>().cloned());
     if action.is_none()
-        && let Some(Ok(Need::On(needed, about))) = judged(entry, request.method().as_str())
+        && let Some(Ok(need)) = judged(entry, request.method().as_str())
+        && let Some((needed, about)) = need.on()
     {
         // It was refused before anybody asked what it is about.
         (action, subject) = (Some(needed), about(request).ok());

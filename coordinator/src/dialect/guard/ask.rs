@@ -11,11 +11,20 @@ pub fn owner(request: &HttpRequest) -> String {
     principal(request).owner().to_owned()
 }
 
-/// Whether `principal` may do this in the bucket; without a record it is not there.
-pub fn permit(principal: &Principal, action: Action, name: &BucketName, record: Option<&BucketRecord>) -> Verdict {
+/// Whether `principal` may do this in the bucket; without a record it is not there. A bucket that anybody may read opens no more than the
+/// newest versions of its objects: `of_newest` says whether this is about one.
+pub fn permit(
+    principal: &Principal,
+    action: Action,
+    name: &BucketName,
+    record: Option<&BucketRecord>,
+    of_newest: bool,
+) -> Verdict {
     let resource = match record {
         None => Resource::NoBucket { name: name.as_str() },
-        Some(record) => Resource::Bucket { name: name.as_str(), owner: &record.owner, public_read: record.public_read },
+        Some(record) => {
+            Resource::Bucket { name: name.as_str(), owner: &record.owner, opened: record.public_read && of_newest }
+        }
     };
     authorize(principal, action, resource)
 }

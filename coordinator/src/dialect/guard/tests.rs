@@ -88,7 +88,7 @@ fn door(flags: &[&str]) -> Door {
             server_id: "test".to_owned(),
             workers: 1,
             cluster: ClusterFile { cluster: ClusterId(Uuid::from_u128(7)), secret: "s".repeat(40) },
-            cors_origins: Vec::new(),
+            cors_origins: config.cors_origin.clone(),
         },
         metrics: process::metrics::Metrics::install().unwrap(),
         requests: Arc::new(Requests::new("test")),
@@ -191,7 +191,7 @@ async fn no_route_answers_without_a_key_or_with_one_that_may_not() {
                 Some(Ok(Need::AnyKey)) => assert!(none == 401 && weak == 200, "{told}"),
                 // In what is nobody's, or another's, it finds nothing.
                 Some(Ok(Need::Each(_))) => assert!(none == 401 && matches!(weak, 200 | 422), "{told}"),
-                Some(Ok(Need::Admin | Need::SecretOrAdmin | Need::On(..))) => {
+                Some(Ok(Need::Admin | Need::SecretOrAdmin | Need::On(..) | Need::Read(_))) => {
                     assert_eq!((none, weak), (401, 403), "{told}")
                 }
                 Some(Err(_)) => assert_eq!((none, weak), (401, 405), "{told}"),
@@ -347,8 +347,31 @@ async fn another_s_bucket_is_closed_and_an_open_one_is_read_by_anybody() {
     };
     door.objects.change_bucket(&name, open).await.unwrap();
     assert_eq!((get(Vec::new()).await, get(vec![mine.clone()]).await), (404, 404));
-    for (method, path) in [("PUT", "/s3/buc/a"), ("DELETE", "/s3/buc/a"), ("GET", "/s3/buc")] {
+    // What was there before, and what is told of it, is the owner's.
+    let closed = ["/s3/buc/a?versionId=null", "/s3/buc/a?versions", "/buckets/buc/objects/a?version=1"]
+        .map(|path| ("GET", path));
+    let closed =
+        closed.into_iter().chain([("GET", "/receipt?bucket=buc&key=a"), ("HEAD", "/s3/buc/a?%76ersionId=null")]);
+    for (method, path) in closed.chain([("PUT", "/s3/buc/a"), ("DELETE", "/s3/buc/a"), ("GET", "/s3/buc")]) {
         assert_eq!(application.status(method, path, &[]).await, 401, "{method} {path}");
         assert_eq!(application.status(method, path, std::slice::from_ref(&mine)).await, 403, "{method} {path}");
     }
+}
+
+#[actix_web::test]
+async fn a_page_of_another_origin_changes_nothing_where_no_key_is_asked_for() {
+    let asked = |flags: &'static [&'static str], method: &'static str, origin: &'static str| async move {
+        let application = Application::of(&door(flags)).await;
+        let headers = [("origin", origin.to_owned()), ("host", "localhost:8080".to_owned())];
+        application.status(method, "/admin/workers/census", &headers).await
+    };
+    for origin in ["https://evil.example", "null", "http://localhost:8081", "https://localhost:8080.evil.example"] {
+        assert_eq!(asked(&[], "POST", origin).await, 403, "{origin}");
+        assert_eq!(asked(&["--cors-origin=https://a.example"], "POST", origin).await, 403, "{origin}");
+    }
+    assert_ne!(asked(&[], "POST", "http://localhost:8080").await, 403, "its own page");
+    assert_ne!(asked(&["--cors-origin=https://a.example"], "POST", "https://a.example").await, 403);
+    assert_ne!(asked(&["--cors-origin=*"], "POST", "https://evil.example").await, 403, "as it was told");
+    assert_ne!(asked(&[], "GET", "https://evil.example").await, 403, "it cannot see the answer");
+    assert_ne!(asked(&["--auth=on"], "POST", "https://evil.example").await, 403, "a key is asked for");
 }

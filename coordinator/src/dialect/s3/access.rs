@@ -24,6 +24,7 @@ pub struct Trace {
     claimed_key: OnceLock<String>,
     body_fault: OnceLock<BodyFault>,
     body_ended: AtomicBool,
+    names_a_version: AtomicBool,
 }
 
 impl Trace {
@@ -45,6 +46,15 @@ impl Trace {
     /// Whether the body was taken to its end; what is left of it makes the connection useless.
     pub fn has_ended_body(&self) -> bool {
         self.body_ended.load(Ordering::Relaxed)
+    }
+
+    /// Says that one version of the object is asked for.
+    pub fn name_a_version(&self) {
+        self.names_a_version.store(true, Ordering::Relaxed);
+    }
+
+    fn names_a_version(&self) -> bool {
+        self.names_a_version.load(Ordering::Relaxed)
     }
 
     /// Says which operation it is; the first to say so is right.
@@ -149,6 +159,9 @@ const NEEDS: [(Action, &[&str]); 5] = [
     ),
 ];
 
+/// What a bucket that anybody may read opens, where no version is named.
+const NEWEST: [&str; 2] = ["GetObject", "HeadObject"];
+
 fn need(operation: &str) -> Action {
     let found = NEEDS.iter().find(|(_, operations)| operations.contains(&operation));
     found.map_or(Action::Admin, |(action, _)| *action)
@@ -208,7 +221,10 @@ impl Keys {
             ("CreateBucket", principal) => {
                 authorize(principal, action, Resource::NoBucket { name: &target.bucket }).map_err(denied)
             }
-            (_, principal) => self.may(principal, action, &target.bucket).await,
+            (_, principal) => {
+                let of_newest = NEWEST.contains(&operation) && !trace.names_a_version();
+                may(&self.door, principal, action, &target.bucket, of_newest).await
+            }
         }
     }
 
@@ -220,15 +236,11 @@ impl Keys {
             Some(key) => identity.signing(key).map(|(_, principal)| principal).map_err(denied),
         }
     }
-
-    /// Whether `principal` may do `action` in the bucket.
-    pub async fn may(&self, principal: &Principal, action: Action, bucket: &str) -> S3Result<()> {
-        may(&self.door, principal, action, bucket).await
-    }
 }
 
-/// Whether `principal` may do `action` in the bucket.
-pub async fn may(door: &Door, principal: &Principal, action: Action, bucket: &str) -> S3Result<()> {
+/// Whether `principal` may do `action` in the bucket. A bucket that anybody may read opens no more than the newest versions of its objects:
+/// `of_newest` says whether this is about one.
+pub async fn may(door: &Door, principal: &Principal, action: Action, bucket: &str, of_newest: bool) -> S3Result<()> {
     if matches!(principal, Principal::Trusted) {
         return Ok(());
     }
@@ -237,7 +249,9 @@ pub async fn may(door: &Door, principal: &Principal, action: Action, bucket: &st
         Err(_) => None,
     };
     let resource = match &record {
-        Some(record) => Resource::Bucket { name: bucket, owner: &record.owner, public_read: record.public_read },
+        Some(record) => {
+            Resource::Bucket { name: bucket, owner: &record.owner, opened: record.public_read && of_newest }
+        }
         None => Resource::NoBucket { name: bucket },
     };
     authorize(principal, action, resource).map_err(denied)

@@ -36,7 +36,7 @@ pub fn owner(owner: &str) -> Owner {
 pub async fn bucket_of<T>(door: &Door, request: &S3Request<T>, name: &str) -> S3Result<(BucketName, BucketRecord)> {
     let name = bucket_name(name)?;
     let record = door.objects.require_bucket(&name).await.map_err(of_verb)?;
-    expected_owner(&request.headers, "x-amz-expected-bucket-owner", &record.owner)?;
+    expected_owner(&request.headers, &record.owner)?;
     Ok((name, record))
 }
 
@@ -132,7 +132,7 @@ pub async fn list(door: &Door, request: S3Request<ListBucketsInput>) -> S3Result
                 full = true;
                 break;
             }
-            if may(door, &principal, Action::List, name.as_str()).await.is_ok() {
+            if may(door, &principal, Action::List, name.as_str(), false).await.is_ok() {
                 buckets.push(Bucket {
                     bucket_region: None,
                     creation_date: Some(timestamp(record.created_ms)),

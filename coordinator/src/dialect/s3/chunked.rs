@@ -1,7 +1,7 @@
 //! Unpacks `aws-chunked` bodies: `<hex size>[;chunk-signature=…]\r\n<bytes>\r\n`, a chunk of size 0, then trailers.
 //!
 //! It is for requests whose signature is not looked at (authentication is off, or nothing is signed); where signatures count, the
-//! library unpacks, and verifies each chunk.
+//! library unpacks, and verifies each chunk, which it holds in memory: the chunks that it gets are short.
 //!
 //! What it keeps true: what it keeps of a head or trailers has a bound; content is passed on without a copy; a body that ends early,
 //! or has another length than announced, is a fault.
@@ -39,13 +39,19 @@ pub struct Unpacker {
     trailers_bytes: usize,
     length: u64,
     seen: u64,
+    chunk_bytes_max: u64,
 }
 
 impl Unpacker {
     /// A body whose content has `length` bytes.
     pub fn new(length: u64) -> Unpacker {
         let (line, trailers) = (BytesMut::new(), HeaderMap::new());
-        Unpacker { at: At::Head, line, trailers, trailers_bytes: 0, length, seen: 0 }
+        Unpacker { at: At::Head, line, trailers, trailers_bytes: 0, length, seen: 0, chunk_bytes_max: u64::MAX }
+    }
+
+    /// The same, and none of its chunks has more than so many bytes.
+    pub fn of_chunks(self, chunk_bytes_max: u64) -> Unpacker {
+        Unpacker { chunk_bytes_max, ..self }
     }
 
     /// Takes the next bytes of the body, and puts what is content into `ready`.
@@ -114,6 +120,9 @@ impl Unpacker {
         let hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
         let size = std::str::from_utf8(digits).ok().filter(|_| hex).and_then(|text| u64::from_str_radix(text, 16).ok());
         let Some(size) = size else { return Err(BodyFault::Framing("a chunk's size must be in hex digits")) };
+        if size > self.chunk_bytes_max {
+            return Err(BodyFault::Framing("a signed chunk has more than 1 MiB; sign less at a time"));
+        }
         self.seen = self.seen.saturating_add(size);
         if self.seen > self.length {
             return Err(BodyFault::Incomplete);
@@ -134,6 +143,23 @@ impl Unpacker {
         self.trailers.insert(name, value);
         Ok(())
     }
+}
+
+/// A chunk of this content.
+pub fn framed(data: Bytes) -> [Bytes; 3] {
+    [Bytes::from(format!("{:x}\r\n", data.len())), data, Bytes::from_static(b"\r\n")]
+}
+
+/// The chunk that ends a body, and its trailers.
+pub fn last_chunk(trailers: &HeaderMap) -> Bytes {
+    let mut end = b"0\r\n".to_vec();
+    for (name, value) in trailers {
+        for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\r\n"] {
+            end.extend_from_slice(part);
+        }
+    }
+    end.extend_from_slice(b"\r\n");
+    end.into()
 }
 
 #[cfg(test)]
@@ -184,6 +210,9 @@ mod tests {
         ] {
             assert!(unpack(text, length, 100).is_err(), "{text:?}");
         }
+        let mut short = Unpacker::new(11).of_chunks(5);
+        let outcome = short.push(Bytes::from_static(SIGNED.as_bytes()), &mut VecDeque::new());
+        assert!(matches!(outcome, Err(BodyFault::Framing(_))), "the second chunk has six bytes");
         let endless = "1".repeat(HEAD_BYTES_MAX + 1);
         assert!(unpack(&endless, 5, 100).is_err());
     }

@@ -6,7 +6,7 @@
 use super::access::may;
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid, not_implemented, of_verb};
-use super::heads::{described, text, write_condition};
+use super::heads::{EXPECTED_OWNER, described, text, write_condition};
 use super::lock::target;
 use super::multipart::Checksums;
 use super::promise;
@@ -23,20 +23,14 @@ use crate::metadata::records::{Strategy, VersionRecord, Versioning};
 use crate::names;
 use crate::object::{MissingBucket, ObjectName, PutTarget, SourceVersion, VersionName};
 use hyper::HeaderMap;
+use hyper::header::HeaderName;
 use metrics::counter;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{ChecksumType, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETag};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use std::ops::Range;
 
 /// The most bytes of a source that is copied as a whole, and of a part.
 const SOURCE_BYTES_MAX: u64 = 5 << 30;
-const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-
-/// A key in a URL.
-pub fn in_url(key: &str) -> String {
-    utf8_percent_encode(key, IN_URL).to_string()
-}
 
 /// What is copied.
 pub struct Source {
@@ -72,18 +66,20 @@ pub async fn source_of(
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(not_implemented("an access point as the source of a copy"));
     };
-    may(door, principal, Action::Read, bucket).await?;
+    may(door, principal, Action::Read, bucket, version_id.is_none()).await?;
     let name = object_name(&Target { bucket: bucket.to_string(), key: key.to_string() })?;
-    let (version, versioning) =
-        found(door, &name, version_id.as_deref(), &HeaderMap::new()).await.map_err(|mut error| {
-            // A marker as a source is a wrong argument, not a wrong method.
-            if error.code() == &S3ErrorCode::MethodNotAllowed {
-                error = bad_request(
-                    "The source of a copy request may not specifically refer to a delete marker by version id.",
-                );
-            }
-            error
-        })?;
+    // Whose bucket the source is to be in has a header of its own.
+    let owner = headers.get("x-amz-source-expected-bucket-owner");
+    let of_source = owner.map(|owner| (HeaderName::from_static(EXPECTED_OWNER), owner.clone())).into_iter().collect();
+    let (version, versioning) = found(door, &name, version_id.as_deref(), &of_source).await.map_err(|mut error| {
+        // A marker as a source is a wrong argument, not a wrong method.
+        if error.code() == &S3ErrorCode::MethodNotAllowed {
+            error = bad_request(
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            );
+        }
+        error
+    })?;
     let validators = Validators { etag: format!("\"{}\"", version.etag_text()), modified_ms: version.created_ms };
     let condition = |name: &str| headers.get(format!("x-amz-copy-source-{name}")).and_then(|value| value.to_str().ok());
     // An ETag in these headers may come without its quotes.
@@ -236,6 +232,5 @@ mod tests {
             assert_eq!(source_range(Some(bad), 10).unwrap_err().code().as_str(), "InvalidArgument", "{bad}");
         }
         assert!(source_range(None, SOURCE_BYTES_MAX + 1).is_err());
-        assert_eq!(in_url("a b/\u{e9}+"), "a%20b/%C3%A9%2B");
     }
 }

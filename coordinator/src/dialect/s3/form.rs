@@ -9,8 +9,6 @@ use super::fault::{BodyFault, fault, limited, not_implemented, slow_down};
 use super::heads::{is_not_done, known_acl};
 use super::incoming::Pieces;
 use super::promise::refuse_unknown_names;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use http_body_util::StreamBody;
@@ -18,8 +16,8 @@ use hyper::body::Frame;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
+use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,6 +33,8 @@ pub const PIECE_BYTES: usize = 64 << 10;
 const FORMS_AT_ONCE_MAX: usize = 2;
 /// How long a form waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a form may take to come. Whoever sends one holds the place of another, and has shown no key yet.
+const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
 /// Seconds after which to come again when there are so many already.
 const RETRY_AFTER_S: u64 = 1;
 /// Fields that sign a form, and names of the same length that nobody looks at.
@@ -76,11 +76,9 @@ pub fn is_form(head: &Parts) -> bool {
 
 /// A form as the library takes it, and the name of its file. Its signature is taken off where nothing can be verified.
 pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3Result<(Body, Option<FileName>)> {
-    let mut form = Form::gather(pieces, headers).await?;
+    let gathering = timeout(GATHER_TIME_MAX, Form::gather(pieces, headers));
+    let mut form = gathering.await.unwrap_or_else(|_| Err(too_slow()))?;
     let name = form.file_name();
-    if form.policy().is_some_and(|policy| !names_a_bucket(&policy)) {
-        return Err(policy_broken());
-    }
     form.refuse_not_done()?;
     if unsigned {
         rename_signature(&mut form.bytes);
@@ -126,10 +124,15 @@ impl Form {
         Ok(Form { bytes })
     }
 
+    /// What stands before its file, as much as fields may have.
+    fn fields(&self) -> &[u8] {
+        let fields = &self.bytes[..self.bytes.len().min(FORM_FIELDS_BYTES_MAX)];
+        &fields[..position(fields, b"name=\"file\"").unwrap_or(fields.len())]
+    }
+
     /// The names of its fields, in lower case.
     fn field_names(&self) -> Vec<String> {
-        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
-        let named = String::from_utf8_lossy(fields).to_ascii_lowercase();
+        let named = String::from_utf8_lossy(self.fields()).to_ascii_lowercase();
         named
             .split("name=\"")
             .skip(1)
@@ -140,15 +143,10 @@ impl Form {
 
     /// The first line of a field's value, if there is that field.
     fn value(&self, name: &str) -> Option<&[u8]> {
-        let fields = &self.bytes[..position(&self.bytes, b"name=\"file\"").unwrap_or(self.bytes.len())];
+        let fields = self.fields();
         let field = &fields[position(fields, format!("name=\"{name}\"").as_bytes())?..];
         let value = &field[position(field, b"\r\n\r\n")? + 4..];
         Some(value[..position(value, b"\r\n")?].trim_ascii())
-    }
-
-    /// Its policy, if it has one that can be read.
-    fn policy(&self) -> Option<Vec<u8>> {
-        STANDARD.decode(self.value("policy")?).ok()
     }
 
     /// Refuses what asks for something that is not done, under the names that forms have for it.
@@ -176,16 +174,10 @@ impl Form {
     }
 }
 
-/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not. What
-/// it cannot read is left to it.
-fn names_a_bucket(policy: &[u8]) -> bool {
-    let Ok(Value::Object(policy)) = serde_json::from_slice(policy) else { return true };
-    let Some(Value::Array(conditions)) = policy.get("conditions") else { return true };
-    conditions.iter().any(|condition| match condition {
-        Value::Object(exact) => exact.keys().any(|name| name.eq_ignore_ascii_case("bucket")),
-        Value::Array(parts) => {
-            parts.get(1).and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("$bucket"))
-        }
+/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not.
+pub fn names_a_bucket(policy: &PostPolicy) -> bool {
+    policy.conditions.iter().any(|condition| match condition {
+        PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,
     })
 }
@@ -202,6 +194,11 @@ pub fn broke_its_policy(answer: &Response<Body>) -> bool {
     position(&told, b"<Code>InvalidPolicyDocument</Code><Message>Policy condition").is_some()
         || (position(&told, b"<Code>InvalidPolicyDocument</Code>").is_some()
             && position(&told, b" does not match policy</Message>").is_some())
+}
+
+fn too_slow() -> S3Error {
+    let seconds = GATHER_TIME_MAX.as_secs();
+    fault(S3ErrorCode::RequestTimeout, format!("The form did not come within {seconds} s; send what is large by PUT"))
 }
 
 /// What S3 says of such a form.
@@ -260,13 +257,10 @@ mod tests {
     #[test]
     fn a_policy_is_about_a_bucket() {
         let policy = |conditions: &str| {
-            let text = STANDARD.encode(format!("{{\"conditions\":{conditions}}}"));
-            let form =
-                format!("--x\r\ncontent-disposition: form-data; name=\"Policy\"\r\n\r\n{text}\r\n--x\r\nname=\"file\"");
-            names_a_bucket(&Form { bytes: BytesMut::from(form.as_bytes()) }.policy().unwrap())
+            let text = format!("{{\"expiration\":\"2030-01-01T00:00:00Z\",\"conditions\":{conditions}}}");
+            names_a_bucket(&PostPolicy::from_json(&text).unwrap())
         };
         assert!(policy(r#"[{"key":"k"},{"bucket":"b"}]"#) && policy(r#"[["eq","$Bucket","b"]]"#));
         assert!(!policy("[]") && !policy(r#"[{"key":"bucket"},["starts-with","$key","bucket"]]"#));
-        assert!(names_a_bucket(b"nonsense"), "the library says what is wrong with it");
     }
 }

@@ -9,16 +9,18 @@
 
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, invalid, not_implemented, of_verb, slow_down};
-use super::incoming::{Pieces, Trailers, for_library, never_still, promised, unpacked, verified, without_cdata};
+use super::incoming::{
+    Pieces, Trailers, for_library, in_short_chunks, never_still, promised, repacked, unpacked, verified, without_cdata,
+};
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
 use super::served::not_served;
 use super::signature::{Signed, named_key, require_form, signed, tell_date};
 use super::signed_headers::{refuse_unsigned, unfold, unsigned};
-use super::target::{Query, Target};
-use super::unverified::{Packing, packing, take_signature_off};
+use super::target::{Place, Query, Target};
+use super::unverified::{Packing, has_signed_chunks, packing, take_signature_off};
 use super::write::NO_LENGTH;
-use super::{cors, form, post, told};
+use super::{S3Settings, cors, form, post, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
 use crate::metadata::Serves;
@@ -41,6 +43,8 @@ use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
 const V2_REFUSED: &str = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+/// What version 2 of the signatures does not cover: whoever has a URL of an object could ask for these of it.
+const NOT_SIGNED_BY_V2: [&str; 3] = ["attributes", "legal-hold", "retention"];
 /// The most bytes of header names and values; S3 itself takes 8 KiB.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const REQUEST_ID_HEADER: &str = "x-amz-request-id";
@@ -51,13 +55,16 @@ pub struct Front {
     service: S3Service,
     domain: Option<String>,
     takes_v2: bool,
+    /// How the listener is reached: `http` or `https`.
+    scheme: &'static str,
     forms: form::Places,
 }
 
 impl Front {
     /// A service over the library's.
-    pub(super) fn new(door: Door, service: S3Service, domain: Option<String>, takes_v2: bool) -> Front {
-        Front { door, service, domain, takes_v2, forms: form::Places::default() }
+    pub(super) fn new(door: Door, service: S3Service, settings: S3Settings, scheme: &'static str) -> Front {
+        let S3Settings { domain, takes_v2 } = settings;
+        Front { door, service, domain, takes_v2, scheme, forms: form::Places::default() }
     }
 
     /// Who starts what serves connections.
@@ -132,6 +139,11 @@ impl Front {
         }
         // Before this door adds a header of its own.
         let unsigned = if how == Signed::V4 { unsigned(headers, query) } else { Vec::new() };
+        if how == Signed::V2 && query.has_any(&NOT_SIGNED_BY_V2) {
+            return Err(bad_request(
+                "Signatures of version 2 do not cover what is asked for here; use AWS4-HMAC-SHA256.",
+            ));
+        }
         tell_date(headers);
         require_form(headers, query, self.door.objects.clock.now_ms())?;
         refuse_unsigned(&unsigned)
@@ -172,6 +184,9 @@ impl Front {
         if let (Some(_), Some(key)) = (&self.door.guard.audit, named_key(&head.headers, &query)) {
             trace.claim(key);
         }
+        if query.has("versionId") {
+            trace.name_a_version();
+        }
         if head.method == Method::OPTIONS {
             trace.name("OptionsPreflight");
             return cors::preflight(&self.door, target, &head.headers).await;
@@ -193,6 +208,11 @@ impl Front {
                     unpacked(pieces, length, trailers.clone())
                 }
             };
+        } else if let Packing::Chunks(length) = packing(&head.headers, how)? {
+            pieces = match has_signed_chunks(&head.headers) {
+                true => in_short_chunks(pieces, length),
+                false => repacked(pieces, length),
+            };
         }
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
@@ -204,15 +224,17 @@ impl Front {
             }
         }
         let pieces = traced(pieces, trace.clone());
-        let (place, body, file_name) = match is_form {
+        let (room, body, file_name) = match is_form {
             false => (None, for_library(pieces), None),
             true => {
-                let place = self.forms.take().await?;
+                let room = self.forms.take().await?;
                 let (body, file_name) = form::gathered(pieces, &head.headers, trusts_all).await?;
-                (Some(place), body, file_name)
+                (Some(room), body, file_name)
             }
         };
+        let place = Place::of(&head, self.domain.as_deref(), self.scheme, &target.bucket);
         let mut request = Request::from_parts(head, body);
+        request.extensions_mut().insert(place);
         request.extensions_mut().insert(target.clone());
         request.extensions_mut().insert(trailers);
         request.extensions_mut().insert(trace.clone());
@@ -220,7 +242,7 @@ impl Front {
             request.extensions_mut().insert(name);
         }
         let answer = self.service.call(request).await;
-        drop(place);
+        drop(room);
         let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.

@@ -223,9 +223,12 @@ pub fn matched(tags: &str) -> Vec<ContentTag> {
     tags.split(',').map(tag).collect()
 }
 
+/// The header by which a request says whose bucket it is meant for.
+pub const EXPECTED_OWNER: &str = "x-amz-expected-bucket-owner";
+
 /// Refuses a request that is meant for another owner's bucket.
-pub fn expected_owner(headers: &HeaderMap, name: &str, owner: &str) -> S3Result<()> {
-    match text(headers, name) {
+pub fn expected_owner(headers: &HeaderMap, owner: &str) -> S3Result<()> {
+    match text(headers, EXPECTED_OWNER) {
         Some(expected) if expected != owner_id(owner) => Err(fault(S3ErrorCode::AccessDenied, "Access Denied")),
         _ => Ok(()),
     }

@@ -2,7 +2,7 @@
 //!
 //! What it keeps true: no body is waited for without a bound; framing is never taken for content.
 
-use super::chunked::Unpacker;
+use super::chunked::{Unpacker, framed, last_chunk};
 use super::fault::BodyFault;
 use super::promise::Promise;
 use crate::metadata::records::ChecksumAlgorithm;
@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// The longest chunk whose signature is verified, in bytes: the library holds all of it. Clients sign 64 KiB to 1 MiB at a time.
+pub const SIGNED_CHUNK_BYTES_MAX: u64 = 1 << 20;
 /// How a section begins whose text is taken as it stands. The library leaves such text out.
 const CDATA: &[u8] = b"<![CDATA[";
 
@@ -85,6 +87,33 @@ pub fn unpacked(pieces: Pieces, length: u64, trailers: Trailers) -> Pieces {
         }
     })
     .boxed()
+}
+
+/// The same body in chunks that are no longer than what comes at a time: the library gathers a chunk before it passes it on, and clients
+/// send a whole object in one. For chunks that are not signed.
+pub fn repacked(pieces: Pieces, length: u64) -> Pieces {
+    let trailers = Trailers::default();
+    let content = unpacked(pieces, length, trailers.clone());
+    let chunks = content.flat_map(|piece| match piece {
+        Ok(data) => stream::iter(framed(data).map(Ok).to_vec()),
+        Err(fault) => stream::iter(vec![Err(fault)]),
+    });
+    // A body that broke off has no trailers, and no end.
+    let end = stream::once(async move { trailers.take() });
+    chunks.chain(end.filter_map(async |trailers| trailers.map(|trailers| Ok(last_chunk(&trailers))))).boxed()
+}
+
+/// The same body, whose chunks are signed, and a fault where one is longer than [`SIGNED_CHUNK_BYTES_MAX`].
+pub fn in_short_chunks(pieces: Pieces, length: u64) -> Pieces {
+    let mut seen = Unpacker::new(length).of_chunks(SIGNED_CHUNK_BYTES_MAX);
+    let mut content = VecDeque::new();
+    let look = move |piece: Result<Bytes, BodyFault>| {
+        let piece = piece?;
+        seen.push(piece.clone(), &mut content)?;
+        content.clear();
+        Ok(piece)
+    };
+    pieces.map(look).boxed()
 }
 
 /// The same body, and a fault at its end if its SHA-256 is not `expected`.

@@ -5,21 +5,18 @@
 
 use super::bucket::{bucket_of, owner};
 use super::fault::{invalid, of_verb};
+use super::target::in_url;
 use super::times::timestamp;
 use crate::dialect::Door;
 use crate::metadata::records::{ChecksumAlgorithm, ChecksumKind};
 use crate::object::{BucketName, LIST_LIMIT_MAX, ListPage, ListRequest, ListedObject};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     ChecksumType, CommonPrefix, ETag, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
     ListObjectsV2Output, Object, ObjectStorageClass,
 };
 use s3s::{S3Request, S3Response, S3Result};
-
-/// What stays as it is in a name under `encoding-type=url`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// How names are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +36,7 @@ impl Spelling {
 
     /// A name as it is written.
     pub fn name(self, text: &str) -> String {
-        if self.encoded { utf8_percent_encode(text, ENCODED).to_string() } else { text.to_owned() }
+        if self.encoded { in_url(text) } else { text.to_owned() }
     }
 
     /// The encoding, for the answer.
@@ -66,7 +63,7 @@ pub fn limit(wanted: Option<i32>, parameter: &str) -> S3Result<(i32, Option<usiz
 
 /// ListObjects, version 1.
 pub async fn v1(door: &Door, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
-    let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
+    let (bucket, record) = bucket_of(door, &request, &request.input.bucket).await?;
     let input = request.input;
     let spelling = Spelling::of(input.encoding_type.as_ref())?;
     let (max_keys, limit) = limit(input.max_keys, "max-keys")?;
@@ -82,7 +79,7 @@ pub async fn v1(door: &Door, request: S3Request<ListObjectsInput>) -> S3Result<S
         is_truncated: Some(page.more),
         // As S3 does: without a delimiter the last key says it.
         next_marker: page.last.as_ref().filter(|_| page.more && delimiter.is_some()).map(|last| spelling.name(last)),
-        contents: Some(page.objects.iter().map(|object| line(object, spelling, true)).collect()),
+        contents: Some(page.objects.iter().map(|object| line(object, spelling, Some(&record.owner))).collect()),
         common_prefixes: Some(spelling.prefixes(&page.prefixes)),
         delimiter: delimiter.map(|delimiter| spelling.name(&delimiter)),
         encoding_type: spelling.echoed(),
@@ -92,7 +89,7 @@ pub async fn v1(door: &Door, request: S3Request<ListObjectsInput>) -> S3Result<S
 
 /// ListObjects, version 2.
 pub async fn v2(door: &Door, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
-    let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
+    let (bucket, record) = bucket_of(door, &request, &request.input.bucket).await?;
     let input = request.input;
     let spelling = Spelling::of(input.encoding_type.as_ref())?;
     let (max_keys, limit) = limit(input.max_keys, "max-keys")?;
@@ -103,7 +100,7 @@ pub async fn v2(door: &Door, request: S3Request<ListObjectsV2Input>) -> S3Result
         None => input.start_after.clone().filter(|after| !after.is_empty()),
     };
     let page = page(door, bucket.clone(), &prefix, delimiter.clone(), after, limit).await?;
-    let with_owner = input.fetch_owner.unwrap_or(false);
+    let shown_owner = input.fetch_owner.unwrap_or(false).then_some(record.owner.as_str());
     Ok(S3Response::new(ListObjectsV2Output {
         name: Some(bucket.as_str().to_owned()),
         prefix: Some(spelling.name(&prefix)),
@@ -112,7 +109,7 @@ pub async fn v2(door: &Door, request: S3Request<ListObjectsV2Input>) -> S3Result
         continuation_token: input.continuation_token,
         is_truncated: Some(page.more),
         next_continuation_token: page.last.as_ref().filter(|_| page.more).map(|last| token(last)),
-        contents: Some(page.objects.iter().map(|object| line(object, spelling, with_owner)).collect()),
+        contents: Some(page.objects.iter().map(|object| line(object, spelling, shown_owner)).collect()),
         common_prefixes: Some(spelling.prefixes(&page.prefixes)),
         delimiter: delimiter.map(|delimiter| spelling.name(&delimiter)),
         encoding_type: spelling.echoed(),
@@ -136,7 +133,7 @@ async fn page(
     door.objects.list(&request).await.map_err(of_verb)
 }
 
-fn line(object: &ListedObject, spelling: Spelling, with_owner: bool) -> Object {
+fn line(object: &ListedObject, spelling: Spelling, of: Option<&str>) -> Object {
     let (checksum_algorithm, checksum_type) = checksum_of(object.checksum);
     Object {
         checksum_algorithm,
@@ -144,7 +141,7 @@ fn line(object: &ListedObject, spelling: Spelling, with_owner: bool) -> Object {
         e_tag: Some(ETag::Strong(object.etag_text())),
         key: Some(spelling.name(&object.key)),
         last_modified: Some(timestamp(object.modified_ms)),
-        owner: with_owner.then(|| owner("")),
+        owner: of.map(owner),
         restore_status: None,
         size: i64::try_from(object.size).ok(),
         storage_class: Some(ObjectStorageClass::from_static(object.storage_class.as_str())),

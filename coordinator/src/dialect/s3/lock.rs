@@ -170,7 +170,7 @@ pub async fn set_retention(
     };
     let bypass = input.bypass_governance_retention.unwrap_or(false);
     if bypass {
-        may(door, &trace(&request.extensions).principal(), Action::Admin, &input.bucket).await?;
+        may(door, &trace(&request.extensions).principal(), Action::Admin, &input.bucket, false).await?;
     }
     let version = input.version_id.as_deref().map(version_name).transpose()?;
     door.objects.set_retention(&name, version, retention, bypass).await.map_err(of_verb)?;

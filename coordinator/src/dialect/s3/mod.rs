@@ -82,6 +82,8 @@ pub fn serve(
     let mut builder = S3ServiceBuilder::new(Operations { door: shared.clone(), takes_v2: settings.takes_v2 });
     let mut config = S3Config::default();
     config.xml_max_body_size = DOCUMENT_BYTES_MAX;
+    // It means forms, too, which are good for as long as their policy says; the dates of all others are judged before.
+    config.presigned_url_max_skew_time_secs = signature::PRESIGNED_S_MAX;
     config.post_object_max_file_size = form::FORM_FILE_BYTES_MAX;
     // It counts what of the file came with the last of them.
     config.form_max_fields_size = form::FORM_FIELDS_BYTES_MAX + form::PIECE_BYTES;
@@ -93,6 +95,7 @@ pub fn serve(
     if let Some(domain) = &settings.domain {
         builder.set_host(Hosts { domain: domain.clone() });
     }
-    let front = Front::new(door, builder.build(), settings.domain, settings.takes_v2);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let front = Front::new(door, builder.build(), settings, scheme);
     S3Listener::start(Arc::new(front), listener, threads, tls)
 }

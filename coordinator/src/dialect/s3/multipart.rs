@@ -12,6 +12,7 @@ use super::lock::target;
 use super::promise::{self, Promise, kind, printed, spelled};
 use super::read::object_name;
 use super::route::trace;
+use super::target::Place;
 use super::times::timestamp;
 use super::write::{AnyTrailers, Coming, Stopped, body_length, ended_early, missing_or, shown_version, with_receipt};
 use crate::dialect::{Door, with_request_id};
@@ -250,11 +251,11 @@ pub async fn complete(
     };
     counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     let fields = Checksums::of(done.checksum.as_ref());
-    let host = text(&request.headers, "host").unwrap_or_default();
+    let place = request.extensions.get::<Place>().cloned().unwrap_or_default();
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         bucket: Some(bucket.as_str().to_owned()),
         key: Some(name.key().to_owned()),
-        location: Some(format!("http://{host}/{}/{}", bucket.as_str(), super::copy::in_url(name.key()))),
+        location: Some(place.url(name.key())),
         e_tag: Some(ETag::Strong(done.etag.text(None))),
         checksum_type: done.checksum.as_ref().map(|checksum| ChecksumType::from_static(kind(checksum.kind))),
         checksum_crc32: fields.crc32,

@@ -33,6 +33,8 @@ pub struct Asked {
     range: Option<String>,
     /// Whether the answer to it is an object's content.
     is_content: bool,
+    /// Whether it is what GetObjectAttributes answers, where alone S3 writes an ETag without its quotes.
+    is_of_attributes: bool,
 }
 
 impl Asked {
@@ -44,6 +46,7 @@ impl Asked {
         let upload = query.get("uploadId").map(str::to_owned);
         Asked {
             is_content: head.method == Method::GET && !key.is_empty() && upload.is_none(),
+            is_of_attributes: head.method == Method::GET && query.has("attributes"),
             path: head.uri.path().to_owned(),
             bucket,
             key: (!key.is_empty() && !is_copy).then_some(key),
@@ -83,6 +86,9 @@ pub fn told_with(mut response: Response<Body>, asked: &Asked, id: &str) -> Respo
         spell_returns(&mut response);
     }
     let status = response.status();
+    if asked.is_of_attributes && status.is_success() {
+        unquote_etag(&mut response);
+    }
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
@@ -125,6 +131,13 @@ fn spell_returns(response: &mut Response<Body>) {
     let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"/xml"));
     if let (true, Ok(text)) = (is_document, std::str::from_utf8(&bytes)) {
         replace(response, text.replace('\r', "&#13;"));
+    }
+}
+
+fn unquote_etag(response: &mut Response<Body>) {
+    let text = response.body().bytes().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
+    if let Some(text) = text {
+        replace(response, text.replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>"));
     }
 }
 

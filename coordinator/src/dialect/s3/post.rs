@@ -3,15 +3,13 @@
 //! What it keeps true: whoever posted a form is told the key under which its file lies, not the template that the form had for it.
 
 use super::bucket::bucket_of;
-use super::copy::in_url;
 use super::fault::{bad_request, fault, invalid};
-use super::form::{FileName, key_with};
-use super::heads::text;
+use super::form::{FileName, key_with, names_a_bucket, policy_broken};
 use super::incoming::Trailers;
 use super::particulars::escaped;
 use super::read::object_name;
 use super::route::trace;
-use super::target::Target;
+use super::target::{Place, Target};
 use super::write::{AnyTrailers, answer_head, store};
 use crate::dialect::Door;
 use bytes::Bytes;
@@ -34,9 +32,12 @@ pub async fn object(
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
         ));
     }
+    if request.input.policy.as_ref().is_some_and(|policy| !names_a_bucket(policy)) {
+        return Err(policy_broken());
+    }
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let principal = trace(&request.extensions).principal();
-    let host = text(&request.headers, "host").unwrap_or_default();
+    let place = request.extensions.get::<Place>().cloned().unwrap_or_default();
     let mut input = request.input;
     let key = key_with(&input.key, request.extensions.get::<FileName>());
     let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key })?;
@@ -53,7 +54,7 @@ pub async fn object(
     let mut head = answer_head(&done, checksum.as_ref())?;
     let e_tag = done.etag.text(done.sha256.as_ref());
     let stored = Stored {
-        location: format!("http://{host}/{}/{}", bucket.as_str(), in_url(name.key())),
+        location: place.url(name.key()),
         bucket: bucket.as_str().to_owned(),
         key: name.key().to_owned(),
         e_tag: format!("\"{e_tag}\""),

@@ -113,7 +113,7 @@ pub async fn found(
     let version = version_id.map(version_name).transpose()?;
     let found = door.objects.find(name, version).await.map_err(of_verb)?;
     let bucket = door.objects.require_bucket(name.bucket()).await.map_err(of_verb)?;
-    expected_owner(headers, "x-amz-expected-bucket-owner", &bucket.owner)?;
+    expected_owner(headers, &bucket.owner)?;
     match found {
         Found::Version(version) => Ok((version, bucket.versioning)),
         Found::Marker(marker) => Err(is_marker(&marker, version.is_some())),

@@ -11,9 +11,9 @@ use hyper::header::{AUTHORIZATION, DATE, HeaderValue};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 /// How far a request's date may be off, in seconds.
-pub const SKEW_S_MAX: u64 = 900;
-/// How long a presigned URL may be good for, in seconds: a week.
-const PRESIGNED_S_MAX: u64 = 604_800;
+const SKEW_S_MAX: u64 = 900;
+/// How long a presigned URL may be good for, in seconds: a week. A form's policy says for how long the form is.
+pub const PRESIGNED_S_MAX: u32 = 604_800;
 /// The region of every bucket.
 const REGION: &str = "us-east-1";
 /// What version 4 is called in a request.
@@ -95,7 +95,8 @@ fn field_of<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// Refuses a signature that cannot be one of version 4, whatever the key is; those of version 2 the library judges.
+/// Refuses a signature that cannot be one of version 4, whatever the key is, and one that is out of date; the rest of those of version 2
+/// the library judges.
 pub fn require_form(headers: &HeaderMap, query: &Query, now_ms: u64) -> S3Result<()> {
     let is_presigned = query.has_any(&PARAMETERS[..TELLTALE]);
     let mut given = headers.get_all(AUTHORIZATION).iter();
@@ -112,9 +113,32 @@ pub fn require_form(headers: &HeaderMap, query: &Query, now_ms: u64) -> S3Result
         return if is_presigned { require_parameters(query, now_ms / 1_000) } else { Ok(()) };
     };
     match header.to_str() {
-        Ok(text) if text.starts_with("AWS ") => Ok(()),
-        Ok(text) => require_header(text, headers),
+        Ok(text) if text.starts_with("AWS ") => require_date(headers, now_ms / 1_000),
+        Ok(text) => require_header(text, headers).and_then(|()| require_date(headers, now_ms / 1_000)),
         Err(_) => Err(malformed("it is not ASCII")),
+    }
+}
+
+/// When a request was signed, in seconds since 1970, as its header tells.
+pub fn date_of(headers: &HeaderMap) -> Option<u64> {
+    let date = headers.get("x-amz-date").or_else(|| headers.get(DATE));
+    date.and_then(|value| value.to_str().ok()).and_then(seconds_of)
+}
+
+/// Refuses what was signed too long ago, or is of tomorrow: whoever hears a request must not send it again next year.
+fn require_date(headers: &HeaderMap, now_s: u64) -> S3Result<()> {
+    let then_s = date_of(headers).ok_or_else(|| fault(S3ErrorCode::AccessDenied, NO_DATE))?;
+    not_skewed(then_s, now_s)
+}
+
+/// Refuses a date that is off by more than [`SKEW_S_MAX`].
+pub fn not_skewed(then_s: u64, now_s: u64) -> S3Result<()> {
+    match then_s.abs_diff(now_s) > SKEW_S_MAX {
+        true => Err(fault(
+            S3ErrorCode::RequestTimeTooSkewed,
+            "The difference between the request time and the server's time is too large.",
+        )),
+        false => Ok(()),
     }
 }
 
@@ -207,7 +231,7 @@ pub fn presigned_in_time(query: &Query, now_s: u64) -> S3Result<()> {
     let then_s = date.ok_or_else(|| wrong("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
     let lasts = query.get("X-Amz-Expires").and_then(|text| text.parse::<u64>().ok());
     let lasts = lasts.ok_or_else(|| wrong("X-Amz-Expires should be a number"))?;
-    if lasts > PRESIGNED_S_MAX {
+    if lasts > u64::from(PRESIGNED_S_MAX) {
         return Err(wrong("X-Amz-Expires must be less than a week (in seconds); that is 604800"));
     }
     if then_s > now_s + SKEW_S_MAX {
@@ -224,9 +248,9 @@ pub fn not_expired(expires_s: u64, now_s: u64) -> S3Result<()> {
     }
 }
 
-/// Seconds since 1970 of `20260102T030405Z`, or of one of HTTP's dates.
+/// Seconds since 1970 of `20260102T030405Z`, or of one of HTTP's dates, whose zone some clients call `+0000`.
 pub fn seconds_of(text: &str) -> Option<u64> {
-    if let Ok(date) = httpdate::parse_http_date(text) {
+    if let Ok(date) = httpdate::parse_http_date(&text.replace(" +0000", " GMT")) {
         return date.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs());
     }
     let digits = text.strip_suffix('Z')?;
@@ -315,6 +339,12 @@ mod tests {
         assert_eq!(of("Basic YTpi", now), "InvalidArgument");
         assert_eq!(of("x", now), "InvalidArgument");
         assert_eq!(of("AWS key:signature", now), "ok", "version 2 is judged by others");
+        for date in ["20260102T031906Z", "20260102T024904Z", "Fri, 02 Jan 2026 04:04:05 +0000"] {
+            assert_eq!(of("AWS key:signature", date), "RequestTimeTooSkewed", "{date}");
+        }
+        assert_eq!(of("AWS key:signature", "Fri, 02 Jan 2026 03:14:05 +0000"), "ok");
+        assert_eq!(of("AWS key:signature", "today"), "AccessDenied");
+        assert_eq!(of(&whole("20260102/eu/s3/aws4_request"), "20260102T031906Z"), "RequestTimeTooSkewed");
         assert_eq!(of(&whole("20260102/eu/s3/aws4_request"), "yesterday"), "AccessDenied");
         assert_eq!(code(&[("authorization", &whole("20260102/eu/s3/aws4_request"))], ""), "AccessDenied");
         let by_http = [
@@ -323,6 +353,7 @@ mod tests {
         ];
         assert_eq!(code(&by_http.each_ref().map(|(name, value)| (*name, value.as_str())), ""), "ok");
         assert_eq!(code(&[("authorization", "AWS a:b"), ("authorization", "AWS a:b")], ""), "InvalidArgument");
+        assert_eq!(code(&[("authorization", "AWS a:b")], ""), "AccessDenied", "it says no date");
         assert_eq!(code(&[], ""), "ok");
     }
 

@@ -6,11 +6,14 @@
 use super::fault::fault;
 use hyper::header::HOST;
 use hyper::http::request::Parts;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use s3s::host::{S3Host, VirtualHost};
 use s3s::validation::NameValidation;
 use s3s::{S3ErrorCode, S3Result};
 use url::form_urlencoded;
+
+/// What stays as it is in a key in a URL.
+const IN_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// What a request is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,31 @@ impl Target {
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         Ok(Target { bucket: bucket.to_owned(), key: key.to_owned() })
     }
+}
+
+/// Where a request's bucket is, as its client sees it: scheme, host, and the bucket where the host does not name it.
+#[derive(Clone, Debug, Default)]
+pub struct Place(String);
+
+impl Place {
+    /// Where the bucket of a request is.
+    pub fn of(head: &Parts, domain: Option<&str>, scheme: &str, bucket: &str) -> Place {
+        let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        match domain.and_then(|domain| bucket_of_host(host, domain)) {
+            Some(_) => Place(format!("{scheme}://{host}")),
+            None => Place(format!("{scheme}://{host}/{bucket}")),
+        }
+    }
+
+    /// The URL of an object in the bucket.
+    pub fn url(&self, key: &str) -> String {
+        format!("{}/{}", self.0, in_url(key))
+    }
+}
+
+/// A key in a URL, or in a list that is asked for so.
+pub fn in_url(key: &str) -> String {
+    utf8_percent_encode(key, IN_URL).to_string()
 }
 
 /// The bucket that a host name below `domain` names.
@@ -129,6 +157,17 @@ mod tests {
             assert_eq!(target(host, path).unwrap(), expected, "{host}{path}");
         }
         assert_eq!(target("x", "/photos/%ff").unwrap_err().code().as_str(), "InvalidURI");
+    }
+
+    #[test]
+    fn a_url_leads_back_to_the_object() {
+        for (host, url) in [
+            ("x:9000", "https://x:9000/photos/a%20b/%C3%A9%2B"),
+            ("photos.s3.example", "https://photos.s3.example/a%20b/%C3%A9%2B"),
+        ] {
+            let (head, ()) = Request::get("/").header("host", host).body(()).unwrap().into_parts();
+            assert_eq!(Place::of(&head, Some("s3.example"), "https", "photos").url("a b/\u{e9}+"), url);
+        }
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! with.
 
 use super::fault::{bad_request, fault};
-use super::signature::{SKEW_S_MAX, Signed, not_expired, presigned_in_time, seconds_of};
+use super::signature::{Signed, date_of, not_expired, not_skewed, presigned_in_time};
 use super::target::Query;
-use hyper::header::{AUTHORIZATION, DATE};
+use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Uri};
 use s3s::{S3ErrorCode, S3Result};
@@ -38,8 +38,7 @@ pub fn take_signature_off(head: &mut Parts, query: &Query, now_ms: u64) -> S3Res
         let expires = expires.ok_or_else(|| fault(S3ErrorCode::AccessDenied, "Expires must be a time in seconds"))?;
         not_expired(expires, now_s)?;
     } else if head.headers.contains_key(AUTHORIZATION) {
-        let date = head.headers.get("x-amz-date").or_else(|| head.headers.get(DATE));
-        if let Some(then_s) = date.and_then(|value| value.to_str().ok()).and_then(seconds_of) {
+        if let Some(then_s) = date_of(&head.headers) {
             not_skewed(then_s, now_s)?;
         }
         head.headers.remove(AUTHORIZATION);
@@ -49,16 +48,6 @@ pub fn take_signature_off(head: &mut Parts, query: &Query, now_ms: u64) -> S3Res
     }
     head.uri = without_signature(&head.uri)?;
     Ok(())
-}
-
-fn not_skewed(then_s: u64, now_s: u64) -> S3Result<()> {
-    match then_s.abs_diff(now_s) > SKEW_S_MAX {
-        true => Err(fault(
-            S3ErrorCode::RequestTimeTooSkewed,
-            "The difference between the request time and the server's time is too large.",
-        )),
-        false => Ok(()),
-    }
 }
 
 fn without_signature(uri: &Uri) -> S3Result<Uri> {
@@ -105,6 +94,11 @@ pub fn packing(headers: &HeaderMap, signed: Signed) -> S3Result<Packing> {
              STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
         )),
     }
+}
+
+/// Whether each chunk of a body in chunks is signed.
+pub fn has_signed_chunks(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-content-sha256").is_some_and(|told| told.as_bytes() != b"STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 }
 
 #[cfg(test)]

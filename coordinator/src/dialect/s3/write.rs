@@ -52,7 +52,7 @@ pub async fn store(
 ) -> S3Result<(PutDone, Option<Checksum>)> {
     let described = described(headers, owner, door.objects.clock.now_ms())?;
     let bucket = door.objects.require_bucket(name.bucket()).await.map_err(of_verb)?;
-    expected_owner(headers, "x-amz-expected-bucket-owner", &bucket.owner)?;
+    expected_owner(headers, &bucket.owner)?;
     let promise = Promise::of(headers)?;
     let mut target = PutTarget {
         name: name.clone(),

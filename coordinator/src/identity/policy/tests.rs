@@ -14,7 +14,7 @@ fn key(owner: &str, grants: Vec<GrantRecord>) -> Principal {
 }
 
 fn bucket<'a>(name: &'a str, owner: &'a str) -> Resource<'a> {
-    Resource::Bucket { name, owner, public_read: false }
+    Resource::Bucket { name, owner, opened: false }
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn only_admin_of_everything_administers_the_cluster() {
 
 #[test]
 fn who_proved_nothing_reads_what_is_open_and_nothing_else() {
-    let open = Resource::Bucket { name: "b", owner: "you", public_read: true };
+    let open = Resource::Bucket { name: "b", owner: "you", opened: true };
     assert!(authorize(&Principal::Anonymous, Action::Read, open).is_ok());
     assert!(authorize(&key("me", Vec::new()), Action::Read, open).is_ok(), "what anybody may, a key may");
     for action in Action::ALL {
