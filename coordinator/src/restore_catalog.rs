@@ -11,9 +11,11 @@ use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
 use crate::metadata::{Metadata, SCAN_ENTRIES_MAX};
 use crate::nodes::client::{Connections, HttpNode};
 use anyhow::{Context, Result, bail};
-use protocol::{Clock, ClusterFile, JournalState, NodeId, SystemClock};
+use futures_util::future::join_all;
+use protocol::{Clock, ClusterFile, JournalState, NodeId, Starts, SystemClock};
 use segments::durable;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Builder, Handle};
@@ -70,15 +72,16 @@ async fn into_directory(
     };
     let members = restore.node.iter().map(member).collect::<Result<Vec<_>>>()?;
     let mut seen = survey(&members).await?;
+    let starts = starts_of(&members).await;
     let (mut read, mut census) = fill(directory, &seen, cluster, &clock).await?;
-    require_enough(&seen, &census)?;
+    require_enough(&seen, &starts, &census)?;
     // Whoever still wrote may do so no more; what came meanwhile is read, too.
     seen = claim(&seen, &*clock).await;
     if seen.answers.first().is_none_or(|(_, newest)| newest.last != read.last) {
         durable::remove_dir_all(&restore.data)?;
         (read, census) = fill(begin()?, &seen, cluster, &clock).await?;
     }
-    require_enough(&seen, &census)?;
+    require_enough(&seen, &starts, &census)?;
     RestoredDirectory::claim(&restore.data, seen.claim)?;
     Ok((seen, read, census))
 }
@@ -127,21 +130,33 @@ async fn count_range(
     }
 }
 
-/// An error unless the journals that were read meet every group that was ever acknowledged.
-fn require_enough(survey: &Survey, census: &Census) -> Result<()> {
+/// The starts that the nodes' disks remember.
+async fn starts_of(members: &[JournalMember]) -> BTreeMap<NodeId, Starts> {
+    let asked = members.iter().map(|member| member.node.health());
+    let told = join_all(asked).await.into_iter().flatten();
+    told.map(|health| (health.node, health.starts)).collect()
+}
+
+/// An error unless the journals that were read meet every group that was ever acknowledged. An older copy of a disk does not: it has forgotten
+/// a start that the catalog knows of.
+fn require_enough(survey: &Survey, starts: &BTreeMap<NodeId, Starts>, census: &Census) -> Result<()> {
     let voters = census.nodes.iter().map(|record| (record.node.clone(), record.disk)).collect();
     let electorate = Electorate { voters, members: survey.answers.len() };
-    let holds = |node: &NodeId| {
-        let of = |state: &JournalState| state.node == *node && electorate.remembers(state) && state.last.sequence > 0;
-        survey.answers.iter().any(|(_, state)| of(state))
+    let newest = survey.newest();
+    let holds = |record: &NodeRecord| {
+        let told = starts.get(&record.node).filter(|starts| starts.number > 0);
+        let is_current = record.start.zip(told).is_none_or(|(seen, told)| told.may_remember(seen));
+        let of = |state: &JournalState| {
+            state.node == record.node && electorate.remembers(state, newest) && state.last.sequence > 0
+        };
+        is_current && survey.answers.iter().any(|(_, state)| of(state))
     };
-    let (held, missing): (Vec<&NodeRecord>, Vec<&NodeRecord>) =
-        census.nodes.iter().partition(|record| holds(&record.node));
+    let (held, missing): (Vec<&NodeRecord>, Vec<&NodeRecord>) = census.nodes.iter().partition(|record| holds(record));
     let needed = electorate.read_quorum();
     if !census.nodes.is_empty() && held.len() < needed {
         let missing: Vec<String> = missing.iter().map(|record| format!("{} ({})", record.node, record.url)).collect();
         bail!(
-            "the catalog knows {} nodes, and only {} of them gave a journal; {needed} are needed to know that nothing acknowledged is \
+            "the catalog knows {} nodes, and only {} of them gave a journal that has not forgotten anything; {needed} are needed to know that nothing acknowledged is \
              missing. Start these as well, and name them with --node: {}. {}",
             census.nodes.len(),
             held.len(),

@@ -88,6 +88,9 @@ pub struct JournalState {
     pub last: JournalMark,
     /// What the last entry says of where the whole catalog begins.
     pub whole_from: u64,
+    /// Up to here it has answered entries that it may hold no more: it had to begin anew, with what the log had. None if it never had to.
+    #[serde(default)]
+    pub promised: JournalMark,
     /// What room it has.
     #[serde(flatten)]
     pub room: JournalRoom,

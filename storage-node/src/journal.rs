@@ -12,6 +12,7 @@
 //! - A claim is durable before it is answered, and outlives every removal of segments: a lower epoch is refused for ever.
 //! - After any crash every entry that was answered is found, unless entries of a later epoch took its place.
 //! - Nothing is removed before what makes it superfluous is durable here.
+//! - What it has answered and holds no more, because it had to begin anew, it tells of ([`JournalState::promised`]).
 
 mod view;
 
@@ -34,6 +35,7 @@ const SCANNED_BYTES_MIN: u64 = 2 << 20;
 
 const NOTE_CLAIM: u8 = 1;
 const NOTE_WHOLE: u8 = 2;
+const NOTE_PROMISED: u8 = 3;
 const ANEW: u8 = 1;
 
 /// Settings of a journal.
@@ -177,6 +179,7 @@ impl<D: Disk> Journal<D> {
             first: writer.view.first(),
             last: writer.view.last(),
             whole_from: writer.view.whole_from,
+            promised: writer.view.promised,
             room: JournalRoom { spare: writer.log.has_reserve(), half_spare: writer.log.has_half_reserve() },
             bytes: writer.log.used_bytes(),
         }
@@ -193,13 +196,22 @@ impl<D: Disk> Writer<D> {
     fn store(&mut self, fitting: Vec<(Record, &JournalEntry, bool)>) -> Result<()> {
         let Some((_, last, _)) = fitting.last() else { return Ok(()) };
         let whole_from = last.whole_from;
-        let mut records: Vec<Record> = fitting.iter().map(|(record, ..)| record.clone()).collect();
+        let begins_anew = fitting.iter().any(|(.., anew)| *anew);
+        let promised = self.view.promised.max(if begins_anew { self.view.last() } else { JournalMark::default() });
+        let mut records = Vec::with_capacity(fitting.len() + 2);
+        if promised != self.view.promised {
+            // Before the entries: a crash must not leave them without it.
+            records.push(promised_note(promised));
+        }
+        let before = records.len();
+        records.extend(fitting.iter().map(|(record, ..)| record.clone()));
         if whole_from != self.view.whole_from {
-            records.push(whole_note(whole_from));
+            records.push(whole_note(whole_from, last.mark.sequence));
         }
         // A journal that stops on a full disk would stop the deletes that make room there.
         let locations = self.log.append(&records, Purpose::Reclaim)?;
-        for ((_, entry, anew), location) in fitting.iter().zip(locations) {
+        self.view.promised = promised;
+        for ((_, entry, anew), location) in fitting.iter().zip(&locations[before..]) {
             self.view.add(entry.mark, *anew);
             self.view.note_place(entry.mark.sequence, location.position);
         }
@@ -224,7 +236,10 @@ impl<D: Disk> Writer<D> {
         if old.is_empty() {
             return;
         }
-        let notes = [claim_note(self.view.claim), whole_note(self.view.whole_from)];
+        let mut notes = vec![claim_note(self.view.claim), whole_note(self.view.whole_from, self.view.last().sequence)];
+        if self.view.promised > self.view.last() {
+            notes.push(promised_note(self.view.promised));
+        }
         let removed = self
             .log
             .append(&notes, Purpose::Reclaim)
@@ -257,8 +272,13 @@ fn claim_note(claim: JournalClaim) -> Record {
     noted(NOTE_CLAIM, payload.freeze())
 }
 
-fn whole_note(whole_from: u64) -> Record {
-    noted(NOTE_WHOLE, Bytes::copy_from_slice(&whole_from.to_le_bytes()))
+/// `last`: the entry that says so.
+fn whole_note(whole_from: u64, last: u64) -> Record {
+    noted(NOTE_WHOLE, [whole_from.to_le_bytes(), last.to_le_bytes()].concat().into())
+}
+
+fn promised_note(promised: JournalMark) -> Record {
+    noted(NOTE_PROMISED, [promised.sequence.to_le_bytes(), promised.epoch.to_le_bytes()].concat().into())
 }
 
 fn noted(what: u8, payload: Bytes) -> Record {
@@ -270,9 +290,34 @@ fn noted(what: u8, payload: Bytes) -> Record {
 fn note(view: &mut View, what: u8, payload: &[u8]) {
     let Some((number, rest)) = payload.split_first_chunk::<8>() else { return };
     let number = u64::from_le_bytes(*number);
+    let second = rest.first_chunk::<8>().map_or(0, |second| u64::from_le_bytes(*second));
     match (what, Uuid::from_slice(rest)) {
         (NOTE_CLAIM, Ok(holder)) => view.claim = JournalClaim { epoch: number, holder },
-        (NOTE_WHOLE, _) => view.whole_from = number,
+        (NOTE_WHOLE, _) => {
+            // A power cut may leave the note of an entry that it did not leave. The first notes do not say whose they are.
+            if second <= view.last().sequence {
+                view.whole_from = number;
+            }
+        }
+        (NOTE_PROMISED, _) => view.promised = view.promised.max(JournalMark { epoch: second, sequence: number }),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_of_an_entry_that_is_not_there_says_nothing() {
+        let mut view = View::default();
+        view.add(JournalMark { epoch: 1, sequence: 499 }, true);
+        let payload = |record: Record| record.data.concat();
+        note(&mut view, NOTE_WHOLE, &payload(whole_note(480, 500)));
+        assert_eq!(view.whole_from, 0, "a power cut left it without its entry");
+        note(&mut view, NOTE_WHOLE, &payload(whole_note(480, 499)));
+        assert_eq!(view.whole_from, 480);
+        note(&mut view, NOTE_WHOLE, &490_u64.to_le_bytes());
+        assert_eq!(view.whole_from, 490, "as the first ones were written");
     }
 }

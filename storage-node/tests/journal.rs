@@ -121,6 +121,26 @@ fn what_a_whole_snapshot_makes_superfluous_goes_and_the_claim_stays() {
     );
 }
 
+/// I14: what it answered and had to give up, it does not count as what it holds.
+#[test]
+fn a_journal_that_begins_anew_tells_what_it_had() {
+    let disk = disk();
+    let journal = open(&disk);
+    journal.claim(claim(1)).unwrap();
+    fill(&journal, 1, 50, 1);
+    let anew = JournalAppend { claim: claim(1), anew: true, entries: vec![entry(30, 1, 1, 30)] };
+    let had = JournalMark { epoch: 1, sequence: 50 };
+    let state = journal.append(anew).unwrap().state;
+    assert_eq!((state.last.sequence, state.promised), (30, had));
+    drop(journal);
+    let journal = open(&disk);
+    assert_eq!(journal.state().promised, had, "a start finds the same");
+    // Its old segments go, and the note with them was not lost.
+    fill(&journal, 31, 10, 30);
+    fill(&journal, 41, 5, 41);
+    assert_eq!(open(&disk).state().promised, had);
+}
+
 #[test]
 fn it_goes_on_on_a_full_disk_as_deletes_do_and_says_when_its_reserve_is_gone() {
     let disk = disk();

@@ -183,8 +183,10 @@ impl Nodes {
 
     /// The same, where nodes that `failed` the write count among those that do not answer.
     pub fn require_majority_without(&self, failed: &BTreeSet<NodeId>) -> Result<()> {
+        // A second address of a node, and what is of another cluster, is none of the nodes.
         let members = self.members();
-        let registered = members.len();
+        let is_node = |member: &&Arc<Member>| !member.is_stranger();
+        let registered = members.iter().filter(is_node).count();
         let answering = self.answering();
         let answering: BTreeSet<&NodeId> = answering.difference(failed).collect();
         if 2 * answering.len() > registered {
@@ -197,7 +199,7 @@ impl Nodes {
             return Ok(());
         }
         let answers = |id: &NodeId| answering.contains(id) || switched_off.contains(id);
-        let silent = members.iter().filter(|node| !node.id().is_some_and(answers));
+        let silent = members.iter().filter(is_node).filter(|node| !node.id().is_some_and(answers));
         let silent: Vec<&str> = silent.map(|node| node.label()).collect();
         Err(Error::unavailable(format!(
             "{} of {registered} storage nodes do not answer ({}); a write needs more than half of them, retry when they \

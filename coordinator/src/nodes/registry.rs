@@ -91,18 +91,24 @@ impl KnownNodes for Registry {
             let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} has a new disk", health.node) };
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
         }
-        if is_known {
-            // The node is who it was: reads need not wait until the catalog takes commits.
+        if same_disk.is_none() {
+            self.metadata.commit(commit).await?;
+        } else {
+            // The node has what it had, wherever it is now: reads need not wait until the catalog takes commits.
             let noted = timeout(NOTE_START_WAIT, self.metadata.commit(commit)).await;
             let why = match noted {
-                Ok(Ok(())) => return Ok(true),
-                Ok(Err(error)) => error.message,
-                Err(_) => "the commit takes long".to_owned(),
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.message),
+                Err(_) => Some("the commit takes long".to_owned()),
             };
-            debug!(node = %health.node, why, "the node's start is not on record yet");
-            return Ok(false);
+            if let Some(why) = why {
+                debug!(node = %health.node, why, "what is new of the node is not on record yet");
+                return Ok(false);
+            }
         }
-        self.metadata.commit(commit).await?;
+        if is_known {
+            return Ok(true);
+        }
         info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
         Ok(true)
     }

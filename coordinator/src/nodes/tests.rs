@@ -230,6 +230,22 @@ async fn a_node_that_is_not_who_it_should_be_is_neither_read_nor_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_address_of_a_node_is_no_silent_one() {
+    let (nodes, fakes) = cluster_of(&["n1", "n2", "n3", "?", "?", "?"]);
+    for n in 0..3 {
+        fakes[3 + n].set(|fake| fake.health.node = id(&format!("n{}", n + 1)));
+    }
+    nodes.probe_all().await;
+    nodes.require_majority().unwrap();
+    fail(&fakes[0]);
+    nodes.probe_all().await;
+    nodes.require_majority().unwrap();
+    fail(&fakes[1]);
+    nodes.probe_all().await;
+    assert_eq!(nodes.require_majority().unwrap_err().kind, ErrorKind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_swapped_disk_is_refused_unless_the_node_says_it_was_replaced() {
     let (nodes, fakes) = probed(&["n1"]).await;
     fakes[0].set(|fake| fake.health.disk = DiskId(Uuid::from_u128(5)));

@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub(super) struct View {
     pub claim: JournalClaim,
     pub whole_from: u64,
+    /// The last entry it had when it had to begin anew; none if it never had to.
+    pub promised: JournalMark,
     /// The first entry that can be read.
     begin: u64,
     first: u64,

@@ -5,7 +5,7 @@ use crate::machine::{Answer, Death, Directory, Process, state_of};
 use coordinator::metadata::journal::JournalMembers;
 use coordinator::metadata::journal::claim::ClaimFile;
 use coordinator::metadata::journal::quorum::Electorate;
-use coordinator::metadata::journal::restore::{claim, read_back, survey};
+use coordinator::metadata::journal::restore::{Survey, claim, read_back, survey};
 use protocol::{JournalEntry, JournalState};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -336,13 +336,16 @@ impl Storm {
             Err(_) => return,
         };
         let electorate = Electorate { voters: self.keepers.voters(), members: members.len() };
-        let holds = |state: &JournalState| state.last.sequence > 0 && electorate.remembers(state);
-        let holding = survey.answers.iter().filter(|(_, state)| holds(state)).count();
-        if holding < electorate.read_quorum() {
+        let holding = |survey: &Survey| {
+            let newest = survey.newest();
+            let holds = |state: &JournalState| state.last.sequence > 0 && electorate.remembers(state, newest);
+            survey.answers.iter().filter(|(_, state)| holds(state)).count()
+        };
+        if holding(&survey) < electorate.read_quorum() {
             return;
         }
         let survey = claim(&survey, &*self.clock).await;
-        let holding = survey.answers.iter().filter(|(_, state)| holds(state)).count();
+        let holding = holding(&survey);
         if holding < electorate.read_quorum() {
             return;
         }

@@ -89,13 +89,13 @@ pub async fn attempt(
     let (answers, failures) = sort(join_all(asked).await);
     // That a directory is not the newest any one of them can say.
     newer(file.claim, end.last, &answers)?;
-    enough(&electorate, &answers, &failures, "answer")?;
+    enough(&electorate, end.last, &answers, &failures, "answer")?;
     let highest = answers.iter().map(|(_, state)| state.claim.epoch).max().unwrap_or(0);
     let claim = JournalClaim { epoch: file.claim.epoch.max(highest) + 1, holder: clock.fresh_id() };
     file.write(claim).map_err(|error| Unclaimed::Later(error.message))?;
     let claimed = answers.iter().map(|(member, _)| async move { (*member, claim_at(member, claim).await) });
     let (answers, failures) = sort(join_all(claimed).await);
-    enough(&electorate, &answers, &failures, "obey a claim")?;
+    enough(&electorate, end.last, &answers, &failures, "obey a claim")?;
     let adopted = match newer(claim, end.last, &answers)? {
         Some((member, mark)) => {
             let entry = adopt(member, mark).await.map_err(|error| Unclaimed::Later(error.message))?;
@@ -118,12 +118,14 @@ type Answers<'a> = Vec<(&'a JournalMember, JournalState)>;
 /// Refuses answers that do not meet every write quorum; each node counts once.
 fn enough(
     electorate: &Electorate,
+    last: JournalMark,
     answers: &Answers<'_>,
     failures: &[String],
     what: &str,
 ) -> std::result::Result<(), Unclaimed> {
-    let (found, needed) =
-        (answers.iter().filter(|(_, state)| electorate.remembers(state)).count(), electorate.read_quorum());
+    let newest = answers.iter().map(|(_, state)| state.last).fold(last, JournalMark::max);
+    let remembering = answers.iter().filter(|(_, state)| electorate.remembers(state, newest));
+    let (found, needed) = (remembering.count(), electorate.read_quorum());
     if found < needed {
         let (total, failures) = (electorate.total(), failures.join("; "));
         return Err(Unclaimed::Later(format!("{found} of {total} nodes {what}, {needed} must: {failures}")));

@@ -10,7 +10,7 @@
 
 use super::JOURNAL_QUORUM;
 use crate::metadata::records::{NodeRecord, NodeState};
-use protocol::{DiskId, JournalState, NodeId};
+use protocol::{DiskId, JournalMark, JournalState, NodeId};
 use std::collections::BTreeMap;
 
 /// Whether the journal of a node counts: one that was drained may be switched off, and one that is lost gives no answer.
@@ -37,9 +37,12 @@ impl Electorate {
     }
 
     /// Whether what this node says it does *not* hold, and whom it does not obey, counts: only on the disk that held what was acknowledged.
-    /// A disk that was replaced knows nothing of what the one before it held, until the catalog says that this one is the node's.
-    pub fn remembers(&self, answer: &JournalState) -> bool {
-        self.voters.is_empty() || self.voters.get(&answer.node) == Some(&answer.disk)
+    /// A disk that was replaced knows nothing of what the one before it held, until the catalog says that this one is the node's. Nor does a
+    /// journal that had to begin anew, unless what it had before is met elsewhere: `newest` is the last group that is known of, and whoever holds one of a later epoch holds all
+    /// that was acknowledged in those before.
+    pub fn remembers(&self, answer: &JournalState, newest: JournalMark) -> bool {
+        let is_voter = self.voters.is_empty() || self.voters.get(&answer.node) == Some(&answer.disk);
+        is_voter && answer.promised <= newest
     }
 
     /// How many count.
@@ -67,7 +70,7 @@ pub fn held_by(mut through: Vec<u64>, needed: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{JournalClaim, JournalMark, JournalRoom};
+    use protocol::{JournalClaim, JournalRoom};
     use uuid::Uuid;
 
     #[test]
@@ -91,13 +94,39 @@ mod tests {
             first: 1,
             last: JournalMark::default(),
             whole_from: 1,
+            promised: JournalMark::default(),
             room: JournalRoom::default(),
             bytes: 0,
         };
         let electorate = Electorate { voters: Voters::from([(node.clone(), disk(1))]), members: 1 };
-        assert!(electorate.counts(&node) && electorate.remembers(&state(disk(1))));
-        assert!(!electorate.remembers(&state(disk(2))), "it was not there when groups were acknowledged");
-        assert!(Electorate::default().remembers(&state(disk(2))), "at the birth of a cluster anyone counts");
+        assert!(electorate.counts(&node) && electorate.remembers(&state(disk(1)), JournalMark::default()));
+        assert!(
+            !electorate.remembers(&state(disk(2)), JournalMark::default()),
+            "it was not there when groups were acknowledged"
+        );
+        assert!(
+            Electorate::default().remembers(&state(disk(2)), JournalMark::default()),
+            "at the birth of a cluster anyone counts"
+        );
+    }
+
+    #[test]
+    fn a_journal_that_began_anew_counts_where_what_it_had_is_met() {
+        let state = JournalState {
+            node: "n1".parse().unwrap(),
+            disk: DiskId(Uuid::nil()),
+            claim: JournalClaim::default(),
+            first: 300,
+            last: JournalMark { epoch: 1, sequence: 380 },
+            whole_from: 300,
+            promised: JournalMark { epoch: 1, sequence: 500 },
+            room: JournalRoom::default(),
+            bytes: 0,
+        };
+        let electorate = Electorate::default();
+        let newest = |epoch, sequence| electorate.remembers(&state, JournalMark { epoch, sequence });
+        assert!(!newest(1, 400), "it has answered 401 to 500, and does not know it");
+        assert!(newest(1, 500) && newest(2, 390));
     }
 
     #[test]

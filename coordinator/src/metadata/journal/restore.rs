@@ -32,6 +32,13 @@ pub struct Survey {
     pub silent: Vec<String>,
 }
 
+impl Survey {
+    /// The last group that any of them holds.
+    pub fn newest(&self) -> JournalMark {
+        self.answers.first().map_or_else(JournalMark::default, |(_, state)| state.last)
+    }
+}
+
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadBack {

@@ -32,6 +32,9 @@ pub(super) struct Replay<'a> {
     /// Sequences that are missing: the first of them, and the next that is there.
     gap: Option<(u64, u64)>,
     snapshot: Option<SnapshotSeen>,
+    /// A snapshot whose end was seen, and the group that goes with it not yet. A power cut may have left no more: no node was sent that end
+    /// then, and none may be told that from there on all is whole.
+    ended: Option<u64>,
     failed: Option<Error>,
 }
 
@@ -66,6 +69,7 @@ impl<'a> Replay<'a> {
             snapshot_bytes: 0,
             gap: None,
             snapshot: None,
+            ended: None,
             failed: None,
         }
     }
@@ -124,7 +128,9 @@ impl<'a> Replay<'a> {
             self.gap = Some((self.gap.map_or(expected, |(from, _)| from), sequence));
             self.snapshot = None;
         }
-        let whole_from = if whole_from == 0 { self.mark.whole_from } else { whole_from };
+        // The first versions of groups do not say it.
+        let before = self.ended.take().unwrap_or(self.mark.whole_from);
+        let whole_from = if whole_from == 0 { before } else { whole_from };
         self.mark = Mark { sequence, epoch, whole_from, ..self.mark };
         for batch in group.batches {
             let revision = batch.revision;
@@ -154,8 +160,10 @@ impl<'a> Replay<'a> {
                 let seen = self.snapshot.take();
                 if let Some(seen) = seen.filter(|seen| (seen.snapshot, seen.pieces) == (snapshot, pieces)) {
                     self.snapshot_bytes = seen.bytes;
-                    self.mark.whole_from = snapshot;
-                    self.gap = None;
+                    self.ended = Some(snapshot);
+                    if self.gap.take().is_some() {
+                        self.mark.whole_from = snapshot;
+                    }
                 }
             }
         }
@@ -226,6 +234,27 @@ mod tests {
         };
         let location = Location { position: Position::default(), length: 0, crc: 0 };
         Recovered { kind, id: [0; 17], location, data: Some(payload) }
+    }
+
+    /// From where on a replay takes the groups for whole.
+    fn whole_from(log: &[Says]) -> u64 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let index = Index::open(dir.path(), 1 << 20).expect("an index");
+        let settings = SledSettings::default();
+        let mut replay = Replay::rebuild(&index, &settings);
+        log.iter().for_each(|says| replay.visit(&recovered(says)));
+        replay.end().expect("it is whole");
+        replay.mark.whole_from
+    }
+
+    #[test]
+    fn the_end_of_a_snapshot_counts_with_the_group_that_it_goes_with() {
+        let mut log = vec![Put(1, "a"), Piece(2, 0, &["a"]), Put(2, "b"), End(2, 1)];
+        assert_eq!(whole_from(&log), 1, "no node was sent the end, and its group was never answered");
+        log.push(Put(3, "c"));
+        assert_eq!(whole_from(&log), 1, "that one was sent without it: its head says so");
+        let cut_down = [Put(4, "x"), Piece(5, 0, &["a"]), Put(5, "b"), End(5, 1)];
+        assert_eq!(whole_from(&cut_down), 5, "there is nothing before it");
     }
 
     /// The keys that a whole replay finds.

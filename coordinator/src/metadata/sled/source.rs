@@ -43,7 +43,15 @@ impl LogSource {
 
     fn read(&self, from: u64, limit_bytes: u64) -> Result<Vec<JournalEntry>> {
         let start = self.places().range(..=from).next_back().map(|(_, position)| *position);
-        let mut page = Page { next: from, limit_bytes, bytes: 0, entries: Vec::new(), piece: None, ends_at: None };
+        let mut page = Page {
+            next: from,
+            limit_bytes,
+            bytes: 0,
+            entries: Vec::new(),
+            piece: None,
+            is_damaged: false,
+            ends_at: None,
+        };
         let mut at = Some(start.unwrap_or_default());
         while let Some(position) = at {
             let end = self.reader.scan(position, SCAN_BYTES, &mut |scanned| page.take(&scanned))?;
@@ -75,26 +83,37 @@ struct Page {
     limit_bytes: u64,
     bytes: u64,
     entries: Vec<JournalEntry>,
-    /// The piece of a snapshot before the group that comes next.
+    /// The piece of a snapshot before the group that comes next,
     piece: Option<(Position, Bytes)>,
+    /// and whether something there is damaged: it may be that piece.
+    is_damaged: bool,
     /// Where the first group begins that did not fit.
     ends_at: Option<Position>,
 }
 
 impl Page {
     fn take(&mut self, scanned: &Scanned<'_>) {
-        let Scanned::Record { kind, location, data, .. } = *scanned else { return };
         if self.ends_at.is_some() {
             return;
         }
+        let Scanned::Record { kind, location, data, .. } = *scanned else {
+            self.is_damaged = true;
+            return;
+        };
         match kind {
             Kind::SNAPSHOT => self.piece = Some((location.position, Bytes::copy_from_slice(data))),
             Kind::COMMIT => {
                 let piece = self.piece.take();
                 let position = piece.as_ref().map_or(location.position, |(position, _)| *position);
+                let is_damaged = std::mem::take(&mut self.is_damaged);
                 if let Ok(head) = decode_group_head(data)
                     && head.mark.sequence == self.next
                 {
+                    if is_damaged && piece.is_none() {
+                        // Without its piece a node would hold it for ever, and take itself for whole.
+                        self.ends_at = Some(position);
+                        return;
+                    }
                     self.add(head, position, piece.map(|(_, piece)| piece).unwrap_or_default(), data);
                 }
             }

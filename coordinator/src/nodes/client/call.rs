@@ -35,6 +35,8 @@ pub(super) struct Call {
     pub(super) origin: Origin,
     /// Sent without the cluster's secret.
     pub(super) open_to_all: bool,
+    /// Refused by a node that has another disk by now.
+    pub(super) for_disk: bool,
 }
 
 /// For whom a call is made, as the node is told.
@@ -54,9 +56,15 @@ impl Origin {
 }
 
 impl Call {
+    /// A call for the catalog's journal. Whoever is asked says which disk it has, and the first that it hears of another one is a group, which
+    /// needs its journal.
+    pub(super) fn of_journal(verb: Verb, path: &str) -> Call {
+        Call { for_disk: false, ..Call::new(verb, path.to_owned()) }
+    }
+
     pub(super) fn new(verb: Verb, path: String) -> Call {
         let origin = Origin::current();
         let (query, crc, body) = (None, None, Vec::new());
-        Call { verb, path, query, crc, body, work_bytes: 0, origin, open_to_all: false }
+        Call { verb, path, query, crc, body, work_bytes: 0, origin, open_to_all: false, for_disk: true }
     }
 }

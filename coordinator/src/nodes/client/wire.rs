@@ -254,7 +254,8 @@ impl Wire {
             line("content-length", format_args!("{length}"));
         }
         if !call.open_to_all {
-            if let Some(disk) = *self.disk.read().unwrap_or_else(PoisonError::into_inner) {
+            let disk = *self.disk.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(disk) = disk.filter(|_| call.for_disk) {
                 line(routes::HEADER_DISK, format_args!("{disk}"));
             }
             head.push_str(&self.credentials.secret);
