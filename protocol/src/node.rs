@@ -101,7 +101,7 @@ pub struct CopyOrder {
 pub struct ShardPage {
     /// The shards held; deleted ones do not appear.
     pub shards: Vec<ShardHead>,
-    /// Ask again with `after` = this; `None` on the last page.
+    /// Ask again with `after` = this; `None` on the last page. A page may hold few shards, or none, and not be the last.
     pub next: Option<ShardId>,
 }
 

@@ -8,6 +8,7 @@ use crate::disk::{BLOCK_BYTES, Disk, DiskFile, Source};
 use crate::mutation::Mutation;
 use crate::names;
 use crate::record::{HEADER_BYTES, Header, Kind, Location, PAYLOAD_BYTES_MAX, Position};
+use crate::recovery::newer;
 use crate::scan::{Depth, Scanner, Step};
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
@@ -177,7 +178,7 @@ impl<D: Disk> SegmentReader<D> {
     pub fn scan(&self, from: Position, limit_bytes: u64, visit: &mut dyn FnMut(Scanned<'_>)) -> Result<ScanEnd> {
         let mut end = ScanEnd::default();
         let mut from = from;
-        while let Some(segment) = self.catalog.next(from.segment) {
+        'segments: while let Some(segment) = self.catalog.next(from.segment) {
             if segment.number != from.segment {
                 from = Position { segment: segment.number, offset: 0 };
             }
@@ -195,10 +196,14 @@ impl<D: Disk> SegmentReader<D> {
             loop {
                 if end.bytes >= limit_bytes && end.bytes > 0 {
                     end.next = Some(Position { segment: segment.number, offset: scanner.at() as u32 });
-                    return Ok(end);
+                    break 'segments;
                 }
                 let before = scanner.at();
-                if !show(scanner.step(), segment.number, &mut end, visit) {
+                let step = scanner.step();
+                if let Step::Unknown { version } = step {
+                    return Err(newer(&self.catalog.config, segment.number, u32::from(version)));
+                }
+                if !show(step, segment.number, &mut end, visit) {
                     break;
                 }
                 end.bytes += scanner.at().saturating_sub(before);

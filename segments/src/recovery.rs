@@ -273,7 +273,8 @@ impl<D: Disk> Recovery<'_, D> {
             match scanner.step() {
                 Step::Record { header, .. } if header.kind == Kind::SEGMENT_HEADER => walk.has_header = true,
                 Step::Record { header, encoded, .. } if !header.kind.is_internal() => walk.tally.add(&encoded),
-                Step::End => return walk,
+                // What is newer than this program refuses the start where it is walked through.
+                Step::End | Step::Unknown { .. } => return walk,
                 Step::Record { .. } => {}
                 _ => walk.damaged_at = walk.damaged_at.or(Some(0)),
             }
@@ -362,7 +363,7 @@ impl<D: Disk> Recovery<'_, D> {
     }
 }
 
-fn newer(config: &LogConfig, number: u32, version: u32) -> Error {
+pub(crate) fn newer(config: &LogConfig, number: u32, version: u32) -> Error {
     let message =
         format!("{}: segment {number} has format {version}, this program knows 1: use a newer one", config.name);
     Error::invalid(message)

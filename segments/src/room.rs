@@ -127,10 +127,12 @@ impl<D: Disk> Room<D> {
     }
 
     fn take_reserve(&mut self, name: &str) -> io::Result<D::File> {
+        // Opened first: where no file can be opened it is still there for the next try.
+        let file = self.catalog.disk.open(RESERVE, Access::Write)?;
         self.catalog.disk.rename(RESERVE, name)?;
         self.has_reserve = false;
         tracing::warn!(log = self.catalog.config.name, "disk full: the spare segment is in use");
-        self.catalog.disk.open(name, Access::Write)
+        Ok(file)
     }
 
     /// Removes a file that never counted, as far as that is possible.

@@ -2,8 +2,8 @@
 //!
 //! Steps (a crash after any of them loses nothing; at worst records exist twice until the segment is compacted again):
 //! 1. choose the sealed segment with the largest dead share;
-//! 2. read a stretch of it; for each record that the index names at this very place, append it again and fsync, through the
-//!    writer, which looks at the index once more; the index then names the new place;
+//! 2. read a stretch of it; for each record that the index names at this very place, or should, append it again and fsync, through
+//!    the writer, which looks at the index once more; the index then names the new place;
 //! 3. repeat to the segment's end;
 //! 4. remove the segment, if the counts too say that nothing in it is needed.
 //!
@@ -16,7 +16,7 @@ use crate::index::Entry;
 use crate::names;
 use crate::store::{Change, Moved, Store, liveness};
 use bytes::Bytes;
-use protocol::{Error, NodeStatus, PutOutcome, Result};
+use protocol::{Error, ErrorKind, NodeStatus, PutOutcome, Result};
 use segments::{Disk, Position, Scanned, SegmentInfo};
 use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
@@ -83,6 +83,10 @@ impl<D: Disk> Store<D> {
         let moved_bytes = moves.iter().map(|moved| moved.entry.location.stored_bytes()).sum();
         let outcomes = self.apply(moves.into_iter().map(Change::Move).collect());
         if let Some(kind) = outcomes.into_iter().find_map(PutOutcome::err) {
+            if kind == ErrorKind::Full {
+                // Meanwhile another one may need no room at all.
+                compaction.current = None;
+            }
             return Err(Error::new(kind, format!("compaction of segment {}: records cannot be moved", from.segment)));
         }
         metrics::counter!(names::MOVED_BYTES).increment(moved_bytes);
@@ -122,7 +126,7 @@ impl<D: Disk> Store<D> {
             if skipped || (needed == 0 && last == Some(segment.number)) {
                 continue;
             }
-            let share = dead_share(segment, needed);
+            let share = self.dead_share(segment, needed);
             if share > threshold && best.is_none_or(|(most, _)| share > most) {
                 best = Some((share, segment.number));
             }
@@ -130,11 +134,21 @@ impl<D: Disk> Store<D> {
         if best.is_none()
             && let Some(active) = segments.iter().find(|segment| !segment.sealed)
             && active.bytes >= self.segment_bytes / ACTIVE_PART_MIN
-            && dead_share(active, self.index.needed_bytes(active.number)) > threshold
+            && self.dead_share(active, self.index.needed_bytes(active.number)) > threshold
         {
             self.seal()?;
         }
         Ok(best.map(|(_, number)| number))
+    }
+
+    /// Which part of a segment its removal gives back. A poisoned one keeps the room that was made for all of it.
+    fn dead_share(&self, segment: &SegmentInfo, needed_bytes: u64) -> f64 {
+        if needed_bytes == 0 {
+            return 1.0;
+        }
+        let bytes = if segment.poisoned { segment.bytes.max(self.segment_bytes) } else { segment.bytes };
+        let dead = bytes.saturating_sub(needed_bytes).saturating_sub(FRAME_BYTES);
+        dead as f64 / bytes.max(1) as f64
     }
 
     fn read_stretch(&self, from: Position) -> Result<Stretch> {
@@ -150,7 +164,8 @@ impl<D: Disk> Store<D> {
                 };
                 let entry = Entry { live, location };
                 match self.index.lookup(&id) {
-                    Ok(Some(named)) if named != entry => {}
+                    // One that should be named and is not could not be read when the index was made.
+                    Ok(Some(named)) if named.prevail(entry) != entry => {}
                     Ok(_) => stretch.moves.push(Moved { key: id, entry, data: Bytes::copy_from_slice(data) }),
                     Err(error) => unknown = Err(error),
                 }
@@ -173,12 +188,4 @@ struct Stretch {
     next: Option<Position>,
     read_bytes: u64,
     foreign: bool,
-}
-
-fn dead_share(segment: &SegmentInfo, needed_bytes: u64) -> f64 {
-    if needed_bytes == 0 {
-        return 1.0;
-    }
-    let dead = segment.bytes.saturating_sub(needed_bytes).saturating_sub(FRAME_BYTES);
-    dead as f64 / segment.bytes.max(1) as f64
 }

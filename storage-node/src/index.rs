@@ -43,6 +43,8 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 const MEMORY_ENTRIES_MAX: usize = 1 << 20;
 /// Entries read at once where all are looked at; writers wait meanwhile.
 const SCAN_ENTRIES: usize = 512;
+/// Entries that one page of a listing looks at, about: tombstones stay for ever, and a caller does not wait for all of them.
+const LOOKED_AT_MAX: usize = 64 << 10;
 
 /// Settings of the index.
 pub struct IndexConfig {
@@ -197,12 +199,13 @@ impl Index {
         if is_due { self.checkpoint(false) } else { Ok(()) }
     }
 
-    /// At most `limit` live entries with ids after `key`, in order.
+    /// At most `limit` live entries with ids after `key`, in order; fewer, or none, where there are many dead ones.
     pub fn page(&self, key: Option<Key>, limit: usize) -> Result<IndexPage> {
-        let mut after = key;
+        let (mut after, mut looked_at) = (key, 0);
         let mut found = Vec::with_capacity(limit);
         loop {
             let IndexPage { entries, next } = self.slice(after.as_ref(), limit.max(1))?;
+            looked_at += entries.len();
             for (key, entry) in entries.into_iter().filter(|(_, entry)| entry.live) {
                 if found.len() == limit {
                     let last = found.last().map(|(key, _)| *key);
@@ -210,8 +213,8 @@ impl Index {
                 }
                 found.push((key, entry));
             }
-            if next.is_none() {
-                return Ok(IndexPage { entries: found, next: None });
+            if next.is_none() || looked_at >= LOOKED_AT_MAX {
+                return Ok(IndexPage { entries: found, next });
             }
             after = next;
         }

@@ -9,6 +9,7 @@ use process::shutdown::Shutdown;
 use process::tls::{self, Certificate};
 use process::traces::TraceConfig;
 use protocol::{ClusterFile, Error, ErrorKind, Result, SystemClock};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::thread::disable_transparent_huge_pages;
 use segments::{RealDisk, Stamp};
 use std::net::{SocketAddr, TcpListener};
@@ -148,8 +149,14 @@ fn certificate(config: &Config) -> Result<Option<Certificate>> {
     Ok(Some(Certificate::load(certificate, key)?))
 }
 
+/// Connections inherit from the listener that the kernel ends them when their peer has not taken a byte for so long: one that is stopped, or
+/// gone with its machine, would hold what memory its answer has (faults row 76).
 fn bind(config: &Config) -> Result<TcpListener> {
-    TcpListener::bind(config.listen).map_err(|error| {
+    let failed = |error: std::io::Error| {
         Error::caused(ErrorKind::Unavailable, format!("cannot listen on {}: {error}", config.listen), error)
-    })
+    };
+    let listener = TcpListener::bind(config.listen).map_err(failed)?;
+    let stall_ms = u32::try_from(config.body_timeout().as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(&listener, stall_ms).map_err(|error| failed(error.into()))?;
+    Ok(listener)
 }

@@ -28,7 +28,7 @@ use protocol::{
 use segments::{Disk, Kind, LogConfig, Position, Recovered, Scanned, SegmentInfo, SegmentLog, SegmentReader, Stamp};
 use space::{Space, SpaceLimits};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use vitals::{Recount, Vitals};
 use writer::Writer;
@@ -249,6 +249,10 @@ impl<D: Disk> Store<D> {
             writer.apply(vec![Change::Probe]);
         }
         let writer = &mut *writer;
+        // Deletes must find it, also where nothing is put any more.
+        if let Err(error) = writer.log.keep_reserve() {
+            tracing::debug!(%error, "no spare segment");
+        }
         writer.space.measure(&writer.log);
         self.note_vitals(writer, Recount::Now);
     }
@@ -331,9 +335,13 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// A panic while a group is applied ends the process (`segments::GroupCommit`), so a poisoned lock is a test's doing.
+    /// A panic while a group is applied leaves it known to the log and not to the index. It ends the process where groups are committed
+    /// (`segments::GroupCommit`), and here where upkeep goes on after one.
     fn writer(&self) -> MutexGuard<'_, Writer<D>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unwrap_or_else(|_| {
+            tracing::error!("panic while records were written: the process ends, a restart recovers");
+            std::process::abort()
+        })
     }
 }
 

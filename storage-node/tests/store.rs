@@ -259,3 +259,53 @@ fn segments_of_tombstones_and_dead_shards_are_given_back_too() {
         assert_eq!(store.put(vec![shard(n, 2000, 0)]), [Err(ErrorKind::Conflict)], "{n} came back");
     }
 }
+
+/// Law 2: a tombstone that could not be read once, when the index was made, is not thrown away by compaction.
+#[test]
+fn a_tombstone_that_was_overlooked_holds_again_once_it_is_read() {
+    const KEPT: u64 = 0x1234_5678_9abc;
+    let disk = SimDisk::new(1, u64::MAX, usize::MAX);
+    let store = Store::open(disk.clone(), config(None)).unwrap();
+    store.put(vec![shard(KEPT, 2000, 0)]);
+    for n in 0..80 {
+        store.put(vec![shard(n, 2000, 0)]);
+    }
+    store.delete(vec![id(KEPT)]);
+    for n in 80..160 {
+        store.put(vec![shard(n, 2000, 0)]);
+    }
+    drop(store);
+    let key = id(KEPT).to_bytes();
+    let places = disk.files().into_iter().filter_map(|(name, _)| {
+        let found = disk.content(&name).windows(key.len()).rposition(|window| window == key)?;
+        Some((name, found))
+    });
+    let (name, at) = places.max().expect("the tombstone is there");
+    let flip = || disk.flip_bit(&name, at as u64 * 8);
+    flip();
+    let store = Store::open(disk.clone(), config(None)).unwrap();
+    assert!(store.get(id(KEPT)).is_ok(), "nothing says that it was deleted");
+    flip();
+    assert!(store.delete((0..160).map(id).collect()).iter().all(Result::is_ok));
+    compact(&store);
+    assert!(!disk.files().iter().any(|(file, _)| *file == name), "its segment went");
+    assert_eq!(store.get(id(KEPT)).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(store.put(vec![shard(KEPT, 2000, 0)]), [Err(ErrorKind::Conflict)]);
+}
+
+/// Law 10: a listing does not look at all tombstones at once, and comes to the end of them.
+#[test]
+fn a_page_among_many_tombstones_ends_before_they_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for batch in 0..80 {
+        store.delete((batch * 1000..(batch + 1) * 1000).map(id).collect());
+    }
+    store.put(vec![shard(90_000, 10, 0)]);
+    store.save_index().unwrap();
+    let first = store.list(None, 1000).unwrap();
+    assert!(first.shards.is_empty() && first.next.is_some(), "{first:?}");
+    let second = store.list(first.next, 1000).unwrap();
+    assert_eq!(second.shards.iter().map(|head| head.id).collect::<Vec<_>>(), [id(90_000)]);
+    assert_eq!(second.next, None);
+}

@@ -238,10 +238,10 @@ async fn a_second_address_of_a_node_is_no_silent_one() {
     nodes.probe_all().await;
     nodes.require_majority().unwrap();
     // Their machines are away, with all their addresses.
-    [0, 3].map(|fake| fail(&fakes[fake]));
+    [0, 3].iter().for_each(|fake| fail(&fakes[*fake]));
     nodes.probe_all().await;
     nodes.require_majority().unwrap();
-    [1, 4].map(|fake| fail(&fakes[fake]));
+    [1, 4].iter().for_each(|fake| fail(&fakes[*fake]));
     nodes.probe_all().await;
     assert_eq!(nodes.require_majority().unwrap_err().kind, ErrorKind::Unavailable);
 }

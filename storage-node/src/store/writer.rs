@@ -133,7 +133,7 @@ impl<D: Disk> Writer<D> {
             Change::Delete(id) => self.decide_delete(id.to_bytes(), plan),
             Change::Move(moved) => self.decide_move(moved, plan),
             // The nil id is nobody's: a tombstone of it does no harm.
-            Change::Probe => plan.bury(Key::default(), None),
+            Change::Probe => plan.bury(Key::default(), self.index.lookup(&Key::default()).unwrap_or_default()),
         }
     }
 
@@ -186,7 +186,7 @@ impl<D: Disk> Writer<D> {
         match self.index.lookup(&moved.key) {
             Err(error) => Verdict::Settled(Err(error.kind)),
             // No entry at all is a loss of the index, not a delete: keep the record.
-            Ok(old) if old.is_none_or(|old| old == moved.entry) => {
+            Ok(old) if old.is_none_or(|old| old.prevail(moved.entry) == moved.entry) => {
                 let live = moved.entry.live;
                 plan.pending
                     .insert(moved.key, Pending { lane: LaneName::Reclaim, shard: live.then_some((length, crc)) });

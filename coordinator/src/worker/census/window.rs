@@ -8,7 +8,7 @@ use crate::metadata::{Entry, keys};
 use crate::worker::Work;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId};
+use protocol::{ChunkId, Error, NodeId, Result, ShardHead, ShardId, ShardPage};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -53,17 +53,17 @@ impl Window {
             join_all(asked.map(|node| async { (node.state, node.node.clone(), list(work, &node.node, start).await) }))
                 .await;
         for (state, node, listing) in listings {
-            let Ok((shards, more)) = listing else {
+            let Ok(page) = listing else {
                 // One that was drained may be switched off; nothing is missed by that.
                 if state != NodeState::Drained {
                     window.silent.insert(node);
                 }
                 continue;
             };
-            if more && let Some(last) = shards.last() {
-                window.end_before(last.id.chunk);
+            if let Some(last) = page.next {
+                window.end_before(last.chunk);
             }
-            for shard in shards {
+            for shard in page.shards {
                 window.chunks.entry(shard.id.chunk).or_default().listed.push((node.clone(), shard));
             }
         }
@@ -98,13 +98,12 @@ impl Window {
     }
 }
 
-/// Shards of `node` from `start` on, and whether there are more.
-async fn list(work: &Work, node: &NodeId, start: ChunkId) -> Result<(Vec<ShardHead>, bool)> {
+/// Shards of `node` from `start` on.
+async fn list(work: &Work, node: &NodeId, start: ChunkId) -> Result<ShardPage> {
     let Some(member) = work.objects.nodes.member(node) else {
         return Err(Error::unavailable(format!("node {node} has not answered yet")));
     };
     let before = start.0.as_u128().checked_sub(1);
     let after = before.map(|before| ShardId { chunk: ChunkId(Uuid::from_u128(before)), index: u8::MAX });
-    let page = member.list(after, SHARDS_MAX).await?;
-    Ok((page.shards, page.next.is_some()))
+    member.list(after, SHARDS_MAX).await
 }
