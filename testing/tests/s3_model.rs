@@ -306,6 +306,7 @@ impl Play {
             delimiter: query.delimiter.clone(),
             after: query.after.clone(),
             limit: query.limit,
+            shows_availability: false,
         };
         let mut listed: Vec<Line> = Vec::new();
         loop {
@@ -483,6 +484,7 @@ async fn count_pages() {
         delimiter: delimiter.map(str::to_owned),
         after: Some(after.to_owned()),
         limit,
+        shows_availability: false,
     };
     for after in ["d000", "d050/f50", "d199/f00"] {
         let page = objects.list(&listing(None, after, 1_000)).await.unwrap();

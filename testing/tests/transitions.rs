@@ -239,7 +239,14 @@ fn what_was_looked_at_before_a_transition_can_be_read_after_it() {
 }
 
 fn listing() -> ListRequest {
-    ListRequest { bucket: BucketName::files(), prefix: String::new(), delimiter: None, after: None, limit: 9 }
+    ListRequest {
+        bucket: BucketName::files(),
+        prefix: String::new(),
+        delimiter: None,
+        after: None,
+        limit: 9,
+        shows_availability: true,
+    }
 }
 
 #[test]

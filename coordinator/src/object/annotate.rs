@@ -87,6 +87,10 @@ impl Objects {
                 }
             }
             let (Some(object), Some((mut found, revision))) = (&seen.object, found) else {
+                // Another may have taken its place between the two reads.
+                if self.see_key(name).await?.expect != seen.expect {
+                    continue;
+                }
                 return Err(nothing(name, version));
             };
             if found.state == VersionState::Marker {

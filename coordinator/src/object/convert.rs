@@ -245,6 +245,10 @@ impl Conversion {
         if before.id == self.source.id && before.manifest == id {
             return Ok(Some((Batch::new(), true)));
         }
+        // The order may have been taken back meanwhile.
+        if objects.metadata.get(&keys::transition(self.source.id)).await?.is_none() {
+            return Ok(None);
+        }
         if before.id != self.source.id || before.manifest != self.source.manifest {
             return Ok(None);
         }
@@ -267,14 +271,14 @@ impl Conversion {
             stored_bytes: self.composition.stored_bytes + last.fresh_stored_bytes(),
             ..before.clone()
         };
-        // What a purge or a removal decided by is as it was; a listing shows the class.
-        if object.current == version.id {
-            commit.put(keys::object(bucket, key), standing_for(Some(&object), &version).encode());
-        }
+        // A listing shows the class of the newest. Of others it is written anew all the same: a removal that has read this version, to have it
+        // stand for the key, looks again.
+        let object = if object.current == version.id { standing_for(Some(&object), &version) } else { object };
+        commit.put(keys::object(bucket, key), object.encode());
         commit.put(version_key, version.encode());
         let garbage = GarbageRecord { garbage: Garbage::Manifest { chunks: before.chunks }, since_ms: now_ms.max(1) };
         commit.put(keys::garbage(before.manifest), garbage.encode());
-        commit.delete(keys::transition(version.id));
+        commit.check(keys::transition(version.id), Expect::Present).delete(keys::transition(version.id));
         Ok(Some((commit, false)))
     }
 

@@ -137,9 +137,10 @@ impl Objects {
         &self,
         name: &ObjectName,
         seen: &SeenKey,
-        unsure: &[(Sent, DeleteDone)],
+        unsure: &mut Vec<(Sent, DeleteDone)>,
     ) -> Result<Option<DeleteDone>> {
-        for (sent, done) in unsure {
+        let mut possible = Vec::new();
+        for (sent, done) in unsure.iter() {
             let is_purged = match &seen.object {
                 Some(object) => object.purged_through >= sent.number,
                 None => sent.object != Expect::Absent,
@@ -149,13 +150,16 @@ impl Objects {
             }
             match self.landing(name, seen, sent).await? {
                 Landing::Landed => return Ok(Some(*done)),
-                Landing::NotYet | Landing::Never => {}
+                Landing::NotYet => possible.push((*sent, *done)),
+                // It is as if it had not been sent: the condition must hold of what is there now.
+                Landing::Never => {}
                 Landing::Unclear => {
                     let message = format!("'{}' was written by others meanwhile", name.key());
                     return Err(Error::unavailable(message));
                 }
             }
         }
+        *unsure = possible;
         Ok(None)
     }
 

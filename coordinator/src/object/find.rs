@@ -6,7 +6,10 @@ use super::landing::SeenKey;
 use super::name::ObjectName;
 use crate::metadata::keys;
 use crate::metadata::records::{ObjectState, Record, VersionRecord, VersionState};
-use protocol::Result;
+use protocol::{Error, Result};
+
+/// How often a key is read anew when writers of it come first.
+const LOOKS_MAX: u32 = 32;
 
 /// What was found under a name.
 #[derive(Clone, Debug)]
@@ -28,14 +31,10 @@ impl Objects {
     pub async fn find(&self, name: &ObjectName, version: Option<VersionName>) -> Result<Found> {
         let found = match version {
             None => self.newest_version(name).await?,
-            Some(version) => match self.object_entry(name).await? {
-                Some((object, _)) if object.state != ObjectState::Purged => {
-                    match self.version_named(name, &object, version).await? {
-                        Some(found) => Some(found),
-                        None => return Ok(Found::NoVersion),
-                    }
-                }
-                _ => None,
+            Some(version) => match self.named_version(name, version).await? {
+                Some(Some(found)) => Some(found),
+                Some(None) => return Ok(Found::NoVersion),
+                None => None,
             },
         };
         match found {
@@ -44,6 +43,25 @@ impl Objects {
             None if self.bucket(name.bucket()).await?.is_some() => Ok(Found::NoKey),
             None => Ok(Found::NoBucket),
         }
+    }
+
+    /// The version that S3 calls so; `None` without the key. It may have gone between the two reads because another took its place: then that
+    /// one is meant.
+    async fn named_version(&self, name: &ObjectName, version: VersionName) -> Result<Option<Option<VersionRecord>>> {
+        let mut entry = self.object_entry(name).await?;
+        for _ in 0..LOOKS_MAX {
+            let Some((object, revision)) = entry.filter(|(object, _)| object.state != ObjectState::Purged) else {
+                return Ok(None);
+            };
+            if let Some(found) = self.version_named(name, &object, version).await? {
+                return Ok(Some(Some(found)));
+            }
+            entry = self.object_entry(name).await?;
+            if entry.as_ref().is_some_and(|(_, now)| *now == revision) {
+                return Ok(Some(None));
+            }
+        }
+        Err(Error::unavailable(format!("'{}' is being written by too many at once; retry", name.key())))
     }
 
     /// Reads a version, marker or the newest of a key together with the key, so that a commit can check both.

@@ -1,6 +1,7 @@
 //! Get: the bytes of a version, whole or a range, as verified chunks in order, read ahead within a bounded window.
 //!
-//! What it keeps true: at most the allowance is held (law 10); an error in the middle is an error of the stream, never its end.
+//! What it keeps true: at most the allowance is held, or one chunk where that is longer, and besides it the chunk that is being sent (law 10);
+//! an error in the middle is an error of the stream, never its end.
 
 use super::Objects;
 use super::budget::Allowance;
@@ -12,6 +13,7 @@ use super::tasks::joined;
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkList, DigestRecord, Record, VersionRecord};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use protocol::{ErrorKind, Result};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -32,7 +34,7 @@ pub struct ObjectReader {
     /// What is still to be planned.
     rest: Range<u64>,
     planned: VecDeque<Part>,
-    under_way: VecDeque<(Range<usize>, JoinHandle<Result<Bytes>>)>,
+    under_way: VecDeque<(Part, JoinHandle<Result<Bytes>>)>,
     under_way_bytes: usize,
     allowance: Option<Allowance>,
     /// Whether it reads ahead, as far as the allowance goes.
@@ -111,9 +113,9 @@ impl ObjectReader {
         if let Err(error) = self.read_ahead().await {
             return Some(Err(error));
         }
-        if let Some((wanted, chunk)) = self.under_way.pop_front() {
-            self.under_way_bytes -= wanted.len();
-            return Some(joined(chunk).await.map(|data| data.slice(wanted)));
+        if let Some((part, chunk)) = self.under_way.pop_front() {
+            self.under_way_bytes -= part.length;
+            return Some(joined(chunk).await.map(|data| data.slice(part.wanted)));
         }
         let part = self.planned.pop_front()?;
         Some(self.objects.fetch_entry(&part.entry).await.map(|data| data.slice(part.wanted)))
@@ -135,10 +137,10 @@ impl ObjectReader {
                 return Ok(());
             }
             let part = self.planned.pop_front().expect("just seen");
-            let (objects, entry) = (self.objects.clone(), part.entry);
+            let (objects, entry) = (self.objects.clone(), part.entry.clone());
             let read = self.objects.tasks.spawn_here(async move { objects.fetch_entry(&entry).await });
-            self.under_way_bytes += part.wanted.len();
-            self.under_way.push_back((part.wanted, read));
+            self.under_way_bytes += part.length;
+            self.under_way.push_back((part, read));
         }
     }
 
@@ -158,6 +160,19 @@ impl ObjectReader {
                 let wanted = (from - start) as usize..(to - start) as usize;
                 self.planned.push_back(Part { entry: entry.clone(), length: (entry.end - start) as usize, wanted });
             }
+        }
+    }
+}
+
+impl Drop for ObjectReader {
+    /// What is being read holds its memory until it is there, whether or not anybody still waits for it.
+    fn drop(&mut self) {
+        let (allowance, under_way) = (self.allowance.take(), std::mem::take(&mut self.under_way));
+        if let Some(allowance) = allowance.filter(|_| !under_way.is_empty()) {
+            self.objects.tasks.spawn(async move {
+                join_all(under_way.into_iter().map(|(_, read)| read)).await;
+                drop(allowance);
+            });
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct ListRequest {
     pub after: Option<String>,
     /// At most so many, 1 to [`LIST_LIMIT_MAX`].
     pub limit: usize,
+    /// Whether each line says if its bytes can be read. While two nodes are away that takes a look at each of its chunks.
+    pub shows_availability: bool,
 }
 
 /// Whether an object's bytes can be read right now.
@@ -63,8 +65,8 @@ pub struct ListedObject {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// Its media type.
     pub content_type: String,
-    /// Whether it can be read now.
-    pub availability: Availability,
+    /// Whether it can be read now, where that was asked for.
+    pub availability: Option<Availability>,
 }
 
 /// A page of a listing.
@@ -109,7 +111,7 @@ impl Objects {
             match step {
                 Step::Name(key, record) => {
                     page.last = Some(key.clone());
-                    page.objects.push(self.listed(&request.bucket, key, *record).await?);
+                    page.objects.push(self.listed(request, key, *record).await?);
                 }
                 Step::Prefix(prefix) => {
                     page.last = Some(prefix.clone());
@@ -120,13 +122,11 @@ impl Objects {
         Ok(page)
     }
 
-    /// Whether there is such a bucket.
-    pub async fn bucket_was_used(&self, bucket: &BucketName) -> Result<bool> {
-        Ok(self.bucket(bucket).await?.is_some())
-    }
-
-    async fn listed(&self, bucket: &BucketName, key: String, record: ObjectRecord) -> Result<ListedObject> {
-        let availability = self.availability(bucket, &key, &record).await?;
+    async fn listed(&self, request: &ListRequest, key: String, record: ObjectRecord) -> Result<ListedObject> {
+        let availability = match request.shows_availability {
+            true => Some(self.availability(&request.bucket, &key, &record).await?),
+            false => None,
+        };
         Ok(ListedObject {
             key,
             version_name: VersionName::newest(&record),

@@ -34,6 +34,9 @@ use std::time::Duration;
 /// How often a publish is tried anew when other writers of the key come first. Each round one of them wins, so this many writers
 /// of one key can race before the last is told to retry.
 const PUBLISH_ATTEMPTS_MAX: u32 = 128;
+/// In so many of them it is looked anew how much is shared with the version before. It is a figure for people; with many chunks it takes
+/// longer than other writers leave.
+const SHARED_ATTEMPTS_MAX: u32 = 3;
 /// The longest pause between two attempts, in milliseconds.
 const BACKOFF_MS_MAX: u64 = 20;
 
@@ -143,6 +146,7 @@ impl Objects {
     ) -> Result<PutDone> {
         // What is made of known bytes is written nowhere, so nobody else has asked; and it may be long ago that a stream began.
         self.nodes.require_majority()?;
+        let mut shared_bytes = None;
         for attempt in 0..PUBLISH_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let seen = self.see_key(&target.name).await?;
@@ -161,7 +165,9 @@ impl Objects {
                     self.refresh_batch(batch).await?;
                 }
             }
-            let Some(plan) = self.plan(draft, last, target, &seen).await? else { continue };
+            let known = shared_bytes.filter(|_| attempt >= SHARED_ATTEMPTS_MAX);
+            let Some(plan) = self.plan(draft, last, target, &seen, known).await? else { continue };
+            shared_bytes = Some(plan.shared_bytes);
             match self.metadata.commit(plan.commit).await {
                 Ok(()) => {
                     last.iter().for_each(StoredBatch::log_shortfall);
@@ -171,7 +177,13 @@ impl Objects {
                     return Ok(plan.done);
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
-                Err(error) if error.kind == ErrorKind::Unknown => unsure.push((plan.sent, plan.done)),
+                Err(error) if error.kind == ErrorKind::Unknown => {
+                    // What may be there counts.
+                    if let Some(room) = plan.room {
+                        room.keep();
+                    }
+                    unsure.push((plan.sent, plan.done));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -222,13 +234,15 @@ impl Objects {
         Ok(draft.has_intent && self.metadata.get(&keys::intent(draft.id)).await?.is_some())
     }
 
-    /// The commit; `None` if the key changed while it was looked at.
+    /// The commit; `None` if the key changed while it was looked at. `known`: what it shares with the version before, where that is not to be
+    /// looked at again.
     async fn plan(
         &self,
         draft: &Draft,
         last: &[StoredBatch],
         target: &PutTarget,
         seen: &SeenKey,
+        known: Option<u64>,
     ) -> Result<Option<Plan>> {
         let now_ms = self.clock.now_ms();
         let name = &target.name;
@@ -238,6 +252,7 @@ impl Objects {
         let record = seen.object.as_ref();
         self.require(&target.condition, name, record).await?;
         let shared_bytes = match record.filter(|record| record.state == ObjectState::Live) {
+            _ if known.is_some() => known.unwrap_or(0),
             Some(record) if draft.reuses_any || last.iter().any(StoredBatch::reuses_any) => {
                 self.shared_bytes(draft, last, self.manifest_of(name, record).await?).await?
             }
@@ -270,7 +285,7 @@ impl Objects {
         commit.put(keys::object(bucket_name, key), object.encode());
         let receipt = last.iter().filter_map(StoredBatch::receipt).fold(draft.receipt, Receipt::weakest);
         let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
-        Ok(Some(Plan { commit, room, sent, done: done(&version, bucket.versioning, receipt) }))
+        Ok(Some(Plan { commit, room, shared_bytes, sent, done: done(&version, bucket.versioning, receipt) }))
     }
 
     /// Under which id the chunks of a key's newest version are referenced.
@@ -312,6 +327,7 @@ struct Plan {
     commit: Batch,
     /// What it takes of the bucket's quota, if there is one.
     room: Option<Room>,
+    shared_bytes: u64,
     sent: Sent,
     /// The answer, once the commit has happened.
     done: PutDone,

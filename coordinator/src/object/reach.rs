@@ -88,14 +88,15 @@ impl Objects {
         }
     }
 
-    /// Whether each chunk of the version has enough shards on `answering`.
+    /// Whether each chunk of the version, as far as they are looked through, has enough shards on `answering`.
     pub(super) async fn is_in_reach(
         &self,
         name: &ObjectName,
         version: &VersionRecord,
         answering: &BTreeSet<NodeId>,
     ) -> Result<bool> {
-        let mut walk = ReachWalk::new(self, name, version, 0..version.size, answering);
+        let looked_through = 0..version.size.min(LOOKED_THROUGH_BYTES_MAX);
+        let mut walk = ReachWalk::new(self, name, version, looked_through, answering);
         Ok(walk.next_out_of_reach().await?.is_none())
     }
 

@@ -244,6 +244,7 @@ impl Client {
             delimiter: None,
             after: None,
             limit: 1_000,
+            shows_availability: true,
         };
         let ended = self.until_end(self.coordinator.objects.list(&request)).await;
         self.oracle.list_ends(bucket, began, &ended);

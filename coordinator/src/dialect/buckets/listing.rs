@@ -26,6 +26,7 @@ async fn page(request: &HttpRequest, door: &Door) -> Result<HttpResponse, Refusa
         delimiter: query.get("delimiter").filter(|delimiter| !delimiter.is_empty()).map(without_nul).transpose()?,
         after: query.get("after").map(without_nul).transpose()?,
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
+        shows_availability: false,
     };
     door.objects.require_bucket(&wanted.bucket).await.map_err(refusal)?;
     let page = door.objects.list(&wanted).await.map_err(refusal)?;

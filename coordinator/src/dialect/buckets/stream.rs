@@ -86,6 +86,7 @@ impl Walk {
                 delimiter: None,
                 after,
                 limit: LIST_LIMIT_MAX,
+                shows_availability: false,
             };
             let page = self.objects.list(&request).await?;
             if page.more {

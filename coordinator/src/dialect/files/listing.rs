@@ -21,7 +21,7 @@ struct FileLine {
     size: u64,
     last_modified: String,
     version: u64,
-    availability_status: Availability,
+    availability_status: Option<Availability>,
 }
 
 impl From<ListedObject> for FileLine {
@@ -45,6 +45,7 @@ pub(super) async fn files(request: HttpRequest, door: web::Data<Door>) -> Result
         delimiter: None,
         after: query.get("after").map(without_nul).transpose()?,
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
+        shows_availability: true,
     };
     let page = door.objects.list(&wanted).await?;
     let next = if page.more { page.objects.last().map(|object| object.key.clone()) } else { None };

@@ -39,9 +39,10 @@ async fn objects(door: &Door, query: &Query, bucket: BucketName) -> Result<HttpR
         delimiter: delimiter(query)?,
         after: query.get("after").map(without_nul).transpose()?,
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
+        shows_availability: true,
     };
     let page = door.objects.list(&wanted).await.map_err(refusal)?;
-    if page.last.is_none() && !door.objects.bucket_was_used(&wanted.bucket).await.map_err(refusal)? {
+    if page.last.is_none() && door.objects.bucket(&wanted.bucket).await.map_err(refusal)?.is_none() {
         return Err(not_found());
     }
     let objects: Vec<Value> = page.objects.into_iter().map(object_line).collect();
@@ -68,7 +69,7 @@ async fn all_versions(door: &Door, query: &Query, bucket: BucketName) -> Result<
         limit: query.number("limit", LIMIT_DEFAULT, 1, LIMIT_MAX)?,
     };
     let page = door.objects.list_versions(&wanted).await.map_err(refusal)?;
-    if page.last.is_none() && !door.objects.bucket_was_used(&wanted.bucket).await.map_err(refusal)? {
+    if page.last.is_none() && door.objects.bucket(&wanted.bucket).await.map_err(refusal)?.is_none() {
         return Err(not_found());
     }
     let (next, next_version) =

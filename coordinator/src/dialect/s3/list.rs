@@ -129,7 +129,8 @@ async fn page(
     let Some(limit) = limit else {
         return Ok(ListPage { objects: Vec::new(), prefixes: Vec::new(), last: None, more: false });
     };
-    let request = ListRequest { bucket, prefix: prefix.to_owned(), delimiter, after, limit };
+    let prefix = prefix.to_owned();
+    let request = ListRequest { bucket, prefix, delimiter, after, limit, shows_availability: false };
     door.objects.list(&request).await.map_err(of_verb)
 }
 

@@ -215,7 +215,7 @@ impl Objects {
         };
         let text = self.read_text(&target.name, version).await?;
         let strategy = Strategy::of(version);
-        let document = Document::parse(strategy, change(&text).as_bytes())?;
+        let document = Document::changed(strategy, change(&text))?;
         match strategy {
             Strategy::FieldHybrid => self.write_fields(&document, stored, target).await,
             strategy => self.write_whole(&document, strategy, target).await,

@@ -108,6 +108,15 @@ impl Document {
         }
     }
 
+    /// What became of a JSON document, in its compact text. It stays JSON, whatever its members are called.
+    pub fn changed(strategy: Strategy, text: String) -> Result<Document> {
+        refuse_larger(text.len())?;
+        match strategy {
+            Strategy::FieldHybrid => Document::of_fields(text),
+            strategy => Ok(Document { strategy, content_type: JSON, bytes: text.into() }),
+        }
+    }
+
     /// An object's compact text, to be stored by its fields.
     fn of_fields(text: String) -> Result<Document> {
         if !text.starts_with('{') {
@@ -184,6 +193,10 @@ mod tests {
             assert_eq!(parse(Strategy::Replication, text).unwrap().bytes(), text);
         }
         assert_eq!(parse(Strategy::Ec, r#"{"binary_data":5,"a":1}"#).unwrap().content_type, JSON);
+        for left in [r#"{"binary_data":"aGk="}"#, r#"{"binary_data":5}"#] {
+            let changed = Document::changed(Strategy::Ec, left.to_owned()).unwrap();
+            assert_eq!((changed.bytes(), changed.content_type), (&Bytes::from(left), JSON), "it was JSON, and stays so");
+        }
     }
 
     #[test]
