@@ -293,12 +293,8 @@ fn note(view: &mut View, what: u8, payload: &[u8]) {
     let second = rest.first_chunk::<8>().map_or(0, |second| u64::from_le_bytes(*second));
     match (what, Uuid::from_slice(rest)) {
         (NOTE_CLAIM, Ok(holder)) => view.claim = JournalClaim { epoch: number, holder },
-        (NOTE_WHOLE, _) => {
-            // A power cut may leave the note of an entry that it did not leave. The first notes do not say whose they are.
-            if second <= view.last().sequence {
-                view.whole_from = number;
-            }
-        }
+        // A power cut may leave the note of an entry that it did not leave. The first notes do not say whose they are.
+        (NOTE_WHOLE, _) if second <= view.last().sequence => view.whole_from = number,
         (NOTE_PROMISED, _) => view.promised = view.promised.max(JournalMark { epoch: second, sequence: number }),
         _ => {}
     }

@@ -70,11 +70,13 @@ impl Budget {
     /// Whoever stands in line is given what comes free until it is enough, and all behind it get nothing meanwhile: one that wants much looks
     /// now and then instead.
     async fn wait_for(&self, bytes: usize) -> Result<Allowance> {
-        while bytes > self.bytes / IN_LINE_SHARE {
-            if let Some(allowance) = self.try_admit(bytes) {
-                return Ok(allowance);
+        if bytes > self.bytes / IN_LINE_SHARE {
+            loop {
+                if let Some(allowance) = self.try_admit(bytes) {
+                    return Ok(allowance);
+                }
+                tokio::time::sleep(LOOKS_AGAIN_AFTER).await;
             }
-            tokio::time::sleep(LOOKS_AGAIN_AFTER).await;
         }
         let permit = self.units.clone().acquire_many_owned(units(bytes)).await;
         permit.map(|permit| Allowance { permit }).map_err(|error| Error::unavailable(error.to_string()))
@@ -167,12 +169,14 @@ mod tests {
     async fn one_that_wants_much_keeps_nobody_waiting() {
         let budget = Budget::new(21 << 20);
         let held = budget.admit(6 << 20, 6 << 20).await.unwrap();
-        let large = budget.clone();
-        let large = tokio::spawn(async move { large.admit(16 << 20, 16 << 20).await });
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let small = tokio::time::timeout(Duration::from_millis(1), budget.admit(1 << 20, 1 << 20)).await;
-        drop((small.expect("there is room for it").unwrap(), held));
-        assert_eq!(large.await.unwrap().unwrap().bytes(), 16 << 20);
+        let large = budget.admit(16 << 20, 16 << 20);
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let small = tokio::time::timeout(Duration::from_millis(1), budget.admit(1 << 20, 1 << 20)).await;
+            drop((small.expect("there is room for it").unwrap(), held));
+        };
+        let (large, ()) = tokio::join!(large, others);
+        assert_eq!(large.unwrap().bytes(), 16 << 20);
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ pub use proxy::{Proxy, Toxic, Valve};
 pub use raw::{RawConnection, RawReply};
 pub use read_back::{ReadBack, read_back};
 pub use server::Server;
-pub use signing::{Signer, hmac};
+pub use signing::{Payload, Signer, hmac};
 pub use small_disk::SmallDisk;
 
 use std::future::Future;

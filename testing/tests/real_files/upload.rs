@@ -277,3 +277,32 @@ async fn invisible(client: &Client, name: &str) {
     client.get(&format!("/versions?filename={}", encode(name.as_bytes()))).await.expect(404);
     assert!(!client.names("").await.iter().any(|listed| listed == name), "{name} is listed");
 }
+
+/// A browser sends the field in which nobody chose a file all the same, without a name and without a byte.
+#[tokio::test]
+async fn a_form_in_which_no_file_was_chosen_replaces_nothing() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    client.upload("report.txt", b"what was there").await;
+    let unchosen = || Form::new().file("", b"").text("filename", "report.txt");
+    let refused = client.send(client.upload_form(unchosen())).await;
+    assert!(refused.expect(400).error().starts_with("No file provided"));
+    assert_eq!(client.download("report.txt", None).await.expect(200).body, "what was there");
+    client.send(client.upload_form(Form::new().file("empty.txt", b""))).await.expect(201);
+    assert_eq!(
+        client.send(client.upload_form(Form::new().file("", b"a nameless one").text("filename", "n"))).await.status,
+        201
+    );
+    // What a list keeps in memory of each file has a bound.
+    let head = format!(
+        "--e\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\nContent-Type: a/b; c={}\r\n\r\n",
+        "d".repeat(2_000)
+    );
+    let request =
+        client.request(reqwest::Method::POST, "/upload").header("content-type", "multipart/form-data; boundary=e");
+    let reply = client.send(request.body(head + "bytes\r\n--e--\r\n")).await;
+    assert!(reply.expect(400).error().contains("Content-Type is longer"));
+    client.get("/download?filename=x").await.expect(404);
+    let empty = client.send(client.request(reqwest::Method::POST, "/upload")).await;
+    assert_eq!(empty.expect(400).error(), "The request is not a multipart/form-data form");
+}

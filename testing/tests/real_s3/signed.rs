@@ -2,10 +2,12 @@
 //! carries in its query counts as headers.
 
 use super::{all, refused, send, text, told};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use protocol::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::json;
-use testing::real::{Client, Cluster, Plan, Reply, Signer, encode, hmac, sha256};
+use testing::real::{Client, Cluster, Payload, Plan, Reply, Signer, encode, hmac, random_bytes, sha256};
 
 const NOT_SIGNED: &str = "There were headers present in the request which were not signed";
 
@@ -162,4 +164,70 @@ async fn any_region_that_can_be_spelled_is_taken_and_the_others_are_told_which()
         refused(&reply, 400, "AuthorizationQueryParametersError");
         assert_eq!(all(&text(&reply), "Region"), ["us-east-1"], "{region}: clients sign again for this one");
     }
+}
+
+#[tokio::test]
+async fn a_whole_object_in_one_chunk_is_taken_unless_the_chunk_is_signed() {
+    let door = Door::open().await;
+    let base = format!("http://{}", door.host);
+    let data = random_bytes(5, 3 << 20);
+    let send = async |path: &str, head: &[(&str, &str)], payload: Payload<'_>, body: &[u8]| {
+        door.client
+            .send(door.signer.request_of(&door.client, &base, (Method::PUT, path, ""), head, payload, body))
+            .await
+    };
+    let framed = |crc: u32| {
+        let trailer = format!("\r\n0\r\nx-amz-checksum-crc32:{}\r\n\r\n", STANDARD.encode(crc.to_be_bytes()));
+        [format!("{:x}\r\n", data.len()).as_bytes(), &data, trailer.as_bytes()].concat()
+    };
+    let crc = crc32fast::hash(&data);
+    let head = [("x-amz-trailer", "x-amz-checksum-crc32")];
+    let unsigned = Payload::Unsigned("STREAMING-UNSIGNED-PAYLOAD-TRAILER", data.len());
+    send("/mine/a", &head, unsigned, &framed(crc)).await.expect(200);
+    assert!(door.get("/mine/a").await.expect(200).body == data);
+    refused(&send("/mine/b", &head, unsigned, &framed(crc ^ 1)).await, 400, "BadDigest");
+    let longer = Payload::Unsigned("STREAMING-UNSIGNED-PAYLOAD-TRAILER", data.len() + 1);
+    refused(&send("/mine/b", &head, longer, &framed(crc)).await, 400, "IncompleteBody");
+    for bytes in [64 << 10, 1 << 20] {
+        send("/mine/c", &[], Payload::Chunks(bytes), &data).await.expect(200);
+        assert!(door.get("/mine/c").await.expect(200).body == data, "{bytes}");
+    }
+    // The library would hold all of it before it looks at its signature.
+    refused(&send("/mine/b", &[], Payload::Chunks(3 << 20), &data).await, 400, "InvalidRequest");
+    refused(&door.get("/mine/b").await, 404, "NoSuchKey");
+}
+
+#[tokio::test]
+async fn a_form_is_good_for_as_long_as_its_policy_says() {
+    let door = Door::open().await;
+    let post = async |path: &str, conditions: &[serde_json::Value], minutes_ago: u64| {
+        let fields = door.signer.form_of(conditions, SystemClock.now_ms() - minutes_ago * 60_000);
+        let mut body = String::new();
+        for (name, value) in [("key", "form".to_owned())].into_iter().chain(fields) {
+            body += &format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        }
+        body += "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nmeow\r\n--edge--\r\n";
+        send(&door.client, Method::POST, path, &[("content-type", "multipart/form-data; boundary=edge")], body).await
+    };
+    let of_bucket = [json!({ "bucket": "mine" }), json!({ "key": "form" })];
+    post("/mine", &of_bucket, 60).await.expect(204);
+    assert_eq!(door.get("/mine/form").await.expect(200).body, "meow");
+    refused(&post("/mine", &of_bucket[1..], 1).await, 403, "AccessDenied");
+}
+
+#[tokio::test]
+async fn a_copy_is_of_the_owner_s_it_was_meant_for() {
+    let door = Door::open().await;
+    door.signed(Method::PUT, "/mine/x", &[], "x").await.expect(200);
+    let copy = async |owner: &str| {
+        let base = format!("http://{}", door.host);
+        let head = [("x-amz-copy-source", "/mine/x"), ("x-amz-source-expected-bucket-owner", owner)];
+        let target = (Method::PUT, "/mine/copy", "");
+        door.client.send(door.signer.request_of(&door.client, &base, target, &head, Payload::Hashed, b"")).await
+    };
+    refused(&copy("somebody-else").await, 403, "AccessDenied");
+    copy(&door.signer.id).await.expect(200);
+    let listed = door.get("/mine").await.expect(200);
+    let owners = all(&text(&listed), "ID");
+    assert!(owners.len() == 2 && owners.iter().all(|owner| *owner == door.signer.id), "{owners:?}");
 }

@@ -79,6 +79,7 @@ pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3
     let gathering = timeout(GATHER_TIME_MAX, Form::gather(pieces, headers));
     let mut form = gathering.await.unwrap_or_else(|_| Err(too_slow()))?;
     let name = form.file_name();
+    form.require_policy_of_bucket()?;
     form.refuse_not_done()?;
     if unsigned {
         rename_signature(&mut form.bytes);
@@ -98,6 +99,8 @@ fn in_pieces(form: Bytes) -> Body {
 /// A form, as much of it as this door has to know.
 struct Form {
     bytes: BytesMut,
+    /// What its parts begin with.
+    delimiter: Vec<u8>,
 }
 
 /// The name that a form's file has where it comes from; a key may ask for it.
@@ -121,32 +124,52 @@ impl Form {
             }
             bytes.extend_from_slice(&piece);
         }
-        Ok(Form { bytes })
+        Ok(Form { bytes, delimiter: delimiter_of(headers) })
     }
 
-    /// What stands before its file, as much as fields may have.
-    fn fields(&self) -> &[u8] {
+    /// Its parts before the file's, and that one: the name of each in lower case, its head, and what follows it. A field's value may look like
+    /// a part, and is none: parts begin with a delimiter (RFC 2046, 5.1.1).
+    fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let fields = &self.bytes[..self.bytes.len().min(FORM_FIELDS_BYTES_MAX)];
-        &fields[..position(fields, b"name=\"file\"").unwrap_or(fields.len())]
+        let mut rest = exactly(fields, &self.delimiter[2..]).map(|at| &fields[at + self.delimiter.len() - 2..]);
+        let mut is_over = false;
+        std::iter::from_fn(move || {
+            let part = rest.take().filter(|_| !is_over)?;
+            let end = exactly(part, &self.delimiter);
+            rest = end.map(|end| &part[end + self.delimiter.len()..]);
+            let part = &part[..end.unwrap_or(part.len())];
+            let (head, value) =
+                exactly(part, b"\r\n\r\n").map_or((part, &b""[..]), |at| (&part[..at], &part[at + 4..]));
+            let named = [&b" name=\""[..], b";name=\"", b"\tname=\""].into_iter().find_map(|name| position(head, name));
+            let named = named.map_or(&b""[..], |at| &head[at + 7..]);
+            let name = String::from_utf8_lossy(named.split(|byte| *byte == b'"').next()?).to_ascii_lowercase();
+            is_over = name == "file";
+            Some(Part { name, head, value })
+        })
     }
 
     /// The names of its fields, in lower case.
     fn field_names(&self) -> Vec<String> {
-        let named = String::from_utf8_lossy(self.fields()).to_ascii_lowercase();
-        named
-            .split("name=\"")
-            .skip(1)
-            .filter_map(|rest| rest.split_once('"'))
-            .map(|(name, _)| name.to_owned())
-            .collect()
+        self.parts().map(|part| part.name).filter(|name| name != "file").collect()
     }
 
-    /// The first line of a field's value, if there is that field.
-    fn value(&self, name: &str) -> Option<&[u8]> {
-        let fields = self.fields();
-        let field = &fields[position(fields, format!("name=\"{name}\"").as_bytes())?..];
-        let value = &field[position(field, b"\r\n\r\n")? + 4..];
-        Some(value[..position(value, b"\r\n")?].trim_ascii())
+    /// The values of the fields of this name.
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.parts().filter(move |part| part.name == name).map(|part| part.value.trim_ascii())
+    }
+
+    /// The value of a field, if there is that field.
+    fn value<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.values(name).next()
+    }
+
+    /// Refuses a policy that says nothing of the bucket: S3 wants it to, since who signs a form means one bucket. The library does not, and of
+    /// several it takes one.
+    fn require_policy_of_bucket(&self) -> S3Result<()> {
+        let policies = self.values("policy").filter_map(|policy| std::str::from_utf8(policy).ok());
+        // What cannot be read the library refuses in its own words.
+        let mut policies = policies.filter_map(|policy| PostPolicy::from_base64(policy).ok());
+        if policies.all(|policy| names_a_bucket(&policy)) { Ok(()) } else { Err(policy_broken()) }
     }
 
     /// Refuses what asks for something that is not done, under the names that forms have for it.
@@ -164,18 +187,24 @@ impl Form {
 
     /// The name of its file.
     fn file_name(&self) -> Option<FileName> {
-        let file = position(&self.bytes, b"name=\"file\"")?;
-        let line = self.bytes[file..].split(|byte| *byte == b'\r').next()?;
-        let named = position(line, b"filename=\"")? + b"filename=\"".len();
-        let name = line[named..].split(|byte| *byte == b'"').next()?;
+        let file = self.parts().find(|part| part.name == "file")?;
+        let named = position(file.head, b"filename=\"")? + b"filename=\"".len();
+        let name = file.head[named..].split(|byte| *byte == b'"').next()?;
         let name = String::from_utf8(name.to_vec()).ok()?;
         // Some browsers send the whole path.
         Some(FileName(name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()))
     }
 }
 
-/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not.
-pub fn names_a_bucket(policy: &PostPolicy) -> bool {
+/// A part of a form.
+struct Part<'a> {
+    name: String,
+    head: &'a [u8],
+    value: &'a [u8],
+}
+
+/// Whether a condition of the policy is about the bucket.
+fn names_a_bucket(policy: &PostPolicy) -> bool {
     policy.conditions.iter().any(|condition| match condition {
         PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,
@@ -194,6 +223,16 @@ pub fn broke_its_policy(answer: &Response<Body>) -> bool {
     position(&told, b"<Code>InvalidPolicyDocument</Code><Message>Policy condition").is_some()
         || (position(&told, b"<Code>InvalidPolicyDocument</Code>").is_some()
             && position(&told, b" does not match policy</Message>").is_some())
+}
+
+/// What the parts of a form with this head begin with, but for the first, before which no line ends.
+fn delimiter_of(headers: &HeaderMap) -> Vec<u8> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let boundary = kind.split(';').map(str::trim).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("boundary").then(|| value.trim_matches('"'))
+    });
+    format!("\r\n--{}", boundary.unwrap_or_default()).into_bytes()
 }
 
 fn too_slow() -> S3Error {
@@ -217,6 +256,11 @@ fn rename_signature(form: &mut [u8]) {
     }
 }
 
+fn exactly(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+/// Whatever the case of its letters.
 fn position(text: &[u8], part: &[u8]) -> Option<usize> {
     text.windows(part.len()).position(|window| window.eq_ignore_ascii_case(part))
 }
@@ -224,6 +268,8 @@ fn position(text: &[u8], part: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
 
     #[test]
     fn only_the_fields_before_the_file_lose_their_names() {
@@ -239,19 +285,54 @@ mod tests {
 
     #[test]
     fn a_key_may_ask_for_the_file_s_name() {
-        let form = |text: &str| Form { bytes: BytesMut::from(text.as_bytes()) }.file_name();
+        let name = |parts: &[&str]| form(parts).file_name();
         let disposition = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
-        assert_eq!(key_with("a/${filename}", form(disposition).as_ref()), "a/cat.jpg");
-        assert_eq!(key_with("a/${filename}", form("form-data; name=\"file\"\r\nfilename=\"x\"").as_ref()), "a/");
+        assert_eq!(key_with("a/${filename}", name(&[disposition]).as_ref()), "a/cat.jpg");
+        let nameless = "form-data; name=\"file\"\r\n\r\nfilename=\"x\"";
+        assert_eq!(key_with("a/${filename}", name(&[nameless]).as_ref()), "a/");
+    }
+
+    /// A form of these parts.
+    fn form(parts: &[&str]) -> Form {
+        let parts: String = parts.iter().map(|part| format!("--x\r\ncontent-disposition: {part}\r\n")).collect();
+        Form { bytes: BytesMut::from(format!("{parts}--x--\r\n").as_bytes()), delimiter: b"\r\n--x".to_vec() }
     }
 
     #[test]
     fn fields_are_told_by_their_names() {
-        let form =
-            "name=\"Key\"\r\n\r\nk\r\nname=\"X-Amz-Checksum-SHA512\"\r\n\r\nAA==\r\nname=\"file\" name=\"content\"";
-        let names = Form { bytes: BytesMut::from(form.as_bytes()) }.field_names();
-        assert_eq!(names, ["key", "x-amz-checksum-sha512"]);
+        let form = form(&[
+            "form-data; name=\"Key\"\r\n\r\nk name=\"acl\"\r\n\r\nname=\"file\"",
+            "form-data; name=\"X-Amz-Checksum-SHA512\"\r\n\r\nAA==",
+            "form-data; name=\"file\"; filename=\"a\"\r\n\r\nname=\"content\"",
+            "form-data; name=\"after\"\r\n\r\nit",
+        ]);
+        let names = form.field_names();
+        assert_eq!(
+            names,
+            ["key", "x-amz-checksum-sha512"],
+            "what a value says is no field, nor is what follows the file"
+        );
         assert!(refuse_unknown_names(names.iter().map(String::as_str)).is_err());
+        assert_eq!(form.value("x-amz-checksum-sha512"), Some(&b"AA=="[..]));
+    }
+
+    #[test]
+    fn no_policy_hides_behind_another() {
+        let policy = |conditions: &str| {
+            let text = format!("{{\"expiration\":\"2030-01-01T00:00:00Z\",\"conditions\":{conditions}}}");
+            format!("form-data; name=\"Policy\"\r\n\r\n{}", STANDARD.encode(text))
+        };
+        let (good, bad) = (policy(r#"[{"bucket":"b"}]"#), policy("[]"));
+        let file = "form-data; name=\"file\"\r\n\r\nbytes";
+        let tight = bad.replace("; ", ";");
+        let decoy = "form-data; name=\"x-ignore-a\"\r\n\r\nname=\"file\"";
+        assert!(form(&[&good, file]).require_policy_of_bucket().is_ok());
+        for parts in
+            [&[&bad, file][..], &[&good, &bad, file], &[&bad, &good, file], &[decoy, &bad, file], &[&tight, file]]
+        {
+            assert!(form(parts).require_policy_of_bucket().is_err(), "{parts:?}");
+        }
+        assert!(form(&[file]).require_policy_of_bucket().is_ok(), "there is none");
     }
 
     #[test]

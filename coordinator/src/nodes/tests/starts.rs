@@ -76,8 +76,7 @@ async fn a_start_that_could_not_be_recorded_keeps_nobody_out_and_is_recorded_lat
     nodes.probe_all().await;
     assert_eq!(nodes.answering().into_iter().collect::<Vec<_>>(), [id("n1")], "reads go on");
     assert_eq!(seen(&registry).await, Some(Start { number: 1, id: 1 }));
-    let moved = || NodeHealth { zone: "elsewhere".to_owned(), ..started(&[1, 2]) };
-    fakes[0].0.lock().unwrap().health = moved();
+    fakes[0].0.lock().unwrap().health = NodeHealth { zone: "elsewhere".to_owned(), ..started(&[1, 2]) };
     nodes.probe_all().await;
     assert_eq!(nodes.answering().into_iter().collect::<Vec<_>>(), [id("n1")], "it has what it had");
     metadata.refuses.store(false, Ordering::Relaxed);

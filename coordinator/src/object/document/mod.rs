@@ -195,7 +195,11 @@ mod tests {
         assert_eq!(parse(Strategy::Ec, r#"{"binary_data":5,"a":1}"#).unwrap().content_type, JSON);
         for left in [r#"{"binary_data":"aGk="}"#, r#"{"binary_data":5}"#] {
             let changed = Document::changed(Strategy::Ec, left.to_owned()).unwrap();
-            assert_eq!((changed.bytes(), changed.content_type), (&Bytes::from(left), JSON), "it was JSON, and stays so");
+            assert_eq!(
+                (changed.bytes(), changed.content_type),
+                (&Bytes::from(left), JSON),
+                "it was JSON, and stays so"
+            );
         }
     }
 
