@@ -11,8 +11,19 @@ use std::sync::Arc;
 
 impl JournalMembers for Nodes {
     fn members(&self) -> Vec<JournalMember> {
-        let refused = |member: &Member| matches!(member.vitals().identity, Identity::Refused(_));
         let keeper = |member: &Arc<Member>| JournalMember { url: member.url().into(), node: Arc::clone(member.node()) };
-        Nodes::members(self).iter().filter(|member| !refused(member)).map(keeper).collect()
+        Nodes::members(self).iter().filter(|member| !member.is_refused()).map(keeper).collect()
+    }
+}
+
+impl Member {
+    /// Whether whoever answers there is not who it should be.
+    fn is_refused(&self) -> bool {
+        matches!(self.vitals().identity, Identity::Refused(_))
+    }
+
+    /// Whether it is nobody's address: whoever answers there was refused, and the catalog knows no node there.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.id().is_none() && self.is_refused()
     }
 }

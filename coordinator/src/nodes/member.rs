@@ -209,11 +209,6 @@ impl Member {
         result
     }
 
-    /// Whether it is nobody's address: whoever answers there was refused, and the catalog knows no node there.
-    pub(super) fn is_stranger(&self) -> bool {
-        self.id().is_none() && matches!(self.vitals().identity, Identity::Refused(_))
-    }
-
     fn check_identity(&self) -> Result<()> {
         match &self.vitals().identity {
             Identity::Admitted => Ok(()),

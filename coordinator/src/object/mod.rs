@@ -62,6 +62,7 @@ mod remove;
 mod repair_queue;
 mod resolve;
 mod settle;
+mod shared;
 mod standing;
 mod succession;
 mod tasks;

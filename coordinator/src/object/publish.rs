@@ -23,8 +23,8 @@ use super::page::given_up;
 use super::receipt::Receipt;
 use super::usage::Room;
 use crate::metadata::records::{
-    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectRecord, ObjectState, PageRecord, Record, Sha256, StorageClass,
-    VersionId, VersionRecord, VersionState, Versioning, in_order,
+    BucketRecord, ChunkEntry, ChunkList, ETag, ObjectState, PageRecord, Record, Sha256, StorageClass, VersionId,
+    VersionRecord, VersionState, Versioning, in_order,
 };
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
@@ -287,40 +287,6 @@ impl Objects {
         let sent = Sent { id: version.id, number, object: seen.expect, bucket: seen.bucket.expect() };
         Ok(Some(Plan { commit, room, shared_bytes, sent, done: done(&version, bucket.versioning, receipt) }))
     }
-
-    /// Under which id the chunks of a key's newest version are referenced.
-    async fn manifest_of(&self, name: &ObjectName, object: &ObjectRecord) -> Result<VersionId> {
-        let key = keys::version(name.bucket().as_str(), name.key(), object.number);
-        let found = self.metadata.get(&key).await?;
-        let version = found.map(|found| VersionRecord::decode(&found.value)).transpose()?;
-        Ok(version.map_or(object.current, |version| version.manifest))
-    }
-
-    /// Plain bytes of this version in chunks that the manifest `predecessor` refers to as well.
-    async fn shared_bytes(&self, draft: &Draft, last: &[StoredBatch], predecessor: VersionId) -> Result<u64> {
-        let mut shared = 0;
-        let mut offset = 0;
-        while draft.has_intent && offset < draft.last_page_start {
-            let Some(page) = self.page_after(draft.id, offset).await? else {
-                break;
-            };
-            shared += self.shared_in(&page.entries, page.start, predecessor).await?;
-            offset = page.entries.last().map_or(u64::MAX, |entry| entry.end);
-        }
-        Ok(shared + self.shared_in(&entries_of(last), draft.last_page_start, predecessor).await?)
-    }
-
-    async fn shared_in(&self, entries: &[ChunkEntry], start: u64, predecessor: VersionId) -> Result<u64> {
-        let mut shared = 0;
-        let mut from = start;
-        for entry in entries {
-            if self.metadata.get(&keys::reference(entry.chunk, predecessor)).await?.is_some() {
-                shared += entry.end - from;
-            }
-            from = entry.end;
-        }
-        Ok(shared)
-    }
 }
 
 struct Plan {
@@ -390,7 +356,7 @@ fn version_record(
 }
 
 /// The chunks of these batches, in the order in which they stand in the object.
-fn entries_of(last: &[StoredBatch]) -> Vec<ChunkEntry> {
+pub(super) fn entries_of(last: &[StoredBatch]) -> Vec<ChunkEntry> {
     in_order(last.iter().flat_map(StoredBatch::entries))
 }
 

@@ -173,6 +173,34 @@ impl Front {
         Ok(how)
     }
 
+    /// The body as the library is to have it. A signature that nobody verifies is taken off.
+    fn unpack(
+        &self,
+        head: &mut Parts,
+        query: &Query,
+        how: Signed,
+        pieces: Pieces,
+        trailers: &Trailers,
+    ) -> S3Result<Pieces> {
+        let is_verified = !self.door.guard.identity.trusts_all() && how != Signed::No;
+        if !is_verified {
+            take_signature_off(head, query, self.door.objects.clock.now_ms())?;
+        }
+        Ok(match packing(&head.headers, how)? {
+            Packing::Chunks(length) if is_verified && has_signed_chunks(&head.headers) => {
+                in_short_chunks(pieces, length)
+            }
+            Packing::Chunks(length) if is_verified => repacked(pieces, length),
+            _ if is_verified => pieces,
+            Packing::Plain => pieces,
+            Packing::Hashed(sha256) => verified(pieces, sha256),
+            Packing::Chunks(length) => {
+                head.headers.insert(CONTENT_LENGTH, length.into());
+                unpacked(pieces, length, trailers.clone())
+            }
+        })
+    }
+
     async fn serve(
         &self,
         mut head: Parts,
@@ -197,23 +225,8 @@ impl Front {
         if HttpBody::is_end_stream(&body) {
             tell_length(&mut head, &query, target)?;
         }
-        let mut pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
-        if trusts_all || how == Signed::No {
-            take_signature_off(&mut head, &query, self.door.objects.clock.now_ms())?;
-            pieces = match packing(&head.headers, how)? {
-                Packing::Plain => pieces,
-                Packing::Hashed(sha256) => verified(pieces, sha256),
-                Packing::Chunks(length) => {
-                    head.headers.insert(CONTENT_LENGTH, length.into());
-                    unpacked(pieces, length, trailers.clone())
-                }
-            };
-        } else if let Packing::Chunks(length) = packing(&head.headers, how)? {
-            pieces = match has_signed_chunks(&head.headers) {
-                true => in_short_chunks(pieces, length),
-                false => repacked(pieces, length),
-            };
-        }
+        let pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
+        let mut pieces = self.unpack(&mut head, &query, how, pieces, &trailers)?;
         let is_form = form::is_form(&head);
         let signed = !trusts_all && how != Signed::No;
         let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));

@@ -13,8 +13,8 @@
 
 use super::Room;
 use super::inspect::{Condition, Inspected, inspect};
+use super::places::{fenced, free_index, is_same, names_piece};
 use super::rebuild::Rebuilt;
-use crate::code::Code;
 use crate::metadata::records::{ChunkRecord, ChunkState, Record, RepairRecord, SEVERITY_DRAIN, ShardPlace};
 use crate::metadata::{Batch, Entry, Expect, Reserve, keys};
 use crate::placement;
@@ -153,21 +153,6 @@ async fn operate(work: &Work, patient: &Patient, found: Vec<Inspected>) -> Resul
 
 fn with(found: &[Inspected], conditions: &[Condition]) -> Vec<ShardPlace> {
     found.iter().filter(|one| conditions.contains(&one.condition)).map(|one| one.place.clone()).collect()
-}
-
-fn is_same(one: &ShardPlace, other: &ShardPlace) -> bool {
-    one.node == other.node && one.index == other.index
-}
-
-/// Whether one of these is the same piece as the shard `index` would be. Of copies any number may be.
-fn names_piece(code: Code, places: &[ShardPlace], index: u8) -> bool {
-    code.data > 1 && places.iter().any(|place| code.piece(place.index) == code.piece(index))
-}
-
-/// The lowest index that may be named anew of those for which `is_wanted`.
-fn free_index(record: &ChunkRecord, kept: &[ShardPlace], is_wanted: impl Fn(u8) -> bool) -> Option<u8> {
-    let taken = |index: u8| kept.iter().chain(&record.shards).any(|place| place.index == index);
-    (record.fence..u8::MAX).find(|index| !taken(*index) && is_wanted(*index))
 }
 
 /// What came of a copy.
@@ -397,15 +382,3 @@ impl Operation<'_> {
         })
     }
 }
-
-/// The new record with its fence above every index that it no longer names, and the shards that are not needed any more.
-fn fenced(before: &ChunkRecord, mut now: ChunkRecord) -> (ChunkRecord, Vec<ShardPlace>) {
-    let dropped: Vec<ShardPlace> = before.shards.iter().filter(|place| !now.shards.contains(place)).cloned().collect();
-    for place in &dropped {
-        now.fence = now.fence.max(place.index.saturating_add(1));
-    }
-    (now, dropped)
-}
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,7 @@
 
 mod inspect;
 mod mend;
+mod places;
 mod rebuild;
 
 use super::{Backlog, Progress, Work, Worker};
