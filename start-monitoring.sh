@@ -25,7 +25,7 @@ usage() {
 
 It uses Docker Compose where Docker answers, and otherwise the programs prometheus, grafana-server, loki and promtail that it finds in
 PATH or in target/test-tools/bin. Grafana's first user is admin with the password admin; the page is http://127.0.0.1:3000.
-After nodes were added or removed, `up` once more points Prometheus at them.
+After nodes were added or removed, `up` once more points Prometheus at them. The state directory remembers the options of the last `up`.
 TEXT
 }
 
@@ -40,8 +40,8 @@ fail() { echo "start-monitoring.sh: $*" >&2; exit 1; }
 # ---- options -------------------------------------------------------------------------------------------------------
 
 parse_options() {
-  command=up given_data=./data given_port='' given_nodes='' given_state=./data-monitoring without_docker=''
-  address=127.0.0.1 prometheus_port=9090 grafana_port=3000 loki_port=3100
+  command=up given_data='' given_port='' given_nodes='' given_state=./data-monitoring without_docker=''
+  given_address='' given_prometheus_port='' given_grafana_port='' given_loki_port=''
   if [[ $# -gt 0 && $1 != -* ]]; then
     command=$1
     shift
@@ -66,12 +66,12 @@ set_option() {
   case $1 in
     --data) given_data=$2 ;;
     --state) given_state=$2 ;;
-    --address) [[ $2 =~ ^[0-9a-zA-Z.:-]+$ ]] || fail "--address $2: must be an address"; address=$2 ;;
+    --address) [[ $2 =~ ^[0-9a-zA-Z.:-]+$ ]] || fail "--address $2: must be an address"; given_address=$2 ;;
     --port) check_number "$1" "$2" 65535; given_port=$2 ;;
     --nodes) check_number "$1" "$2" 64; given_nodes=$2 ;;
-    --prometheus-port) check_number "$1" "$2" 65535; prometheus_port=$2 ;;
-    --grafana-port) check_number "$1" "$2" 65535; grafana_port=$2 ;;
-    --loki-port) check_number "$1" "$2" 65535; loki_port=$2 ;;
+    --prometheus-port) check_number "$1" "$2" 65535; given_prometheus_port=$2 ;;
+    --grafana-port) check_number "$1" "$2" 65535; given_grafana_port=$2 ;;
+    --loki-port) check_number "$1" "$2" 65535; given_loki_port=$2 ;;
     *) fail "unknown option $1; \`./start-monitoring.sh help\` lists them" ;;
   esac
 }
@@ -118,25 +118,35 @@ make_state() {
   write_settings
 }
 
-# What `stop` and `status` need to know of the last `up`.
+# What later commands need to know of the last `up`.
 write_settings() {
-  printf 'address=%s\nprometheus_port=%s\ngrafana_port=%s\nloki_port=%s\n' \
-    "$address" "$prometheus_port" "$grafana_port" "$loki_port" >"$state/run/settings.env"
+  printf 'data=%s\naddress=%s\nprometheus_port=%s\ngrafana_port=%s\nloki_port=%s\n' \
+    "$data" "$address" "$prometheus_port" "$grafana_port" "$loki_port" >"$state/run/settings.env"
 }
 
+# What was given, else what is remembered, else the defaults.
 read_settings() {
   local name value
-  [[ $command != up && -f $state/run/settings.env ]] || return 0
-  while IFS='=' read -r name value; do
-    case $name in
-      address | prometheus_port | grafana_port | loki_port) printf -v "$name" '%s' "$value" ;;
-    esac
-  done <"$state/run/settings.env"
+  data=$PWD/data address=127.0.0.1 prometheus_port=9090 grafana_port=3000 loki_port=3100
+  if [[ -f $state/run/settings.env ]]; then
+    while IFS='=' read -r name value; do
+      case $name in
+        data | address | prometheus_port | grafana_port | loki_port) printf -v "$name" '%s' "$value" ;;
+      esac
+    done <"$state/run/settings.env"
+  fi
+  [[ -z $given_data ]] || data=$(realpath -m -- "$given_data")
+  address=${given_address:-$address} prometheus_port=${given_prometheus_port:-$prometheus_port}
+  grafana_port=${given_grafana_port:-$grafana_port} loki_port=${given_loki_port:-$loki_port}
+  # Where what listens on that address is reached from this machine.
+  reach=$address
+  [[ $address != 0.0.0.0 ]] || reach=127.0.0.1
 }
 
 # What the configurations of both ways name.
 export_settings() {
-  export HOLDFAST_MONITORING_DIR=$state HOLDFAST_MONITORING_ADDRESS=$address HOLDFAST_LOGS=$data/logs
+  export HOLDFAST_MONITORING_DIR=$state HOLDFAST_MONITORING_ADDRESS=$address HOLDFAST_MONITORING_REACH=$reach
+  export HOLDFAST_LOGS=$data/logs
   export HOLDFAST_PROMETHEUS_PORT=$prometheus_port HOLDFAST_GRAFANA_PORT=$grafana_port HOLDFAST_LOKI_PORT=$loki_port
   export HOLDFAST_LOKI_DATA=$state/loki-data HOLDFAST_PROMTAIL_DATA=$state/promtail-data HOLDFAST_DASHBOARDS=$root/grafana/dashboards
   HOLDFAST_USER=$(id -u):$(id -g)
@@ -191,7 +201,7 @@ pid_of() {
 
 is_ours() { grep -qzFx -- "HOLDFAST_MONITORING_DIR=$state" "/proc/$1/environ" 2>/dev/null; }
 
-is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+is_free() { ! (exec 3<>"/dev/tcp/$reach/$1") 2>/dev/null; }
 
 launch() { # name program
   local arguments=()
@@ -298,10 +308,10 @@ up() {
 main() {
   parse_options "$@"
   [[ $command != help ]] || { usage; exit 0; }
-  data=$(realpath -m -- "$given_data") state=$(realpath -m -- "$given_state")
+  state=$(realpath -m -- "$given_state")
   tools=${CARGO_TARGET_DIR:-$root/target}/test-tools/bin
-  read_cluster
   read_settings
+  read_cluster
   export_settings
   case $command in
     up) up ;;

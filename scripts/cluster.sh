@@ -112,9 +112,10 @@ read_settings() {
 choose_settings() {
   local running
   running=$(running_names)
-  if [[ -n $given_nodes && -d $data/n$((given_nodes + 1)) ]]; then
-    fail "$data has $nodes nodes; with $given_nodes, what lies on the others would be out of reach"
-  fi
+  local i
+  for ((i = ${given_nodes:-$nodes} + 1; i <= nodes; i++)); do
+    [[ ! -d $data/n$i ]] || fail "$data has $nodes nodes; with $given_nodes, what lies on n$i would be out of reach"
+  done
   if [[ -n $running ]]; then
     [[ -z $given_port || $given_port == "$port" ]] || fail "$data is running on port $port; \`down\` first to move it to $given_port"
     [[ -z $given_nodes || $given_nodes == "$nodes" ]] || fail "$data is running with $nodes nodes; \`down\` first to have $given_nodes"
@@ -139,9 +140,11 @@ need_cluster() {
 
 # One change at a time to one data directory. The lock ends with this script: what it starts does not inherit it.
 lock() {
-  command -v flock >/dev/null || return 0
-  exec 9>"$data/run/lock"
-  flock --wait 600 9 || fail "another cluster.sh is at work on $data"
+  if command -v flock >/dev/null; then
+    exec 9>"$data/run/lock"
+    flock --wait 600 9 || fail "another cluster.sh is at work on $data"
+  fi
+  read_settings # what that one changed counts
 }
 
 # ---- processes, by name: coordinator, n1, n2 … -------------------------------------------------------------------------
@@ -378,8 +381,11 @@ up() {
   mapfile -t all < <(names)
   check_ports "${all[@]}" # before a build of minutes
   find_programs
-  write_settings
+  mkdir -p "$data/run"
   lock
+  choose_settings
+  write_settings
+  mapfile -t all < <(names)
   make_cluster_file
   start_all "${all[@]}"
   wait_healthy

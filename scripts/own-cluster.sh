@@ -48,6 +48,8 @@ find_ports() { # nodes
 # Where the data lies matters: a directory in memory would flatter every figure, so the default is beside the sources.
 start_own_cluster() { # [data directory] [nodes] [port]
   data=${1:-} own_data=''
+  # Whatever comes of it, the end wipes it.
+  [[ -z $data || ! -e $data || -z $(ls -A "$data") ]] || fail "$data is not empty; the cluster of this script is removed at its end"
   find_programs
   if [[ -z $data ]]; then
     data=$(mktemp -d "$root/data-own-XXXXXX")
