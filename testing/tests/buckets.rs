@@ -384,6 +384,64 @@ fn a_bucket_that_was_deleted_is_not_made_again_by_a_commit_that_comes_late() {
     });
 }
 
+/// An engine that does not do the first commit that makes a marker, lets another client replace the object, and does not answer.
+struct LosesOneDelete {
+    other: Objects,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Metadata for LosesOneDelete {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.other.metadata.get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.other.metadata.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        if self.done.swap(true, Ordering::Relaxed) {
+            return self.other.metadata.commit(batch).await;
+        }
+        put(&self.other, target("a"), "theirs").await?;
+        Err(Error::unknown("the commit was lost (injected)"))
+    }
+}
+
+#[test]
+fn a_delete_that_was_lost_is_judged_anew_before_it_is_sent_again() {
+    run(|cluster| async move {
+        let new = NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() };
+        let other = objects_of(&cluster, new).await;
+        put(&other, target("a"), "hello").await.unwrap();
+        let metadata = LosesOneDelete { other: other.clone(), done: AtomicBool::new(false) };
+        let objects = Objects { metadata: Arc::new(metadata), ..other.clone() };
+        let condition = Condition::Is(Wanted { size: Some(5), ..Wanted::default() });
+        let request = DeleteRequest { condition, ..DeleteRequest::from(DeleteMode::Mark) };
+        let refused = objects.delete_as(&name("a"), &request).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::ConditionFailed), "theirs is another one: {refused}");
+        assert!(matches!(other.find(&name("a"), None).await.unwrap(), Found::Version(version) if version.size == 6));
+    });
+}
+
+/// Rules judge a version that something hides, and it may have come to light again by the time it is to go.
+#[test]
+fn a_version_that_is_the_newest_again_stays_where_only_an_older_one_was_meant() {
+    run(|cluster| async move {
+        let new = NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() };
+        let objects = objects_of(&cluster, new).await;
+        let version = put(&objects, target("a"), "1").await.unwrap().version_name;
+        let marker = objects.delete_as(&name("a"), &DeleteMode::Mark.into()).await.unwrap().marker.unwrap();
+        objects.remove_as(&name("a"), &remove(marker, false)).await.unwrap();
+        let older = RemoveRequest { unless_newest: true, ..remove(version, false) };
+        let refused = objects.remove_as(&name("a"), &older).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::ConditionFailed));
+        put(&objects, target("a"), "2").await.unwrap();
+        assert_eq!(objects.remove_as(&name("a"), &older).await.unwrap().deleted, Deleted::Done);
+    });
+}
+
 /// What was published and is gone again must not come back: what it was made of is garbage under its id.
 #[test]
 fn a_put_whose_answer_was_lost_is_not_published_again_after_others_took_it_away() {

@@ -94,10 +94,13 @@ fn lost(lost: usize, findings: &mut Vec<Finding>) {
         findings.push(Finding {
             urgency: Urgency::Now,
             alert: "DataLost",
-            what: format!("No good copy of {} is left on any node that held one; all of them have answered.", chunks(lost)),
+            what: format!(
+                "Too few good shards of {} are left on the nodes that held them: each has answered, or counts as lost.",
+                chunks(lost)
+            ),
             since_ms: None,
             being_done: "Repair looks again every few seconds, in case a disk with a copy comes back.".to_owned(),
-            to_do: "Bring back every disk that was replaced, wiped or taken out lately. /admin/verify names the files concerned; upload \
+            to_do: "Start the nodes that count as lost, and bring back every disk that was replaced, wiped or taken out lately. /admin/verify names the files concerned; upload \
                     those again from elsewhere."
                 .to_owned(),
         });
