@@ -1,6 +1,8 @@
 //! The suite can fail: each planted bug is caught by the storm, within a bounded number of seeds. `BUG=NodeAcksNothing` plants that one
 //! only.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it says")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
