@@ -120,8 +120,8 @@ make_state() {
 
 # What later commands need to know of the last `up`.
 write_settings() {
-  printf 'data=%s\naddress=%s\nprometheus_port=%s\ngrafana_port=%s\nloki_port=%s\n' \
-    "$data" "$address" "$prometheus_port" "$grafana_port" "$loki_port" >"$state/run/settings.env"
+  printf 'data=%s\naddress=%s\nprometheus_port=%s\ngrafana_port=%s\nloki_port=%s\ncluster_port=%s\ncluster_nodes=%s\n' \
+    "$data" "$address" "$prometheus_port" "$grafana_port" "$loki_port" "$given_port" "$given_nodes" >"$state/run/settings.env"
 }
 
 # What was given, else what is remembered, else the defaults.
@@ -132,6 +132,9 @@ read_settings() {
     while IFS='=' read -r name value; do
       case $name in
         data | address | prometheus_port | grafana_port | loki_port) printf -v "$name" '%s' "$value" ;;
+        # Of that directory; another one has its own.
+        cluster_port) [[ -n $given_data$given_port ]] || given_port=$value ;;
+        cluster_nodes) [[ -n $given_data$given_nodes ]] || given_nodes=$value ;;
       esac
     done <"$state/run/settings.env"
   fi

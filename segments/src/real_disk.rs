@@ -53,11 +53,6 @@ impl RealDisk {
         Ok(RealDisk { path: path.to_owned(), directory })
     }
 
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn open_with(&self, name: &str, flags: OFlags) -> io::Result<RealFile> {
         let mode = Mode::RUSR | Mode::WUSR;
         let buffered = rustix::fs::openat(&self.directory, name, flags | OFlags::CLOEXEC, mode)?;

@@ -264,11 +264,6 @@ impl Index {
         !matches!(state.tree, Tree::Absent) && state.active.len() + state.moving.len() >= MEMORY_ENTRIES_MAX
     }
 
-    /// Live shards.
-    pub fn shards(&self) -> u64 {
-        self.state().census.shards
-    }
-
     /// The counts.
     pub fn census(&self) -> Census {
         self.state().census.clone()

@@ -1,8 +1,8 @@
 //! How many bytes of clients' data the coordinator holds at once (law 10): memory grows neither with object size nor with the
 //! number of clients.
 //!
-//! What it keeps true: every stream works within its own allowance and never waits for another's while it holds one, so streams
-//! cannot wait for each other in a circle. Who gets no allowance in time is told to come again (`Unavailable`).
+//! What it keeps true: every stream works within its own allowance, and waits for no other of the same budget while it holds one. Changes of
+//! documents and copies with a checksum hold one of each budget: a circle of them ends when a wait does. Who gets no allowance in time is told to come again (`Unavailable`).
 
 use protocol::{Error, Result};
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a stream waits for its allowance; meanwhile its client is slowed down, which is what a queue is for.
 const ADMISSION_WAIT: Duration = Duration::from_secs(60);
-/// What is more than this part of the budget is not waited for in line.
+/// What is more than this part of the budget is not waited for in line at once.
 const IN_LINE_SHARE: usize = 4;
-/// How often one that wants more looks whether it is there.
+/// One that wants more looks so often whether it is there, five seconds in all.
+const LOOKS_MAX: u32 = 250;
 const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// More than the least is given only while so many could have it, the one that asks among them. Of the default that is the first upload
 /// and the first two downloads; with the least for the others 21 and 18 go on at once, and 12 beside an upload of long chunks.
@@ -68,10 +69,10 @@ impl Budget {
     }
 
     /// Whoever stands in line is given what comes free until it is enough, and all behind it get nothing meanwhile: one that wants much looks
-    /// now and then instead.
+    /// now and then first, and stands in line only where others leave it nothing.
     async fn wait_for(&self, bytes: usize) -> Result<Allowance> {
         if bytes > self.bytes / IN_LINE_SHARE {
-            loop {
+            for _ in 0..LOOKS_MAX {
                 if let Some(allowance) = self.try_admit(bytes) {
                     return Ok(allowance);
                 }

@@ -5,28 +5,11 @@ use super::Objects;
 use super::attributes::VersionName;
 use super::descent::Descent;
 use super::name::ObjectName;
-use super::resolve::Version;
 use crate::metadata::keys;
-use crate::metadata::records::{ObjectRecord, ObjectState, Record, VersionId, VersionRecord, VersionState};
+use crate::metadata::records::{ObjectRecord, Record, VersionId, VersionRecord};
 use protocol::Result;
 
 impl Objects {
-    /// The version of `name` with this id, as [`Objects::resolve`] gives it.
-    pub async fn resolve_id(&self, name: &ObjectName, id: VersionId) -> Result<Version> {
-        let object = keys::object(name.bucket().as_str(), name.key());
-        let Some(entry) = self.metadata.get(&object).await? else {
-            return Ok(Version::NoObject);
-        };
-        let object = ObjectRecord::decode(&entry.value)?;
-        if object.state == ObjectState::Purged {
-            return Ok(Version::NoObject);
-        }
-        Ok(match self.version_with_id(name, &object, id).await? {
-            Some(version) if version.state == VersionState::Live => Version::Found(Box::new(version)),
-            _ => Version::NoVersion,
-        })
-    }
-
     /// The version or marker that S3 calls so, if it can be seen.
     pub(super) async fn version_named(
         &self,

@@ -147,6 +147,7 @@ impl Objects {
         // What is made of known bytes is written nowhere, so nobody else has asked; and it may be long ago that a stream began.
         self.nodes.require_majority()?;
         let mut shared_bytes = None;
+        let mut held = HeldRoom::default();
         for attempt in 0..PUBLISH_ATTEMPTS_MAX {
             self.back_off(attempt).await;
             let seen = self.see_key(&target.name).await?;
@@ -165,6 +166,7 @@ impl Objects {
                     self.refresh_batch(batch).await?;
                 }
             }
+            drop(held.0.take());
             let known = shared_bytes.filter(|_| attempt >= SHARED_ATTEMPTS_MAX);
             let Some(plan) = self.plan(draft, last, target, &seen, known).await? else { continue };
             shared_bytes = Some(plan.shared_bytes);
@@ -178,10 +180,7 @@ impl Objects {
                 }
                 Err(error) if error.kind == ErrorKind::Conflict => {}
                 Err(error) if error.kind == ErrorKind::Unknown => {
-                    // What may be there counts.
-                    if let Some(room) = plan.room {
-                        room.keep();
-                    }
+                    held.0 = plan.room;
                     unsure.push((plan.sent, plan.done));
                 }
                 Err(error) => return Err(error),
@@ -297,6 +296,18 @@ struct Plan {
     sent: Sent,
     /// The answer, once the commit has happened.
     done: PutDone,
+}
+
+/// Room for what may be there and may not: it counts if nobody finds out.
+#[derive(Default)]
+struct HeldRoom(Option<Room>);
+
+impl Drop for HeldRoom {
+    fn drop(&mut self) {
+        if let Some(room) = self.0.take() {
+            room.keep();
+        }
+    }
 }
 
 /// Where a version comes to stand.

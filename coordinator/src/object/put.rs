@@ -38,7 +38,7 @@ use tokio::select;
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
-/// Chunks in a batch: with chunk, digest, reference and page it stays below etcd's 128 operations.
+/// Chunks in a batch. The commit that names them has up to four keys for each: chunk, digest, reference and repair.
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
 
 impl Objects {

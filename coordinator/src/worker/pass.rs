@@ -7,6 +7,7 @@ use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::{CENSUS, REBALANCE};
 use crate::worker::lifecycle::LIFECYCLE;
 use protocol::Result;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The record of a worker's passes, as it was read.
@@ -42,14 +43,19 @@ impl Pass {
 
     /// Begins a pass in the name of all who want one. False if someone else changed the record.
     pub async fn begin(&mut self, work: &Work) -> Result<bool> {
+        self.begin_with(work, BTreeMap::new()).await
+    }
+
+    /// The same, with counts that it has from the start.
+    pub async fn begin_with(&mut self, work: &Work, counts: BTreeMap<String, u64>) -> Result<bool> {
         let mut commit = Batch::new();
         let wanted = work.scan(&keys::wanted_of(self.worker), SCAN_ENTRIES_MAX / 8).await?;
         for (key, _) in wanted {
             commit.delete(key);
         }
         let finished_ms = self.record.finished_ms;
-        self.record =
-            WorkerRecord { started_ms: work.objects.clock.now_ms().max(1), finished_ms, ..WorkerRecord::default() };
+        let started_ms = work.objects.clock.now_ms().max(1);
+        self.record = WorkerRecord { started_ms, finished_ms, counts, ..WorkerRecord::default() };
         self.save_with(work, commit).await
     }
 

@@ -44,6 +44,8 @@ async fn a_node_that_was_down_or_emptied_catches_up() {
     cluster.node(3).kill();
     cluster.node(3).switch("--replace");
     cluster.start_node(3).await;
+    // It gets groups before the catalog knows of its disk, and counts from then on.
+    cluster.wait_healthy().await;
     load.more(20, PROGRESS_WAIT).await;
     wait_until_equal(&cluster, 3, 1).await;
     load.end().await;

@@ -29,6 +29,7 @@ use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use metrics::counter;
 use process::timestamp::rfc3339_ms;
 use protocol::routes::HEADER_SECRET;
+use std::net::IpAddr;
 use tokio::time::Instant;
 
 /// The most bytes of header names and values: more than any client of these doors has to say.
@@ -213,8 +214,11 @@ fn refuse_foreign_page(door: &Door, request: &ServiceRequest) -> Result<(), Refu
         return Ok(());
     };
     let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let is_own = authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host));
+    // HTTP/2 tells it in the target.
+    let told = request.uri().authority().map(|authority| authority.as_str());
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or(told);
+    // A name may be anybody's, who has it lead here: `evil.example` has pages of its own.
+    let is_own = authority.zip(host).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other) && names_machine(one));
     match is_own || allowed(&door.settings.cors_origins, headers).is_some() {
         true => Ok(()),
         false => {
@@ -222,6 +226,16 @@ fn refuse_foreign_page(door: &Door, request: &ServiceRequest) -> Result<(), Refu
             Err(Refusal::new(StatusCode::FORBIDDEN, why).headed("Forbidden"))
         }
     }
+}
+
+/// Whether this is an address, or `localhost`, which nobody else can have for a page of theirs.
+fn names_machine(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {

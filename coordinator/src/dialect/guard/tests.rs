@@ -360,11 +360,17 @@ async fn another_s_bucket_is_closed_and_an_open_one_is_read_by_anybody() {
 
 #[actix_web::test]
 async fn a_page_of_another_origin_changes_nothing_where_no_key_is_asked_for() {
-    let asked = |flags: &'static [&'static str], method: &'static str, origin: &'static str| async move {
+    async fn asked_at(host: &str, flags: &[&str], method: &'static str, origin: &str) -> u16 {
         let application = Application::of(&door(flags)).await;
-        let headers = [("origin", origin.to_owned()), ("host", "localhost:8080".to_owned())];
+        let headers = [("origin", origin.to_owned()), ("host", host.to_owned())];
         application.status(method, "/admin/workers/census", &headers).await
-    };
+    }
+    let asked = async |flags: &[&str], method, origin: &str| asked_at("localhost:8080", flags, method, origin).await;
+    for host in ["127.0.0.1:8080", "[::1]:8080"] {
+        assert_ne!(asked_at(host, &[], "POST", &format!("http://{host}")).await, 403, "{host}");
+    }
+    let rebound = asked_at("evil.example:8080", &[], "POST", "http://evil.example:8080").await;
+    assert_eq!(rebound, 403, "whoever has a name can have it lead here");
     for origin in ["https://evil.example", "null", "http://localhost:8081", "https://localhost:8080.evil.example"] {
         assert_eq!(asked(&[], "POST", origin).await, 403, "{origin}");
         assert_eq!(asked(&["--cors-origin=https://a.example"], "POST", origin).await, 403, "{origin}");

@@ -25,10 +25,8 @@ enum At {
     Data(u64),
     /// In the line break behind a chunk.
     Break,
-    /// In the trailers.
+    /// In the trailers, which the end of the body ends: clients put empty lines before, between and behind them.
     Trailers,
-    /// Behind the end.
-    End,
 }
 
 /// The state of one body.
@@ -64,7 +62,6 @@ impl Unpacker {
                     ready.push_back(data);
                     self.at = if left == 0 { At::Break } else { At::Data(left) };
                 }
-                At::End => return Err(BodyFault::Framing("there is something behind the last chunk")),
                 At::Head | At::Break | At::Trailers => {
                     if let Some(line) = self.take_line(&mut piece)? {
                         self.take(&line)?;
@@ -77,8 +74,7 @@ impl Unpacker {
 
     /// The trailers of a body that has come to its end.
     pub fn finish(&mut self) -> Result<HeaderMap, BodyFault> {
-        // Some clients leave the empty line behind the trailers out.
-        let ended = matches!(self.at, At::End) || (matches!(self.at, At::Trailers) && self.line.is_empty());
+        let ended = matches!(self.at, At::Trailers) && self.line.is_empty();
         match ended && self.seen == self.length {
             true => Ok(std::mem::take(&mut self.trailers)),
             false => Err(BodyFault::Incomplete),
@@ -97,7 +93,9 @@ impl Unpacker {
             return Ok(None);
         }
         let line = self.line.split().freeze();
-        match line.strip_suffix(b"\r\n") {
+        // Among trailers a line may end with LF alone: those of minio-go do.
+        let ended_by = if matches!(self.at, At::Trailers) && !line.ends_with(b"\r\n") { &b"\n"[..] } else { b"\r\n" };
+        match line.strip_suffix(ended_by) {
             Some(text) => Ok(Some(line.slice_ref(text))),
             None => Err(BodyFault::Framing("a line must end with CR LF")),
         }
@@ -108,9 +106,9 @@ impl Unpacker {
             At::Break if line.is_empty() => self.at = At::Head,
             At::Break => return Err(BodyFault::Framing("a chunk is longer than its head says")),
             At::Head => self.begin_chunk(line)?,
-            At::Trailers if line.is_empty() => self.at = At::End,
+            At::Trailers if line.is_empty() => {}
             At::Trailers => self.take_trailer(line)?,
-            At::Data(_) | At::End => unreachable!("lines are looked for elsewhere"),
+            At::Data(_) => unreachable!("lines are looked for elsewhere"),
         }
         Ok(())
     }
@@ -189,6 +187,20 @@ mod tests {
         }
         assert_eq!(unpack("0\r\n\r\n", 0, 9).unwrap().0, b"");
         assert_eq!(unpack("1\r\nx\r\n0\r\n", 1, 9).unwrap().0, b"x");
+    }
+
+    /// As minio-go writes them, signed and not.
+    #[test]
+    fn trailers_may_have_empty_lines_and_end_theirs_with_a_line_feed() {
+        for text in [
+            "1\r\nx\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\n\r\nx-amz-trailer-signature:63bd\r\n\r\n",
+            "1\r\nx\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\n\r\n\r\n",
+        ] {
+            for piece_bytes in 1..text.len() {
+                let (content, trailers) = unpack(text, 1, piece_bytes).unwrap();
+                assert_eq!((&content[..], &trailers["x-amz-checksum-crc32"]), (&b"x"[..], "AAAAAA=="), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -203,8 +203,8 @@ struct Part<'a> {
     value: &'a [u8],
 }
 
-/// Whether a condition of the policy is about the bucket.
-fn names_a_bucket(policy: &PostPolicy) -> bool {
+/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not.
+pub fn names_a_bucket(policy: &PostPolicy) -> bool {
     policy.conditions.iter().any(|condition| match condition {
         PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,

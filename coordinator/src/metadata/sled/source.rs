@@ -50,6 +50,7 @@ impl LogSource {
             entries: Vec::new(),
             piece: None,
             is_damaged: false,
+            is_cut: false,
             ends_at: None,
         };
         let mut at = Some(start.unwrap_or_default());
@@ -57,10 +58,15 @@ impl LogSource {
             let end = self.reader.scan(position, SCAN_BYTES, &mut |scanned| page.take(&scanned))?;
             at = end.next.filter(|_| page.ends_at.is_none());
         }
+        if page.entries.is_empty() && page.is_cut {
+            let why =
+                format!("metadata: what the log has before group {from} is damaged; the next snapshot does without it");
+            return Err(Error::corrupt(why));
+        }
         if page.entries.is_empty() {
             return Err(Error::not_found(format!("metadata: the log has no group {from}")));
         }
-        if let Some(position) = page.ends_at {
+        if let Some(position) = page.ends_at.filter(|_| !page.is_cut) {
             // The next page begins there.
             self.places().insert(page.next, position);
         }
@@ -87,6 +93,8 @@ struct Page {
     piece: Option<(Position, Bytes)>,
     /// and whether something there is damaged: it may be that piece.
     is_damaged: bool,
+    /// Whether that ended it.
+    is_cut: bool,
     /// Where the first group begins that did not fit.
     ends_at: Option<Position>,
 }
@@ -96,9 +104,17 @@ impl Page {
         if self.ends_at.is_some() {
             return;
         }
-        let Scanned::Record { kind, location, data, .. } = *scanned else {
-            self.is_damaged = true;
-            return;
+        let (kind, location, data) = match *scanned {
+            Scanned::Record { kind, location, data, .. } => (kind, location, data),
+            Scanned::BadPayload { kind, .. } => {
+                self.is_damaged |= kind == Kind::SNAPSHOT;
+                return;
+            }
+            // Behind a torn tail nothing was answered.
+            Scanned::Damage { tail, .. } => {
+                self.is_damaged |= !tail;
+                return;
+            }
         };
         match kind {
             Kind::SNAPSHOT => self.piece = Some((location.position, Bytes::copy_from_slice(data))),
@@ -111,7 +127,7 @@ impl Page {
                 {
                     if is_damaged && piece.is_none() {
                         // Without its piece a node would hold it for ever, and take itself for whole.
-                        self.ends_at = Some(position);
+                        (self.ends_at, self.is_cut) = (Some(position), true);
                         return;
                     }
                     self.add(head, position, piece.map(|(_, piece)| piece).unwrap_or_default(), data);

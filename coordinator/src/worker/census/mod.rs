@@ -92,18 +92,12 @@ impl Census {
                 "a node did not answer during the last census, which is repeated in a while".to_owned(),
             ));
         }
-        if pass.begin(work).await? {
-            for node in registered.iter().filter(|node| node.state == NodeState::Draining) {
-                pass.count(&drains(&node.node), 0);
-            }
-            for node in registered.iter().filter(|node| node.unproved) {
-                pass.count(&proves(node), 1);
-            }
-            if is_closed {
-                pass.count(CLOSED, 1);
-            }
+        let draining = registered.iter().filter(|node| node.state == NodeState::Draining);
+        let unproved = registered.iter().filter(|node| node.unproved);
+        let counts = draining.map(|node| (drains(&node.node), 0)).chain(unproved.map(|node| (proves(node), 1)));
+        let counts = counts.chain(is_closed.then(|| (CLOSED.to_owned(), 1))).collect();
+        if pass.begin_with(work, counts).await? {
             self.guard = None;
-            pass.save(work).await?;
         }
         Ok(Progress::Did { items: 0, bytes: 0 })
     }

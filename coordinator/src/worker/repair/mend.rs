@@ -203,7 +203,7 @@ impl Operation<'_> {
                 Copied::NoSource => self.sources.retain(|place| place.node != source.node),
             }
         }
-        match copies {
+        match copies || self.sources.is_empty() {
             true => self.no_source(Error::unavailable("no source for a copy is left; its shards are looked at again")),
             false => self.rebuild(node, index).await,
         }
@@ -214,6 +214,7 @@ impl Operation<'_> {
         if !self.met_damage || self.patient.check_bytes {
             return Err(error);
         }
+        self.sources.clear();
         self.why_not = Some(error.message);
         Ok(None)
     }
