@@ -29,6 +29,16 @@ async fn wait_until_equal(cluster: &Cluster, number: usize, with: usize) {
     .await;
 }
 
+/// A node gets groups before the catalog knows of its disk, and counts once it does.
+async fn wait_until_recorded(cluster: &Cluster, number: usize) {
+    let disk = cluster.node_client(number).get("/health").await.json()["disk"].clone();
+    eventually("the catalog knows of the disk", CATCH_UP_WAIT, || async {
+        let told = cluster.client().get(&format!("/admin/nodes/n{number}")).await.json();
+        if told["disk"] == disk { Ok(()) } else { Err(told.to_string()) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_down_or_emptied_catches_up() {
     let mut cluster = Cluster::start().await;
@@ -44,8 +54,7 @@ async fn a_node_that_was_down_or_emptied_catches_up() {
     cluster.node(3).kill();
     cluster.node(3).switch("--replace");
     cluster.start_node(3).await;
-    // It gets groups before the catalog knows of its disk, and counts from then on.
-    cluster.wait_healthy().await;
+    wait_until_recorded(&cluster, 3).await;
     load.more(20, PROGRESS_WAIT).await;
     wait_until_equal(&cluster, 3, 1).await;
     load.end().await;
