@@ -193,7 +193,13 @@ async fn a_whole_object_in_one_chunk_is_taken_unless_the_chunk_is_signed() {
         assert!(door.get("/mine/c").await.expect(200).body == data, "{bytes}");
     }
     // The library would hold all of it before it looks at its signature.
-    refused(&send("/mine/b", &[], Payload::Chunks(3 << 20), &data).await, 400, "InvalidRequest");
+    let (target, payload) = ((Method::PUT, "/mine/b", ""), Payload::Chunks(3 << 20));
+    let longer = door.signer.request_of(&door.client, &base, target, &[], payload, &data[..(1 << 20) + 1]);
+    match door.client.try_send(longer).await {
+        Ok(reply) => drop(refused(&reply, 400, "InvalidRequest")),
+        // It was refused before all of it was sent.
+        Err(failure) => assert!(failure.reason.contains("body"), "{}", failure.reason),
+    }
     refused(&door.get("/mine/b").await, 404, "NoSuchKey");
 }
 
