@@ -122,8 +122,8 @@ const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 const INTERVAL_S_MAX: u64 = 86_400;
 /// The most `--workers`.
 const WORKERS_MAX: i64 = 256;
-/// The least `--in-flight-bytes`: what a coordinator sends at a time, 16 MiB of shards with their heads; less would be 503 for ever.
-const IN_FLIGHT_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64 + (1 << 20);
+/// The least `--in-flight-bytes`: two of the longest shards at a time.
+const IN_FLIGHT_BYTES_MIN: u64 = 2 * protocol::SHARD_BYTES_MAX as u64;
 
 fn in_flight_bytes(text: &str) -> Result<u64, String> {
     process::settings::at_least(IN_FLIGHT_BYTES_MIN, process::settings::bytes(text)?)

@@ -198,7 +198,8 @@ mod tests {
         ] {
             for piece_bytes in 1..text.len() {
                 let (content, trailers) = unpack(text, 1, piece_bytes).unwrap();
-                assert_eq!((&content[..], &trailers["x-amz-checksum-crc32"]), (&b"x"[..], "AAAAAA=="), "{text:?}");
+                assert_eq!(content, b"x", "{text:?}");
+                assert_eq!(trailers["x-amz-checksum-crc32"], "AAAAAA==", "{text:?}");
             }
         }
     }
