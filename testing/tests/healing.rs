@@ -261,3 +261,37 @@ fn a_census_takes_nothing_in_the_trash_for_left_over() {
     assert!(panics.is_empty(), "{panics:#?}");
     assert_eq!(withheld, 0);
 }
+
+/// A disk in the place of another is proved once it holds all that can still be had, and no census is wanted for ever.
+#[test]
+fn a_replaced_disk_is_proved_although_a_chunk_is_lost_for_good() {
+    let (unproved, _) = simulate(async {
+        let stage = Stage::set(4).await;
+        for tag in 0..8 {
+            stage.put(&format!("key{tag}"), tag).await;
+        }
+        stage.put("lost", 99).await;
+        let chunk = *stage.chunks().last().unwrap();
+        let holders: Vec<&Arc<SimNode>> = stage.cluster.nodes().iter().collect();
+        let flipped = |node: &Arc<SimNode>| (0..3).any(|index| node.flip(ShardId { chunk, index }));
+        let holders: Vec<&Arc<SimNode>> = holders.into_iter().filter(|node| flipped(node)).collect();
+        assert_eq!(holders.len(), 3);
+        holders[0].wipe();
+        holders[0].start();
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        stage.cluster.want("scrub").await;
+        crew.finish("scrub").await;
+        for _ in 0..4 {
+            sleep(REST).await;
+            for worker in ["membership", "census", "repair"] {
+                crew.finish(worker).await;
+            }
+        }
+        assert!(stage.repairs().iter().any(|(_, repair)| repair.lost && repair.chunk == chunk));
+        let nodes = stage.cluster.oracle().view().scan(&keys::nodes());
+        nodes.iter().filter(|(_, entry)| NodeRecord::decode(&entry.value).unwrap().unproved).count()
+    });
+    assert_eq!(unproved, 0);
+}
