@@ -162,14 +162,14 @@ impl<'a> Judge<'a> {
                 // Stored, moved or mended while the nodes were asked; its writer saw to what it is short of (law 8).
                 return Ok(());
             }
-            let severity = (good as u8).saturating_sub(record.code.data);
             // What is lost for good is missing on every disk that will ever be there.
-            if !self.is_lost(chunk, severity).await? {
+            if !self.is_lost(chunk, record).await? {
                 for place in missing {
                     self.count(&lacks(&place.node), 1);
                 }
             }
             self.count("missing", (record.code.shards() - good) as u64);
+            let severity = (good as u8).saturating_sub(record.code.data);
             self.repairs.push(Repair { chunk, severity, reason: "a census found shards missing" });
             return Ok(());
         }
@@ -188,10 +188,16 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether repair has found that no good copy is left.
-    async fn is_lost(&self, chunk: ChunkId, severity: u8) -> Result<bool> {
-        let queued = self.work.objects.metadata.get(&keys::repair(severity, chunk)).await?;
-        let queued = queued.map(|entry| RepairRecord::decode(&entry.value)).transpose()?;
-        Ok(queued.is_some_and(|repair| repair.lost))
+    async fn is_lost(&self, chunk: ChunkId, record: &ChunkRecord) -> Result<bool> {
+        // Under any severity: what rots is listed all the same, and fewer seem to be missing than repair has found.
+        for severity in repair_severities(record) {
+            if let Some(queued) = self.work.objects.metadata.get(&keys::repair(severity, chunk)).await?
+                && RepairRecord::decode(&queued.value)?.lost
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Queues what is to be repaired, unless it is queued as urgently already: that one may know more.
