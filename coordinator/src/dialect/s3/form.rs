@@ -35,6 +35,8 @@ const FORMS_AT_ONCE_MAX: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a form may take to come. Whoever sends one holds the place of another, and has shown no key yet.
 const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
+/// What the line begins with that names a field.
+const DISPOSITION: &[u8] = b"content-disposition:";
 /// Seconds after which to come again when there are so many already.
 const RETRY_AFTER_S: u64 = 1;
 /// Fields that sign a form, and names of the same length that nobody looks at.
@@ -163,13 +165,24 @@ impl Form {
         self.values(name).next()
     }
 
-    /// Refuses a policy that says nothing of the bucket: S3 wants it to, since who signs a form means one bucket. The library does not, and of
-    /// several it takes one.
+    /// Refuses a policy that says nothing of the bucket: S3 wants it to, since who signs a form means one bucket. The library does not, of several
+    /// it takes one, and does not say which. It parses more than [`Form::parts`] does: what could be a policy to it and is none here is refused.
     fn require_policy_of_bucket(&self) -> S3Result<()> {
-        let policies = self.values("policy").filter_map(|policy| std::str::from_utf8(policy).ok());
-        // What cannot be read the library refuses in its own words.
-        let mut policies = policies.filter_map(|policy| PostPolicy::from_base64(policy).ok());
-        if policies.all(|policy| names_a_bucket(&policy)) { Ok(()) } else { Err(policy_broken()) }
+        let mut policies = 0;
+        for policy in self.values("policy") {
+            policies += 1;
+            let policy = std::str::from_utf8(policy).ok().and_then(|policy| PostPolicy::from_base64(policy).ok());
+            let unread = || fault(S3ErrorCode::InvalidPolicyDocument, "Invalid Policy: it is no JSON in base64");
+            if !names_a_bucket(&policy.ok_or_else(unread)?) {
+                return Err(policy_broken());
+            }
+        }
+        let looked_at = &self.bytes[..self.bytes.len().min(FORM_FIELDS_BYTES_MAX + PIECE_BYTES)];
+        let heads = looked_at.split(|byte| *byte == b'\n').filter(|line| {
+            let names = line.get(..DISPOSITION.len()).is_some_and(|name| name.eq_ignore_ascii_case(DISPOSITION));
+            names && position(line, b"name=\"policy\"").is_some()
+        });
+        if heads.count() == policies { Ok(()) } else { Err(policy_broken()) }
     }
 
     /// Refuses what asks for something that is not done, under the names that forms have for it.
@@ -203,8 +216,8 @@ struct Part<'a> {
     value: &'a [u8],
 }
 
-/// Whether a condition of the policy is about the bucket: S3 wants one, since who signs a form means one bucket. The library does not.
-pub fn names_a_bucket(policy: &PostPolicy) -> bool {
+/// Whether a condition of the policy is about the bucket.
+fn names_a_bucket(policy: &PostPolicy) -> bool {
     policy.conditions.iter().any(|condition| match condition {
         PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,
@@ -333,6 +346,15 @@ mod tests {
             assert!(form(parts).require_policy_of_bucket().is_err(), "{parts:?}");
         }
         assert!(form(&[file]).require_policy_of_bucket().is_ok(), "there is none");
+        // What other parsers make something else of.
+        let line_feeds = bad.replace("\r\n\r\n", "\n\n");
+        let of_type = "form-data; name=\"a\"\r\nx: name=\"file\"\r\n\r\n--x";
+        let nested = format!("form-data; name=\"a\"\r\n\r\n\r\n--xzz\r\ncontent-disposition: {file}");
+        let far = format!("form-data; name=\"a\"\r\n\r\n{}", "a".repeat(FORM_FIELDS_BYTES_MAX));
+        for parts in [&[&*line_feeds, file][..], &[&nested, &bad, file], &[&far, &bad, file]] {
+            assert!(form(parts).require_policy_of_bucket().is_err(), "{}", parts[0].len());
+        }
+        assert!(form(&[of_type, &good, file]).require_policy_of_bucket().is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid};
-use super::form::{FileName, key_with, names_a_bucket, policy_broken};
+use super::form::{FileName, key_with};
 use super::incoming::Trailers;
 use super::particulars::escaped;
 use super::read::object_name;
@@ -31,10 +31,6 @@ pub async fn object(
         return Err(bad_request(
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
         ));
-    }
-    // The one that the library found to hold.
-    if request.input.policy.as_ref().is_some_and(|policy| !names_a_bucket(policy)) {
-        return Err(policy_broken());
     }
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let principal = trace(&request.extensions).principal();
