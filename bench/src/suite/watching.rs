@@ -1,7 +1,7 @@
 //! What it costs to be watched: the recording of metrics with every request, and the pages that Prometheus asks for.
 //!
-//! What it keeps true: how often a request records is counted on the pages themselves, and the price is measured here with the recorder and
-//! the code that the servers use: of what is told of each request, and of each recording besides.
+//! What it keeps true: how often a request records is counted on the pages themselves, at the nodes as well, and the price is measured here with
+//! the recorder and the code that the servers use: of what is told of each request, and of each recording besides.
 
 use super::{Suite, tell};
 use crate::http::{Endpoint, call};
@@ -27,6 +27,10 @@ const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 const RECORDINGS: u32 = 200_000;
 /// Recordings by which a request is told of.
 const TOLD_BY: f64 = 3.0;
+/// Counts requests that were told of.
+const TOLD: &str = "http_requests_total";
+/// Counters that a read raises by one. Others are raised by as many as there were, and by workers.
+const COUNTERS: [&str; 3] = [TOLD, "cache_requests_total", "file_downloads_total"];
 
 impl Suite<'_> {
     /// Both shares.
@@ -37,13 +41,15 @@ impl Suite<'_> {
             self.add(Row::skipped("watching", "no PUT succeeded"));
             return Ok(());
         }
-        let before = self.recordings()?;
+        let before = self.pages()?;
         let gets = self.load("4 KiB GET, 16 clients", &objects, OBJECTS, 16, Operation::Get, Stop::Count(GETS));
-        let per_get = (self.recordings()? - before) / GETS as f64;
-        let besides = (per_get - TOLD_BY).max(0.0) * price_of(looked_up).as_secs_f64();
-        let recording_ms = (price_of(told).as_secs_f64() + besides) * 1e3;
-        let share = 100.0 * recording_ms / gets.server_cpu_ms_per_operation().max(f64::EPSILON);
-        self.add(Row::figure("4 KiB GET: recordings of metrics", Quantity(per_get, Unit::Times)));
+        let after = self.pages()?;
+        let per_get = |counted: fn(&str) -> bool| (sum(&after, counted) - sum(&before, counted)) / GETS as f64;
+        let (all, requests) = (per_get(is_one_each), per_get(|name| name == TOLD));
+        let besides = (all - TOLD_BY * requests).max(0.0);
+        let recording = requests * price_of(told).as_secs_f64() + besides * price_of(looked_up).as_secs_f64();
+        let share = 100.0 * recording * 1e3 / gets.server_cpu_ms_per_operation().max(f64::EPSILON);
+        self.add(Row::figure("4 KiB GET: recordings of metrics", Quantity(all, Unit::Times)));
         self.share("4 KiB GET: recording of metrics, of all server CPU", share);
 
         tell("pages of metrics");
@@ -65,18 +71,21 @@ impl Suite<'_> {
         let pages: io::Result<Vec<String>> = self.cluster.endpoints().map(page).collect();
         Ok(pages?.concat())
     }
+}
 
-    /// Counts and measurements that the processes have recorded. A count of bytes is one recording whatever its value, and left out.
-    fn recordings(&self) -> io::Result<f64> {
-        let pages = self.pages()?;
-        let counts = pages.lines().filter_map(|line| {
-            let (series, value) = line.rsplit_once(' ')?;
-            let name = series.split('{').next()?;
-            let is_count = name.ends_with("_count") || name.ends_with("_total") && !name.contains("bytes");
-            value.parse::<f64>().ok().filter(|_| is_count && !line.starts_with('#') && !name.starts_with("process_"))
-        });
-        Ok(counts.sum())
-    }
+/// Whether each recording raises the series by one, besides what is told of a process itself.
+fn is_one_each(name: &str) -> bool {
+    name.ends_with("_count") || COUNTERS.contains(&name)
+}
+
+/// What these series of the pages come to.
+fn sum(pages: &str, counted: fn(&str) -> bool) -> f64 {
+    let values = pages.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let name = series.split('{').next()?;
+        value.parse::<f64>().ok().filter(|_| counted(name))
+    });
+    values.sum()
 }
 
 fn page(endpoint: &Endpoint) -> io::Result<String> {
