@@ -30,11 +30,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub const DEGRADATION: &str = "degradation";
 
 /// Crates whose chatter below WARN is of no use to an operator.
-const NOISY_CRATES: [&str; 9] =
-    ["actix_http", "actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled"];
+const NOISY_CRATES: [&str; 8] = ["actix_server", "h2", "hyper", "hyper_util", "mio", "reqwest", "rustls", "sled"];
 
 /// These say at ERROR what a client did wrong, or that a push failed; whoever calls them says it in a line of its own.
-const SILENT_CRATES: [&str; 2] = ["s3s", "tracing_loki"];
+const SILENT_CRATES: [&str; 3] = ["actix_http", "s3s", "tracing_loki"];
 
 /// Names that a line's own columns have; a field of that name gets a trailing underscore.
 const COLUMNS: [&str; 6] = ["timestamp", "level", "service", "server_id", "message", "target"];

@@ -3,8 +3,12 @@
 use super::reply::Refusal;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The length of a date as RFC 9110, 5.6.7, has it written.
+const DATE_BYTES: usize = 29;
 
 /// What a representation is compared by.
 #[derive(Clone, Debug)]
@@ -27,7 +31,7 @@ pub enum Verdict {
 }
 
 /// Finds the value of a header.
-pub type Text<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
+pub type Text<'a> = dyn Fn(&str) -> Option<Cow<'a, str>> + 'a;
 
 impl Validators {
     /// Evaluates the conditions of a read. 412 when one of `If-Match` and `If-Unmodified-Since` does not hold.
@@ -40,9 +44,9 @@ impl Validators {
 
     /// The same for headers of whatever kind: `text` finds one by its name in lower case.
     pub fn judge(&self, text: &Text<'_>) -> Verdict {
-        let date = |name| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
+        let date = |name| text(name).and_then(|value| date(&value));
         if let Some(wanted) = text("if-match") {
-            if !self.listed_in(wanted, false) {
+            if !self.listed_in(&wanted, false) {
                 return Verdict::Failed("If-Match");
             }
         } else if let Some(since) = date("if-unmodified-since")
@@ -51,7 +55,7 @@ impl Validators {
             return Verdict::Failed("If-Unmodified-Since");
         }
         if let Some(known) = text("if-none-match") {
-            if self.listed_in(known, true) {
+            if self.listed_in(&known, true) {
                 return Verdict::NotModified;
             }
         } else if let Some(since) = date("if-modified-since")
@@ -78,15 +82,15 @@ impl Validators {
             return Parsed::Ignored;
         };
         if let Some(only_if) = text("if-range") {
-            let same = match httpdate::parse_http_date(only_if) {
-                Ok(date) => self.modified() == date,
-                Err(_) => only_if.trim() == self.etag,
+            let same = match date(&only_if) {
+                Some(date) => self.modified() == date,
+                None => only_if.trim() == self.etag,
             };
             if !same {
                 return Parsed::Ignored;
             }
         }
-        parse_range(wanted, size)
+        parse_range(&wanted, size)
     }
 
     /// `Last-Modified`, to the second.
@@ -99,7 +103,7 @@ impl Validators {
     }
 
     fn listed_in(&self, list: &str, weak_allowed: bool) -> bool {
-        list.split(',').map(str::trim).any(|tag| {
+        entity_tags(list).any(|tag| {
             let tag = if weak_allowed { tag.strip_prefix("W/").unwrap_or(tag) } else { tag };
             // S3's clients may leave the quotes out.
             tag == "*" || tag.trim_matches('"') == self.etag.trim_matches('"')
@@ -111,8 +115,32 @@ fn precondition_failed(header: &str) -> Refusal {
     Refusal::new(StatusCode::PRECONDITION_FAILED, format!("the condition in {header} does not hold"))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+/// The value of a header.
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    joined(headers.get_all(name).map(|line| line.as_bytes()))
+}
+
+/// The value of a header on these lines: on several it is a list (RFC 9110, 5.3). What is not UTF-8 in it is there all the same, and equals
+/// nothing.
+pub fn joined<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, str>> {
+    lines.map(String::from_utf8_lossy).reduce(|list, line| Cow::Owned(format!("{list}, {line}")))
+}
+
+/// A date of HTTP. One before 1970, which the library knows nothing of, counts as 1970: nothing here is older.
+pub fn date(text: &str) -> Option<SystemTime> {
+    let year = text.get(12..16).filter(|_| text.len() == DATE_BYTES && text.ends_with(" GMT"));
+    let is_old = year.and_then(|year| year.parse::<u16>().ok()).is_some_and(|year| year < 1970);
+    if is_old { Some(UNIX_EPOCH) } else { httpdate::parse_http_date(text).ok() }
+}
+
+/// The members of a list of entity tags (RFC 9110, 8.8.3): a comma in quotes is one of a tag.
+pub fn entity_tags(list: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    let at_commas = move |letter: char| {
+        is_quoted ^= letter == '"';
+        letter == ',' && !is_quoted
+    };
+    list.split(at_commas).map(str::trim).filter(|tag| !tag.is_empty())
 }
 
 /// What a range comes to.
@@ -205,6 +233,25 @@ mod tests {
         assert!(validators().evaluate(&headers(&[(IF_MATCH, "\"abc\"")])).is_ok());
         assert!(validators().evaluate(&headers(&[(IF_MATCH, "*")])).is_ok());
         assert!(validators().evaluate(&headers(&[(IF_UNMODIFIED_SINCE, "Sun, 06 Nov 1994 08:49:36 GMT")])).is_err());
+    }
+
+    #[test]
+    fn a_list_may_stand_on_several_lines_and_have_commas_in_its_tags() {
+        let mut lines = headers(&[(IF_MATCH, "\"a\"")]);
+        lines.append(IF_MATCH, HeaderValue::from_static("\"abc\""));
+        assert!(validators().evaluate(&lines).is_ok());
+        assert_eq!(entity_tags(r#""a,b" , W/"c",, d"#).collect::<Vec<_>>(), [r#""a,b""#, r#"W/"c""#, "d"]);
+        assert!(validators().evaluate(&headers(&[(IF_MATCH, r#""x,abc,y""#)])).is_err());
+    }
+
+    #[test]
+    fn a_condition_that_is_not_understood_does_not_vanish() {
+        let mut latin = HeaderMap::new();
+        latin.insert(IF_MATCH, HeaderValue::from_bytes(b"\"\xff\"").unwrap());
+        assert!(validators().evaluate(&latin).is_err());
+        assert!(validators().evaluate(&headers(&[(IF_UNMODIFIED_SINCE, "Fri, 01 Jan 1960 00:00:00 GMT")])).is_err());
+        assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(validators().modified()));
+        assert_eq!((date("yesterday"), date("Fri, 01 Jan 196é 00:00:00 GMT")), (None, None));
     }
 
     #[test]

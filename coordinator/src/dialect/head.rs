@@ -5,7 +5,7 @@
 
 use super::guard::access::need;
 use actix_web::Error;
-use actix_web::body::{BodySize, BoxBody, EitherBody, MessageBody, SizedStream};
+use actix_web::body::{self, BodySize, BoxBody, EitherBody, MessageBody, SizedStream};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
@@ -22,7 +22,7 @@ pub async fn as_get<B: MessageBody>(
     }
     request.head_mut().method = Method::GET;
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| EitherBody::right(without_bytes(body.size()))))
+    Ok(response.map_body(|_, answered| EitherBody::right(without_bytes(answered.size()))))
 }
 
 fn wants_get(request: &ServiceRequest) -> bool {
@@ -38,6 +38,7 @@ fn wants_get(request: &ServiceRequest) -> bool {
 fn without_bytes(size: BodySize) -> BoxBody {
     match size {
         BodySize::Sized(bytes) => BoxBody::new(SizedStream::new(bytes, stream::empty::<Result<Bytes, Error>>())),
-        BodySize::None | BodySize::Stream => BoxBody::new(()),
+        // How long GET's answer would be is not known, and not said.
+        BodySize::None | BodySize::Stream => BoxBody::new(body::None::new()),
     }
 }

@@ -3,6 +3,7 @@
 //! What it keeps true: no body is waited for without a bound, and none larger than the operator allows is read to its end.
 
 use super::Door;
+use super::conditions::{date, entity_tags, text};
 use super::reply::Refusal;
 use crate::object::{BodyMessage, Condition, ContentTag};
 use actix_web::HttpRequest;
@@ -15,6 +16,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use std::io::ErrorKind;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
+use tokio::time::{Instant, timeout};
 
 /// The length that the head announces, if it does; 413 where that is more than is taken.
 ///
@@ -22,14 +24,18 @@ use tokio::sync::mpsc::Sender;
 /// In HTTP/1.0 it may be one whose bytes end with the connection, which nobody reads: it is 411 (RFC 1945, 8.3), and not answered by an
 /// empty object in place of what was there.
 pub fn announced_length(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
-    let told = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length = told.and_then(|text| text.parse().ok());
+    let length = told_length(request);
     match length {
         Some(length) => refuse_larger(length, door)?,
         None if request.version() < Version::HTTP_11 => return Err(length_required()),
         None => {}
     }
     Ok(length)
+}
+
+/// What `Content-Length` says.
+pub fn told_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// The refusal of a request that has neither a length nor chunks.
@@ -51,17 +57,17 @@ pub fn refuse_larger(bytes: u64, door: &Door) -> Result<(), Refusal> {
 /// The condition of a write or delete: `If-None-Match: *` creates only, `If-Match` changes only what has one of these ETags,
 /// `If-Unmodified-Since` nothing that is younger. An object has several ETags, by door; each of them names its content.
 pub fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
-    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
-    match (text(IF_NONE_MATCH), text(IF_MATCH)) {
+    let headers = request.headers();
+    match (text(headers, IF_NONE_MATCH.as_str()), text(headers, IF_MATCH.as_str())) {
         // RFC 9110, 13.1.4: what is no date is ignored, and so is any date beside If-Match.
         (None, None) => {
-            let date = text(IF_UNMODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(&text).ok());
+            let date = text(headers, IF_UNMODIFIED_SINCE.as_str()).and_then(|text| date(&text));
             let second = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
             Ok(second.map_or(Condition::None, Condition::UnmodifiedSince))
         }
-        (Some(tag), None) if tag == "*" => Ok(Condition::Absent),
-        (None, Some(tags)) if tags == "*" => Ok(Condition::Matches(Vec::new())),
-        (None, Some(tags)) => Ok(Condition::Matches(tags.split(',').map(|tag| content_tag(tag.trim())).collect())),
+        (Some(tag), None) if tag.trim() == "*" => Ok(Condition::Absent),
+        (None, Some(tags)) if tags.trim() == "*" => Ok(Condition::Matches(Vec::new())),
+        (None, Some(tags)) => Ok(Condition::Matches(entity_tags(&tags).map(content_tag).collect())),
         _ => Err(Refusal::bad_request("a change takes If-None-Match: * or If-Match with ETags, not both")),
     }
 }
@@ -77,15 +83,56 @@ fn content_tag(tag: &str) -> ContentTag {
     }
 }
 
-/// The body, ended by an error once it brings nothing for `stall`. The bound is on bytes, not on pieces of the file: a line
+/// Whoever brings less than this in [`SLOW_WINDOW`] holds a connection and little else (faults I19), in bytes.
+const SLOW_BYTES_MIN: u64 = 1 << 10;
+/// The shortest time for that; no shorter than a body may stand still.
+const SLOW_WINDOW: Duration = Duration::from_secs(30);
+
+/// How a body comes in. Only the wait for the client counts, not what is done with the bytes.
+pub struct Pace {
+    stall: Duration,
+    /// Since [`SLOW_BYTES_MIN`] were there,
+    waited: Duration,
+    /// and what has come since.
+    bytes: u64,
+}
+
+impl Pace {
+    /// Of a body that may stand still for `stall`.
+    pub fn new(stall: Duration) -> Pace {
+        Pace { stall, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// What comes next; `None` if nothing came for too long, or too little.
+    pub async fn wait<T>(&mut self, coming: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let patience = self.stall.max(SLOW_WINDOW).saturating_sub(self.waited);
+        let came = timeout(patience.min(self.stall), coming).await.ok()?;
+        self.waited += began.elapsed();
+        Some(came)
+    }
+
+    /// So many bytes have come.
+    pub fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        if self.bytes >= SLOW_BYTES_MIN {
+            *self = Pace::new(self.stall);
+        }
+    }
+}
+
+/// The body, ended by an error once it brings too little for `stall`. The bound is on bytes, not on pieces of the file: a line
 /// between two parts may take many reads.
 pub fn never_still(body: Payload, stall: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> {
-    stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match tokio::time::timeout(stall, body.next()).await {
-            Ok(Some(bytes)) => Some((bytes, Some(body))),
-            Ok(None) => None,
-            Err(_) => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
+    stream::unfold(Some((body, Pace::new(stall))), |state| async move {
+        let (mut body, mut pace) = state?;
+        match pace.wait(body.next()).await {
+            Some(Some(piece)) => {
+                pace.count(piece.as_ref().map_or(0, Bytes::len));
+                Some((piece, Some((body, pace))))
+            }
+            Some(None) => None,
+            None => Some((Err(PayloadError::Io(ErrorKind::TimedOut.into())), None)),
         }
     })
     .fuse()
@@ -95,7 +142,8 @@ pub fn never_still(body: Payload, stall: Duration) -> impl Stream<Item = Result<
 pub fn stood_still(error: &PayloadError, stall: Duration) -> Option<Refusal> {
     match error {
         PayloadError::Io(error) if error.kind() == ErrorKind::TimedOut => {
-            let message = format!("no byte of the body arrived for {} s; the upload was given up", stall.as_secs());
+            let message =
+                format!("next to nothing of the body arrived for {} s; the upload was given up", stall.as_secs());
             Some(Refusal::new(StatusCode::REQUEST_TIMEOUT, message))
         }
         _ => None,
@@ -134,5 +182,32 @@ impl<'a> Pump<'a> {
     /// All pieces have passed.
     pub fn end(self) {
         self.door.requests.bytes_in.increment(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    /// How many pieces of so many bytes, that come after so long a time each, are waited for; 100 are all.
+    async fn taken(stall_s: u64, bytes: usize, every_s: u64) -> usize {
+        let mut pace = Pace::new(Duration::from_secs(stall_s));
+        for number in 0..100 {
+            if pace.wait(sleep(Duration::from_secs(every_s))).await.is_none() {
+                return number;
+            }
+            pace.count(bytes);
+        }
+        100
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_or_trickles_is_not_waited_for() {
+        assert_eq!(taken(2, 1 << 20, 3).await, 0);
+        assert_eq!(taken(2, 1, 1).await, 30);
+        assert_eq!((taken(30, 1, 10).await, taken(30, 341, 10).await, taken(30, 342, 10).await), (3, 3, 100));
+        assert_eq!(taken(300, 1, 100).await, 3);
+        assert_eq!(taken(300, 1 << 10, 299).await, 100);
     }
 }

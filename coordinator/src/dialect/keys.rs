@@ -114,6 +114,8 @@ async fn rotate(door: Data<Door>, id: Path<String>) -> Result<HttpResponse, Refu
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expiry {
+    /// It must be there: nothing is no `null`.
+    #[serde(deserialize_with = "Option::deserialize")]
     expires_in_s: Option<u64>,
 }
 

@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 use percent_encoding::percent_decode_str;
 use protocol::Error;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use std::time::Duration;
 
@@ -110,19 +110,28 @@ const JSON_BYTES_MAX: usize = 64 << 10;
 pub async fn body_json<T: DeserializeOwned>(payload: Payload, patience: Duration) -> Result<T, Refusal> {
     let body = short_body(payload, patience).await?;
     let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
-    serde_json::from_slice(body)
-        .map_err(|error| Refusal::bad_request(format!("the body is not what is expected: {error}")))
+    object(body).map_err(|error| Refusal::bad_request(format!("the body is not what is expected: {error}")))
 }
 
 /// A short JSON body that must be there, all of it within `patience`; 422 says what is wrong with it.
 pub async fn body_or_422<T: DeserializeOwned>(payload: Payload, patience: Duration) -> Result<T, Refusal> {
-    serde_json::from_slice(&short_body(payload, patience).await?).map_err(|error| {
+    object(&short_body(payload, patience).await?).map_err(|error| {
         let headline = match error.classify() {
             Category::Data => "Invalid request body",
             Category::Io | Category::Syntax | Category::Eof => "Malformed JSON",
         };
         Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).headed(headline)
     })
+}
+
+/// A JSON object. What is derived for a struct would take an array, too, by the order of the fields.
+fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        // Of an array that is none, what is wrong with it; of any other, that it is one.
+        serde_json::from_slice::<IgnoredAny>(body)?;
+        return Err(de::Error::custom("an array, where an object is expected"));
+    }
+    serde_json::from_slice(body)
 }
 
 async fn short_body(payload: Payload, patience: Duration) -> Result<Bytes, Refusal> {

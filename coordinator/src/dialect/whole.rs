@@ -8,6 +8,7 @@ use super::reply::Refusal;
 use crate::names;
 use crate::object::{BodyMessage, PutDone, PutTarget, body_channel, joined};
 use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_RANGE;
 use actix_web::{HttpRequest, web};
 use futures_util::stream::StreamExt;
 use protocol::Error;
@@ -25,6 +26,7 @@ pub async fn store(
     mut target: PutTarget,
     words: Words,
 ) -> Result<PutDone, Refusal> {
+    refuse_part(request)?;
     target.attributes.owner = owner(request);
     let announced = announced_length(request, door)?;
     door.objects.require_coming(&target, announced).await.map_err(words)?;
@@ -51,6 +53,16 @@ pub async fn store(
     let done = joined(put).await.map_err(words)?;
     metrics::counter!(names::FILE_UPLOADS_TOTAL).increment(1);
     Ok(done)
+}
+
+/// A part of an object must not take the place of all of it (RFC 9110, 14.5).
+fn refuse_part(request: &HttpRequest) -> Result<(), Refusal> {
+    match request.headers().contains_key(CONTENT_RANGE) {
+        true => Err(Refusal::bad_request(
+            "Content-Range: an object is written whole, or by the parts of a multipart upload of S3",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn broken(error: &PayloadError, stall: Duration, words: Words) -> Refusal {

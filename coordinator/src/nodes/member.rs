@@ -268,6 +268,12 @@ impl Member {
         let (operation, node) = (operation.as_str(), self.label().to_owned());
         histogram!(names::STORAGE_OPERATION_DURATION_SECONDS, "operation" => operation, "node" => node.clone())
             .record(elapsed.as_secs_f64());
+        if self.id().is_some() && operation == Operation::Health.as_str() {
+            // Shown before the first one happens, for each node.
+            let none = ErrorKind::Unavailable.as_str();
+            counter!(names::STORAGE_ERRORS_TOTAL, "operation" => operation, "node" => node.clone(), "kind" => none)
+                .increment(0);
+        }
         let kind = match error {
             Some(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => return,
             Some(error) => error.kind,

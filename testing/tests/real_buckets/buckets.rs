@@ -24,6 +24,8 @@ async fn the_life_of_a_bucket() {
     let shown = client.get("/buckets/my-bucket").await.expect(200).json();
     assert_eq!(shown["created_at"], made["created_at"]);
     client.head("/buckets/my-bucket").await.expect(200);
+    // How long GET's answer would be is not known, and not said.
+    assert_eq!(client.head("/objects").await.expect(200).header("content-length"), "");
     put(&client, "/buckets/my-bucket/objects/k", b"x").await;
     refused(delete(&client, "/buckets/my-bucket").await, 409, "Bucket not empty");
     assert_eq!(client.get("/buckets/my-bucket/objects/k").await.expect(200).body, "x");
@@ -71,6 +73,8 @@ async fn what_is_no_name_or_no_json_is_refused() {
         ("{\"bucket_name\":\"abc\"} x", "Malformed JSON"),
         ("{}", "Invalid request body"),
         ("[]", "Invalid request body"),
+        ("[\"by-place\"]", "Invalid request body"),
+        (" [", "Malformed JSON"),
         ("{\"bucket_name\":5}", "Invalid request body"),
         ("{\"bucket_name\":null}", "Invalid request body"),
     ] {

@@ -1,7 +1,7 @@
 //! A5, A14, A16, B9: request ids, logs and metrics of real processes.
 
 use std::time::Duration;
-use testing::real::{Client, Cluster, Plan, eventually};
+use testing::real::{Client, Cluster, Plan, RawReply, eventually};
 
 #[tokio::test]
 async fn every_answer_carries_a_request_id_and_the_nodes_hear_of_it() {
@@ -39,6 +39,7 @@ async fn by_default_only_errors_and_degradation_are_logged() {
     client.upload("quiet.txt", b"content").await;
     client.download("quiet.txt", None).await.expect(200);
     client.download("none", None).await.expect(404);
+    assert_eq!(RawReply::to(cluster.coordinator.port, "what is no request\r\n\r\n").await.status, 400);
     for server in cluster.servers() {
         let log = server.log();
         let loud: Vec<&str> = log.lines().filter(|line| !line.contains("node recorded")).collect();
@@ -64,6 +65,7 @@ async fn the_metrics_have_the_names_that_dashboards_use() {
     let client = cluster.client();
     let coordinator = Metrics::of(&client).await;
     coordinator.has_type("storage_errors", "counter");
+    coordinator.has_type("storage_errors_total", "counter");
     coordinator.has_type("replication_lag", "gauge");
     coordinator.has_type("http_request_duration", "histogram");
 

@@ -160,7 +160,10 @@ async fn a_file_is_stored_to_its_last_byte_or_not_at_all() {
 async fn an_upload_over_the_limit_is_refused_and_leaves_nothing() {
     let cluster = Plan::new().coordinator_flag("--upload-bytes-max", "1MiB").start().await;
     let client = cluster.client();
-    client.send(client.upload_request("large.bin", &random_bytes(3, 3 << 20))).await.expect(413);
+    client.send(client.upload_request("large.bin", &random_bytes(3, 10 << 20))).await.expect(413);
+    // The limit is the file's, not the form's.
+    client.send(client.upload_request("large.bin", &random_bytes(3, (1 << 20) + 1))).await.expect(413);
+    client.send(client.upload_request("fits.bin", &random_bytes(3, 1 << 20))).await.expect(201);
     // Without a length it is noticed on the way.
     let mut request = upload_head("Transfer-Encoding: chunked");
     let form = Form::new().text("filename", "large.bin").file("x", &random_bytes(4, 3 << 20)).finish();

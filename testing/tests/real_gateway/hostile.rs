@@ -143,6 +143,30 @@ async fn a_body_that_breaks_off_stands_still_or_is_too_large_leaves_nothing() {
     assert_eq!((&listed["count"], &listed["objects"][0]["key"]), (&1.into(), &"fits".into()), "{listed}");
 }
 
+/// RFC 9110, 14.5: it would take the place of the whole.
+#[tokio::test]
+async fn a_part_of_an_object_does_not_replace_the_whole() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    for path in ["/s3/parts/big", "/buckets/parts/objects/whole"] {
+        client.send(client.request(Method::PUT, path).body("1234567890")).await;
+        let part = client.request(Method::PUT, path).header("content-range", "bytes 8-9/10").body("ab");
+        client.send(part).await.expect(400);
+        assert_eq!(client.get(path).await.expect(200).body, "1234567890", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_none_is_refused() {
+    let cluster = Cluster::start().await;
+    for (host, status) in
+        [("a b", 400), ("u@h", 400), ("[::1", 400), ("", 200), ("h.example:80", 200), ("[::1]:8080", 200)]
+    {
+        let request = format!("GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(RawReply::to(cluster.coordinator.port, request).await.status, status, "{host:?}");
+    }
+}
+
 /// HTTP/1.0 has bodies that end with the connection. S3 takes none without a length, whatever the version.
 #[tokio::test]
 async fn a_body_without_a_length_replaces_nothing() {

@@ -66,6 +66,8 @@ async fn keys_are_refused_from_the_moment_they_are_disabled_rotated_expired_or_d
     order("expire", json!({ "expires_in_s": 0 })).await;
     let expired = client.get("/s3/mine/a").await.expect(401);
     assert_eq!(expired.body, refused.body, "the answer does not tell what is wrong");
+    post(&admin, &format!("/admin/keys/{id}/expire"), json!({})).await.expect(400);
+    client.get("/s3/mine/a").await.expect(401);
     order("expire", json!({ "expires_in_s": null })).await;
 
     let fresh = order("rotate", json!({})).await;

@@ -3,7 +3,9 @@
 
 use super::super::Door;
 use super::super::guard::{Subject, owner};
-use super::super::intake::{Pump, Pumped, announced_length, condition, length_required, never_still, stood_still};
+use super::super::intake::{
+    Pump, Pumped, condition, length_required, never_still, refuse_larger, stood_still, told_length,
+};
 use super::super::query::{Query, strategy};
 use super::super::reply::Refusal;
 use super::file;
@@ -16,7 +18,9 @@ use crate::object::{
 };
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, HeaderValue, TRANSFER_ENCODING};
+use actix_web::http::header::{
+    CONTENT_DISPOSITION, CONTENT_TYPE, Charset, ContentDisposition, HeaderValue, TRANSFER_ENCODING,
+};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
@@ -34,6 +38,8 @@ const FIELD_BYTES_MAX: usize = 4 << 10;
 pub(super) const PARSER_BYTES_MAX: usize = 192 << 10;
 /// More parts than any form of this door has.
 const PARTS_MAX: usize = 32;
+/// What a form has besides its file, at most: fields, and heads of parts as long as the parser takes.
+const FORM_BYTES_MAX: u64 = (PARTS_MAX * (FIELD_BYTES_MAX + PARSER_BYTES_MAX)) as u64;
 const BROKEN: &str = "The multipart form is broken or incomplete";
 /// The longest `Content-Type` of a file: lists keep a thousand in memory, and clients refuse answers with long heads.
 const MEDIA_TYPE_BYTES_MAX: usize = 1 << 10;
@@ -74,12 +80,16 @@ pub(super) async fn upload(
 fn refuse_early(request: &HttpRequest, door: &Door) -> Result<Option<u64>, Refusal> {
     let headers = request.headers();
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !media_type.to_ascii_lowercase().starts_with("multipart/form-data") {
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("multipart/form-data") {
         return Err(no_file().headed("The request is not a multipart/form-data form"));
     }
-    let length = announced_length(request, door)?;
-    if length.is_none() && !headers.contains_key(TRANSFER_ENCODING) {
-        return Err(length_required());
+    let length = told_length(request);
+    match length {
+        // The bound is the file's: what is certain before it has come is that a form has little else.
+        Some(length) => refuse_larger(length.saturating_sub(FORM_BYTES_MAX), door)?,
+        None if !headers.contains_key(TRANSFER_ENCODING) => return Err(length_required()),
+        None => {}
     }
     Ok(length)
 }
@@ -256,10 +266,12 @@ fn own_name(header: &[u8]) -> Option<String> {
     }
     let disposition = ContentDisposition::from_raw(&HeaderValue::from_bytes(&escaped).ok()?).ok()?;
     // Forms should not have it (RFC 7578, 4.2); clients that send it all the same spell the plain one in some way of their own.
-    if let Some(extended) = disposition.get_filename_ext() {
-        return String::from_utf8(extended.value.clone()).ok();
-    }
-    disposition.get_filename().map(in_plain)
+    let extended = disposition.get_filename_ext().and_then(|extended| match &extended.charset {
+        Charset::Ext(name) if name.eq_ignore_ascii_case("utf-8") => String::from_utf8(extended.value.clone()).ok(),
+        Charset::Iso_8859_1 => Some(extended.value.iter().map(|byte| char::from(*byte)).collect()),
+        _ => None,
+    });
+    extended.or_else(|| disposition.get_filename().map(in_plain))
 }
 
 /// Browsers, curl and others spell these three so in a form's names, and nothing else (the HTML standard, *multipart form data*).
@@ -316,6 +328,12 @@ mod tests {
         let extended = b"form-data; name=\"file\"; filename=\"na%C3%AFve\"; filename*=utf-8''na%C3%AFve";
         assert_eq!(own_name(extended).as_deref(), Some("na\u{ef}ve"));
         assert_eq!(own_name(b"form-data; name=\"file\"; filename*=utf-8''a%22b").as_deref(), Some("a\"b"));
+        let named =
+            |extended: &str| own_name(format!("form-data; name=\"file\"; filename=\"x\"; {extended}").as_bytes());
+        assert_eq!(named("filename*=ISO-8859-1''%C3%A9").as_deref(), Some("\u{c3}\u{a9}"));
+        for not_understood in ["filename*=UTF-8''%ff", "filename*=KOI8-R''%C1"] {
+            assert_eq!(named(not_understood).as_deref(), Some("x"), "{not_understood}");
+        }
         assert_eq!(own_name(b"form-data; name=\"file\""), None);
         assert_eq!(own_name(b"form-data; name=\"file\"; filename=\"\xff\""), None);
     }

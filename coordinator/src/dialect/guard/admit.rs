@@ -24,6 +24,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use actix_web::http::uri::Authority;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use metrics::counter;
@@ -76,6 +77,7 @@ pub fn admit_preflight(door: &Door, request: &ServiceRequest) -> Result<Admissio
     let limits = &door.guard.limits;
     let admission = limits.admit().map_err(|refused| limited(refused, "requests"))?;
     refuse_long_head(request.headers())?;
+    refuse_bad_host(request.headers())?;
     if let Some(peer) = request.peer_addr() {
         let local = request.app_config().local_addr().ip();
         limits.of_address(peer.ip(), local).map_err(|refused| limited(refused, "address"))?;
@@ -92,6 +94,7 @@ async fn enter(door: &Door, request: &ServiceRequest, entry: &mut Entry) -> Resu
     let guard = &door.guard;
     let admission = guard.limits.admit().map_err(|refused| limited(refused, "requests"))?;
     refuse_long_head(request.headers())?;
+    refuse_bad_host(request.headers())?;
     refuse_foreign_page(door, request)?;
     require_catalog(door, request)?;
     let local = request.app_config().local_addr().ip();
@@ -236,6 +239,16 @@ fn names_machine(authority: &str) -> bool {
     };
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+/// RFC 9112, 3.2; that there is one and no more, the server has seen to.
+fn refuse_bad_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
+    let is_host = |host| Authority::try_from(host).is_ok_and(|host| !host.as_str().contains('@'));
+    match host.is_empty() || is_host(host) {
+        true => Ok(()),
+        false => Err(Refusal::bad_request("the Host header is not a host, or a host and its port")),
+    }
 }
 
 fn refuse_long_head(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use process::events::{Told, WATCHERS_MAX, Watcher};
+use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ async fn next_message(mut watcher: Watcher) -> Option<(Bytes, Watcher)> {
 fn message(told: &Told) -> String {
     match told {
         Told::Event(event) => format!("id: {}\nevent: degradation\ndata: {}\n\n", event.id, event.data),
-        Told::Missed(events) => format!("event: missed\ndata: {{\"events\":{events}}}\n\n"),
+        Told::Missed(events) => format!("event: missed\ndata: {}\n\n", json!({ "events": events })),
     }
 }
 
@@ -74,6 +75,7 @@ mod tests {
     fn a_message_is_what_the_standard_says() {
         let event = Event { id: 7, data: r#"{"message":"a\nb"}"#.into() };
         assert_eq!(message(&Told::Event(event)), "id: 7\nevent: degradation\ndata: {\"message\":\"a\\nb\"}\n\n");
-        assert_eq!(message(&Told::Missed(3)), "event: missed\ndata: {\"events\":3}\n\n");
+        assert_eq!(message(&Told::Missed(Some(3))), "event: missed\ndata: {\"events\":3}\n\n");
+        assert_eq!(message(&Told::Missed(None)), "event: missed\ndata: {\"events\":null}\n\n");
     }
 }

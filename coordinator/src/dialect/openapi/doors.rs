@@ -219,7 +219,7 @@ pub(super) const DOCUMENTS: &[Route] = &[
         &[Operation {
             method: "POST",
             summary: "Store a document, or change its hot fields only",
-            query: "key! strategy hot_only",
+            query: "key! document_strategy hot_only",
             headers: WRITE_HEADERS,
             takes: Takes::Json("any"),
             gives: &[(200, Gives::Json("Written"))],

@@ -5,7 +5,7 @@
 //! ```text
 //!   text  time  uuid  int  number  flag  any      what it says; a time is RFC 3339
 //!   name  prefix  bucket  version-id              a key, the beginning of one, a bucket's name, a version's id
-//!   1..1000                                       a whole number within these bounds
+//!   1..1000  number-from-1                        a whole number within these bounds
 //!   enabled/disabled                              one of these words
 //!   Receipt                                       a schema by its name
 //!   [T]  {T}  T|null                              an array, an object of any names, either
@@ -122,6 +122,7 @@ fn plain(notation: &str) -> ObjectBuilder {
         ("prefix", _) => builder.schema_type(Type::String).pattern(Some(NO_NUL)),
         ("bucket", _) => builder.schema_type(Type::String).pattern(Some("^[a-z0-9-]{3,63}$")),
         ("version-id", _) => builder.schema_type(Type::String).pattern(Some(VERSION_ID)),
+        ("number-from-1", _) => builder.schema_type(Type::Integer).minimum(Some(1)),
         ("int", _) => builder.schema_type(Type::Integer).minimum(Some(0)),
         (_, Some(kind)) => builder.schema_type(kind),
         (bounds, None) if bounds.contains("..") => {

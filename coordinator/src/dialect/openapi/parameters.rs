@@ -10,7 +10,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("filename", "name", "A name in the bucket of the file door"),
     ("bucket", "bucket", "A bucket"),
     ("key", "name", "A key in that bucket"),
-    ("version", "int", "A version's number, from 1; without it, the latest"),
+    ("version", "number-from-1", "A version's number; without it, the latest"),
     ("versionId", "version-id", "A version's id: a UUID or null; without it, the latest"),
     ("versions", "text", "List versions; its value does not matter"),
     ("prefix", "prefix", "Names that start so"),
@@ -19,11 +19,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("after", "prefix", "Names behind this one: `next` of the page before"),
     ("after_version", "version-id", "With versions: `next_version` of the page before"),
     ("purge", "flag", "Take every version away"),
-    (
-        "strategy",
-        "replication/ec/auto/field_hybrid",
-        "How it is stored; without it, a document in copies, anything else as its bucket has it",
-    ),
+    ("strategy", "replication/ec/auto", "How it is stored; without it, as its bucket has it"),
     ("hot_only", "flag", "Change the hot fields of a document, and leave the others as they are"),
     ("wait", "flag", "Answer when it is done, if that is soon"),
     ("range", "text", "A part of the bytes (RFC 9110, 14.2)"),
@@ -75,12 +71,14 @@ fn example(name: &str) -> Option<Value> {
     }
 }
 
-/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket, `after_version` a version id; `!` marks what must be there.
+/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket, `after_version` a version id, `document_strategy` the
+/// `strategy` of a document; `!` marks what must be there.
 fn known(name: &str, place: ParameterIn) -> Parameter {
     let (name, must) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
     let (name, kind, says) = match name {
         "after_bucket" => ("after", "bucket", "Buckets behind this one: `next` of the page before"),
         "after_version" => ("after", "uuid", "Behind the version with this id: `next` of the page before"),
+        "document_strategy" => ("strategy", "replication/ec/field_hybrid", "How it is stored; without it, in copies"),
         "after_number" => ("after", "int", "Behind this number: `next` of the page before"),
         _ => *KNOWN.iter().find(|known| known.0 == name).unwrap_or_else(|| panic!("{name:?} is no parameter")),
     };

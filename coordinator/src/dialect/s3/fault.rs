@@ -113,7 +113,7 @@ pub enum BodyFault {
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BodyFault::StoodStill(seconds) => write!(f, "no byte of the body arrived for {seconds} s"),
+            BodyFault::StoodStill(seconds) => write!(f, "next to nothing of the body arrived for {seconds} s"),
             BodyFault::Broken(why) => write!(f, "the body broke off: {why}"),
             BodyFault::Framing(why) => write!(f, "the body's chunks are malformed: {why}"),
             BodyFault::Incomplete => {
@@ -160,7 +160,7 @@ impl BodyFault {
         match () {
             () if says("SignatureMismatch") => BodyFault::Signature,
             () if says("Sha256Mismatch") => BodyFault::Sha256,
-            () if says("no byte of the body arrived") => BodyFault::StoodStill(0),
+            () if says("next to nothing of the body arrived") => BodyFault::StoodStill(0),
             () if says("LengthMismatch") || says("Incomplete") => BodyFault::Incomplete,
             () if says("FormatError") || says("TooLarge") || says("TooMany") => {
                 BodyFault::Framing("see the signature's version 4")

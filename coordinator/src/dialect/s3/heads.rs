@@ -5,6 +5,7 @@
 use super::fault::{fault, invalid, not_implemented};
 use super::tags;
 use super::times::ms_of_iso;
+use crate::dialect::conditions::{entity_tags, joined};
 use crate::metadata::records::{Headers, Retention, RetentionMode, StorageClass};
 use crate::object::{Attributes, Condition, ContentTag};
 use hyper::header::{
@@ -13,6 +14,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, StatusCode};
 use s3s::{S3ErrorCode, S3Result};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// What S3 calls a body of which nobody said what it is.
@@ -84,6 +86,11 @@ pub fn text(headers: &HeaderMap, name: &str) -> Option<String> {
         Ok(text) => text.to_owned(),
         Err(_) => value.iter().map(|byte| char::from(*byte)).collect(),
     })
+}
+
+/// The value of a header that a condition, or a range, is in.
+pub fn condition<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    joined(headers.get_all(name).iter().map(|line| line.as_bytes()))
 }
 
 /// Refuses what asks for something that is not done.
@@ -206,7 +213,7 @@ pub fn write_condition(headers: &HeaderMap) -> S3Result<Condition> {
     if headers.contains_key(IF_MODIFIED_SINCE) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Err(not_implemented("a write with If-Modified-Since or If-Unmodified-Since"));
     }
-    match (text(headers, IF_MATCH.as_str()), text(headers, IF_NONE_MATCH.as_str())) {
+    match (condition(headers, IF_MATCH.as_str()), condition(headers, IF_NONE_MATCH.as_str())) {
         (None, None) => Ok(Condition::None),
         (None, Some(tags)) if tags.trim() == "*" => Ok(Condition::Absent),
         (Some(tags), None) => Ok(Condition::Matches(matched(&tags))),
@@ -220,7 +227,7 @@ pub fn matched(tags: &str) -> Vec<ContentTag> {
         return Vec::new();
     }
     let tag = |tag: &str| ContentTag::ETag(tag.trim().trim_matches('"').to_owned());
-    tags.split(',').map(tag).collect()
+    entity_tags(tags).map(tag).collect()
 }
 
 /// The header by which a request says whose bucket it is meant for.

@@ -5,6 +5,7 @@
 use super::chunked::{Unpacker, framed, last_chunk};
 use super::fault::BodyFault;
 use super::promise::Promise;
+use crate::dialect::intake::Pace;
 use crate::metadata::records::ChecksumAlgorithm;
 use crate::object::Checksummer;
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use s3s::Body;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
 
 /// The longest chunk whose signature is verified, in bytes: the library holds all of it. Clients sign 64 KiB to 1 MiB at a time.
 pub const SIGNED_CHUNK_BYTES_MAX: u64 = 1 << 20;
@@ -42,17 +42,20 @@ impl Trailers {
     }
 }
 
-/// The body as it comes, ended by a fault once it brings nothing for `stall`.
+/// The body as it comes, ended by a fault once it brings too little for `stall`.
 pub fn never_still(body: Incoming, stall: Duration) -> Pieces {
-    stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
+    stream::unfold(Some((body, Pace::new(stall))), move |state| async move {
+        let (mut body, mut pace) = state?;
         loop {
-            return match timeout(stall, body.frame()).await {
-                Err(_) => Some((Err(BodyFault::StoodStill(stall.as_secs())), None)),
-                Ok(None) => None,
-                Ok(Some(Err(error))) => Some((Err(BodyFault::Broken(error.to_string())), None)),
-                Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => Some((Ok(data), Some(body))),
+            return match pace.wait(body.frame()).await {
+                None => Some((Err(BodyFault::StoodStill(stall.as_secs())), None)),
+                Some(None) => None,
+                Some(Some(Err(error))) => Some((Err(BodyFault::Broken(error.to_string())), None)),
+                Some(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        pace.count(data.len());
+                        Some((Ok(data), Some((body, pace))))
+                    }
                     Err(_) => continue, // HTTP's own trailers say nothing in this protocol.
                 },
             };

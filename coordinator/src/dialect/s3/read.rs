@@ -7,7 +7,7 @@
 
 use super::access::Trace;
 use super::fault::{bad_request, custom, fault, invalid, of_verb};
-use super::heads::{METADATA_PREFIX, expected_owner};
+use super::heads::{METADATA_PREFIX, condition, expected_owner};
 use super::promise::{kind, part_number, printed, spelled};
 use super::target::{Query, Target};
 use super::times::http_date;
@@ -50,7 +50,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     let (version, versioning) = found(door, &name, query.get("versionId"), &request.headers).await?;
     let etag = format!("\"{}\"", version.etag_text());
     let validators = Validators { etag, modified_ms: version.created_ms };
-    let text = |header: &str| request.headers.get(header).and_then(|value| value.to_str().ok());
+    let text = |header: &str| condition(&request.headers, header);
     let mut head = head_of(&version, versioning, &validators.etag)?;
     match validators.judge(&text) {
         Verdict::Proceed => {}
@@ -192,7 +192,7 @@ async fn part(
         }
         return numbered(door, name, version, part_number(number)?).await.map(Some);
     }
-    let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
+    let text = |header: &str| condition(headers, header);
     match validators.part(&text, version.size) {
         Parsed::Part(range) => Ok(Some(Part { range, count: None })),
         Parsed::Ignored => Ok(None),
