@@ -268,12 +268,6 @@ impl Member {
         let (operation, node) = (operation.as_str(), self.label().to_owned());
         histogram!(names::STORAGE_OPERATION_DURATION_SECONDS, "operation" => operation, "node" => node.clone())
             .record(elapsed.as_secs_f64());
-        if self.id().is_some() && operation == Operation::Health.as_str() {
-            // Shown before the first one happens, for each node.
-            let none = ErrorKind::Unavailable.as_str();
-            counter!(names::STORAGE_ERRORS_TOTAL, "operation" => operation, "node" => node.clone(), "kind" => none)
-                .increment(0);
-        }
         let kind = match error {
             Some(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict) => return,
             Some(error) => error.kind,
@@ -335,6 +329,10 @@ impl Member {
     /// Its name is learnt once and never changes.
     pub(super) fn set_id(&self, id: &NodeId) {
         assert_eq!(self.id.get_or_init(|| id.clone()), id, "a member's name never changes");
+        // Shown before the first error happens.
+        let (operation, kind) = (Operation::Health.as_str(), ErrorKind::Unavailable.as_str());
+        counter!(names::STORAGE_ERRORS_TOTAL, "operation" => operation, "node" => id.to_string(), "kind" => kind)
+            .increment(0);
     }
 
     /// A probe just told the free space: what was stored before is in it.

@@ -133,6 +133,15 @@ async fn one_key_is_the_same_at_both_doors_and_goes_at_both() {
     admin.send(admin.request(Method::PUT, "/admin/buckets/mine/public-read")).await.expect(200);
     assert_eq!(unsigned(&cluster.s3(), ("GET", "/mine/a", "", "")).await.expect(200).body, "one");
     unsigned(&cluster.s3(), ("GET", "/mine", "", "")).await.expect(403);
+    // Whether there is such a key, those hear who may list.
+    unsigned(&cluster.s3(), ("GET", "/mine/none", "", "")).await.expect(403);
+    let (_, reads) = client_with(&cluster, "mine", &["read"]).await;
+    is_denied(
+        ("GET", "/mine/none", "", ""),
+        &Door::of(&cluster, &reads).send(("GET", "/mine/none", "", "")).await,
+        "AccessDenied",
+    );
+    door.send(("GET", "/mine/none", "", "")).await.expect(404);
 
     let id = key["id"].as_str().unwrap();
     post(&admin, &format!("/admin/keys/{id}/disable"), json!({})).await.expect(200);

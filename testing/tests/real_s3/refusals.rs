@@ -134,6 +134,18 @@ async fn bodies_have_a_length_and_come_in_time() {
     refused(&send(&client, Method::PUT, &format!("{B}/x"), &huge, "x").await, 400, "EntityTooLarge");
 }
 
+/// botocore takes an answer in place of a 100 for the one to its next request, unless the connection ends with it.
+#[tokio::test]
+async fn who_waits_for_a_hundred_with_nothing_to_send_is_answered_and_hung_up_on() {
+    let cluster = Cluster::start().await;
+    make_bucket(&cluster.s3()).await;
+    let mut connection = RawConnection::open(cluster.s3_port()).await;
+    connection.send("PUT /bucket/empty HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 0\r\n\r\n").await;
+    let reply = connection.reply().await.expect("an answer");
+    assert!(reply.status == 200 && reply.head.to_lowercase().contains("connection: close"), "{}", reply.head);
+    assert!(connection.hangs_up(Duration::from_secs(5)).await);
+}
+
 #[tokio::test]
 async fn a_host_name_below_the_domain_is_a_bucket() {
     let cluster = Plan::new().coordinator_flag("--s3-domain", "s3.example").start().await;

@@ -69,6 +69,45 @@ async fn the_bucket_of_the_file_door_keeps_versions() {
 }
 
 #[tokio::test]
+async fn a_rule_that_says_less_than_it_must_is_none() {
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let path = format!("{B}?lifecycle");
+    let days = "<Expiration><Days>1</Days></Expiration>";
+    for (rule, code) in [
+        (days.to_owned(), "MalformedXML"),
+        (format!("<Filter><And/></Filter>{days}"), "MalformedXML"),
+        (format!("<Filter><And><Prefix>a</Prefix></And></Filter>{days}"), "MalformedXML"),
+        ("<Filter/><Expiration><Date>1960-01-01T00:00:00Z</Date></Expiration>".to_owned(), "InvalidArgument"),
+        (
+            "<Filter/><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays><NewerNoncurrentVersions>101\
+             </NewerNoncurrentVersions></NoncurrentVersionExpiration>"
+                .to_owned(),
+            "InvalidArgument",
+        ),
+        (
+            "<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter>\
+             <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>"
+                .to_owned(),
+            "InvalidRequest",
+        ),
+        (
+            format!(
+                "<Filter><And><ObjectSizeGreaterThan>5</ObjectSizeGreaterThan><ObjectSizeLessThan>3</ObjectSizeLessThan>\
+                 </And></Filter>{days}"
+            ),
+            "InvalidRequest",
+        ),
+    ] {
+        let rule =
+            format!("<LifecycleConfiguration><Rule><Status>Enabled</Status>{rule}</Rule></LifecycleConfiguration>");
+        refused(&put(&client, &path, rule).await, 400, code);
+        refused(&client.get(&path).await, 404, "NoSuchLifecycleConfiguration");
+    }
+}
+
+#[tokio::test]
 async fn rules_that_move_objects_come_back_as_they_were_given() {
     const MINIMUM: &str = "x-amz-transition-default-minimum-object-size";
     let cluster = Cluster::start().await;

@@ -203,22 +203,46 @@ async fn a_whole_object_in_one_chunk_is_taken_unless_the_chunk_is_signed() {
     refused(&door.get("/mine/b").await, 404, "NoSuchKey");
 }
 
+/// A form of these fields, and a file.
+fn form(fields: &[(&str, String)]) -> String {
+    let field = |(name, value): &(&str, String)| {
+        format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let fields: String = fields.iter().map(field).collect();
+    format!(
+        "{fields}--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"cat.txt\"\r\n\r\nmeow\r\n--edge--\r\n"
+    )
+}
+
 #[tokio::test]
 async fn a_form_is_good_for_as_long_as_its_policy_says() {
     let door = Door::open().await;
     let post = async |path: &str, conditions: &[serde_json::Value], minutes_ago: u64| {
         let fields = door.signer.form_of(conditions, SystemClock.now_ms() - minutes_ago * 60_000);
-        let mut body = String::new();
-        for (name, value) in [("key", "form".to_owned())].into_iter().chain(fields) {
-            body += &format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
-        }
-        body += "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nmeow\r\n--edge--\r\n";
-        send(&door.client, Method::POST, path, &[("content-type", "multipart/form-data; boundary=edge")], body).await
+        let fields: Vec<(&str, String)> = [("key", "form".to_owned())].into_iter().chain(fields).collect();
+        send(&door.client, Method::POST, path, &[("content-type", "multipart/form-data; boundary=edge")], form(&fields))
+            .await
     };
     let of_bucket = [json!({ "bucket": "mine" }), json!({ "key": "form" })];
     post("/mine", &of_bucket, 60).await.expect(204);
     assert_eq!(door.get("/mine/form").await.expect(200).body, "meow");
     refused(&post("/mine", &of_bucket[1..], 1).await, 403, "AccessDenied");
+    // The key is judged as it will be.
+    let judged = async |key: &str, condition: serde_json::Value| {
+        let fields = door.signer.form_of(&[json!({ "bucket": "mine" }), condition], SystemClock.now_ms());
+        let fields: Vec<(&str, String)> = [("key", key.to_owned())].into_iter().chain(fields).collect();
+        send(
+            &door.client,
+            Method::POST,
+            "/mine",
+            &[("content-type", "multipart/form-data; boundary=edge")],
+            form(&fields),
+        )
+        .await
+    };
+    judged("up/${filename}", json!({ "key": "up/cat.txt" })).await.expect(204);
+    assert_eq!(door.get("/mine/up/cat.txt").await.expect(200).body, "meow");
+    refused(&judged("${filename}", json!(["starts-with", "$key", "$"])).await, 403, "AccessDenied");
 }
 
 #[tokio::test]

@@ -116,7 +116,7 @@ pub async fn many(door: &Door, request: S3Request<DeleteObjectsInput>) -> S3Resu
 }
 
 async fn one_of_many(door: &Door, bucket: &BucketName, object: ObjectIdentifier, hand: &Hand) -> S3Result<Outcome> {
-    let tags = object.e_tag.map(|tag| vec![ContentTag::ETag(tag.into_value())]);
+    let tags = object.e_tag.map(|tag| matched(tag.value()));
     let doomed = Doomed {
         name: ObjectName::new(bucket.clone(), object.key).map_err(of_verb)?,
         version: object.version_id.as_deref().map(version_name).transpose()?,
@@ -147,7 +147,8 @@ async fn hand(door: &Door, known: &Extensions, bucket: &BucketName, bypass: Opti
 /// What a delete demands of the key.
 fn condition(tags: Option<Vec<ContentTag>>, modified: Option<&Timestamp>, size: Option<i64>) -> S3Result<Condition> {
     let size = size.map(u64::try_from).transpose().map_err(|_| invalid("x-amz-if-match-size must not be negative"))?;
-    let modified_s = modified.and_then(ms_of).map(|ms| ms / 1_000);
+    // A time that nothing here can have is a condition all the same.
+    let modified_s = modified.map(|time| ms_of(time).map_or(u64::MAX, |ms| ms / 1_000));
     Ok(match (tags, modified_s, size) {
         (None, None, None) => Condition::None,
         (tags, modified_s, size) => Condition::Is(Wanted { contents: tags.unwrap_or_default(), modified_s, size }),

@@ -5,7 +5,7 @@
 //!
 //! What it keeps true: all forms together take [`FORMS_AT_ONCE_MAX`] times [`FORM_FILE_BYTES_MAX`] bytes of memory at most.
 
-use super::fault::{BodyFault, fault, limited, not_implemented, slow_down};
+use super::fault::{BodyFault, fault, invalid, limited, not_implemented, slow_down};
 use super::heads::{is_not_done, known_acl};
 use super::incoming::Pieces;
 use super::promise::refuse_unknown_names;
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
 /// What the line begins with that names a field.
 const DISPOSITION: &[u8] = b"content-disposition:";
+/// What stands in a key for the name that the file has where it comes from.
+const FILE_NAME: &[u8] = b"${filename}";
 /// Seconds after which to come again when there are so many already.
 const RETRY_AFTER_S: u64 = 1;
 /// Fields that sign a form, and names of the same length that nobody looks at.
@@ -76,17 +78,21 @@ pub fn is_form(head: &Parts) -> bool {
     head.method == Method::POST && head.headers.get(CONTENT_TYPE).is_some_and(form)
 }
 
-/// A form as the library takes it, and the name of its file. Its signature is taken off where nothing can be verified.
-pub async fn gathered(pieces: Pieces, headers: &HeaderMap, unsigned: bool) -> S3Result<(Body, Option<FileName>)> {
+/// A form as the library takes it. Its key has the file's name where it asks for it: policies are about what is meant (AWS, *Creating an HTML
+/// form*). Its signature is taken off where nothing can be verified.
+pub async fn gathered(pieces: Pieces, headers: &mut HeaderMap, unsigned: bool) -> S3Result<Body> {
     let gathering = timeout(GATHER_TIME_MAX, Form::gather(pieces, headers));
     let mut form = gathering.await.unwrap_or_else(|_| Err(too_slow()))?;
-    let name = form.file_name();
+    form.expand_keys()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, form.bytes.len().into());
+    }
     form.require_policy_of_bucket()?;
     form.refuse_not_done()?;
     if unsigned {
         rename_signature(&mut form.bytes);
     }
-    Ok((in_pieces(form.bytes.freeze()), name))
+    Ok(in_pieces(form.bytes.freeze()))
 }
 
 /// A body in pieces: the library takes no more for the fields at once than they may have.
@@ -104,10 +110,6 @@ struct Form {
     /// What its parts begin with.
     delimiter: Vec<u8>,
 }
-
-/// The name that a form's file has where it comes from; a key may ask for it.
-#[derive(Clone, Debug)]
-pub struct FileName(pub String);
 
 impl Form {
     /// Gathers a form.
@@ -198,14 +200,35 @@ impl Form {
         self.value("acl").map_or(Ok(()), |acl| known_acl(&String::from_utf8_lossy(acl)))
     }
 
+    /// Puts the file's name in the keys that ask for it.
+    fn expand_keys(&mut self) -> S3Result<()> {
+        while let Some(at) = self.next_variable() {
+            let name = self.file_name().unwrap_or_default();
+            if name.contains(char::is_control) || name.as_bytes().windows(FILE_NAME.len()).any(|part| part == FILE_NAME)
+            {
+                return Err(invalid("the file's name cannot stand in a key; leave ${filename} out of the key"));
+            }
+            let rest = self.bytes.split_off(at);
+            self.bytes.extend_from_slice(name.as_bytes());
+            self.bytes.extend_from_slice(&rest[FILE_NAME.len()..]);
+        }
+        Ok(())
+    }
+
+    /// Where in the form a key asks for the file's name.
+    fn next_variable(&self) -> Option<usize> {
+        let found = self.values("key").find_map(|key| exactly(key, FILE_NAME).map(|at| key[at..].as_ptr()))?;
+        Some(found.addr() - self.bytes.as_ptr().addr())
+    }
+
     /// The name of its file.
-    fn file_name(&self) -> Option<FileName> {
+    fn file_name(&self) -> Option<String> {
         let file = self.parts().find(|part| part.name == "file")?;
         let named = position(file.head, b"filename=\"")? + b"filename=\"".len();
         let name = file.head[named..].split(|byte| *byte == b'"').next()?;
         let name = String::from_utf8(name.to_vec()).ok()?;
         // Some browsers send the whole path.
-        Some(FileName(name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()))
+        Some(name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned())
     }
 }
 
@@ -222,11 +245,6 @@ fn names_a_bucket(policy: &PostPolicy) -> bool {
         PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,
     })
-}
-
-/// A key with the file's name where it asks for it.
-pub fn key_with(key: &str, name: Option<&FileName>) -> String {
-    key.replace("${filename}", name.map_or("", |name| name.0.as_str()))
 }
 
 /// Whether the library refused a form because a condition of its policy does not hold. It calls that a wrong document; S3 calls only what
@@ -298,11 +316,24 @@ mod tests {
 
     #[test]
     fn a_key_may_ask_for_the_file_s_name() {
-        let name = |parts: &[&str]| form(parts).file_name();
-        let disposition = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
-        assert_eq!(key_with("a/${filename}", name(&[disposition]).as_ref()), "a/cat.jpg");
-        let nameless = "form-data; name=\"file\"\r\n\r\nfilename=\"x\"";
-        assert_eq!(key_with("a/${filename}", name(&[nameless]).as_ref()), "a/");
+        let key = |key: &str, file: &str| {
+            let mut form = form(&[
+                &format!("form-data; name=\"Key\"\r\n\r\n{key}"),
+                file,
+                "form-data; name=\"after\"\r\n\r\n${filename}",
+            ]);
+            form.expand_keys().ok()?;
+            assert!(form.bytes.ends_with(b"${filename}\r\n--x--\r\n"), "what follows the file is no field");
+            Some(String::from_utf8(form.value("key")?.to_vec()).unwrap())
+        };
+        let cat = "form-data; name=\"file\"; filename=\"C:\\pictures\\cat.jpg\"\r\n\r\nfilename=\"x\"";
+        assert_eq!(key("a/${filename}", cat).as_deref(), Some("a/cat.jpg"));
+        assert_eq!(key("${filename}/b/${filename}", cat).as_deref(), Some("cat.jpg/b/cat.jpg"));
+        assert_eq!(key("plain", cat).as_deref(), Some("plain"));
+        assert_eq!(key("a/${filename}", "form-data; name=\"file\"\r\n\r\nfilename=\"x\"").as_deref(), Some("a/"));
+        for name in ["${filename}", "a\nb"] {
+            assert_eq!(key("${filename}", &format!("form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")), None);
+        }
     }
 
     /// A form of these parts.

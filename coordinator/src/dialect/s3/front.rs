@@ -29,7 +29,7 @@ use crate::object::Tasks;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use process::traces::{self, TRACEPARENT};
@@ -87,6 +87,7 @@ impl Front {
         let asked = Asked::of(&head, target.as_ref().ok());
         let trace = Arc::new(Trace::default());
         let has_body = !HttpBody::is_end_stream(&body);
+        let waits_for_nothing = !has_body && head.headers.contains_key(EXPECT);
         let serving = async {
             let target =
                 target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
@@ -101,8 +102,9 @@ impl Front {
         {
             cors::dress(&self.door, target, origin, &seen.method, response.headers_mut()).await;
         }
-        if has_body && !trace.has_ended_body() {
-            // The connection is closed with the answer; a client that is not told sends its next request into nothing.
+        if has_body && !trace.has_ended_body() || waits_for_nothing {
+            // The connection is closed with the answer; a client that is not told sends its next request into nothing. And botocore takes an
+            // answer that came in place of a 100 for the one to its next request, unless the connection ends with it (boto/botocore#3124).
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(value) = HeaderValue::from_str(&id) {
@@ -237,12 +239,11 @@ impl Front {
             }
         }
         let pieces = traced(pieces, trace.clone());
-        let (room, body, file_name) = match is_form {
-            false => (None, for_library(pieces), None),
+        let (room, body) = match is_form {
+            false => (None, for_library(pieces)),
             true => {
                 let room = self.forms.take().await?;
-                let (body, file_name) = form::gathered(pieces, &head.headers, trusts_all).await?;
-                (Some(room), body, file_name)
+                (Some(room), form::gathered(pieces, &mut head.headers, trusts_all).await?)
             }
         };
         let place = Place::of(&head, self.domain.as_deref(), self.scheme, &target.bucket);
@@ -251,9 +252,6 @@ impl Front {
         request.extensions_mut().insert(target.clone());
         request.extensions_mut().insert(trailers);
         request.extensions_mut().insert(trace.clone());
-        if let Some(name) = file_name {
-            request.extensions_mut().insert(name);
-        }
         let answer = self.service.call(request).await;
         drop(room);
         let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;

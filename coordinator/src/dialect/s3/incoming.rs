@@ -106,17 +106,23 @@ pub fn repacked(pieces: Pieces, length: u64) -> Pieces {
     chunks.chain(end.filter_map(async |trailers| trailers.map(|trailers| Ok(last_chunk(&trailers))))).boxed()
 }
 
-/// The same body, whose chunks are signed, and a fault where one is longer than [`SIGNED_CHUNK_BYTES_MAX`].
+/// The same body, whose chunks are signed, and a fault where one is longer than [`SIGNED_CHUNK_BYTES_MAX`], or the last is missing.
 pub fn in_short_chunks(pieces: Pieces, length: u64) -> Pieces {
-    let mut seen = Unpacker::new(length).of_chunks(SIGNED_CHUNK_BYTES_MAX);
-    let mut content = VecDeque::new();
-    let look = move |piece: Result<Bytes, BodyFault>| {
-        let piece = piece?;
-        seen.push(piece.clone(), &mut content)?;
-        content.clear();
-        Ok(piece)
-    };
-    pieces.map(look).boxed()
+    let seen = Unpacker::new(length).of_chunks(SIGNED_CHUNK_BYTES_MAX);
+    stream::unfold(Some((pieces, seen)), |state| async move {
+        let (mut pieces, mut seen) = state?;
+        let mut content = VecDeque::new();
+        match pieces.next().await {
+            Some(Ok(piece)) => match seen.push(piece.clone(), &mut content) {
+                Ok(()) => Some((Ok(piece), Some((pieces, seen)))),
+                Err(fault) => Some((Err(fault), None)),
+            },
+            Some(Err(fault)) => Some((Err(fault), None)),
+            // The last chunk is empty, and signed: without it there is no telling that this is the end.
+            None => seen.finish().err().map(|fault| (Err(fault), None)),
+        }
+    })
+    .boxed()
 }
 
 /// The same body, and a fault at its end if its SHA-256 is not `expected`.
@@ -199,6 +205,20 @@ pub fn for_library(pieces: Pieces) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn signed_chunks_end_with_the_empty_one() {
+        let chunk = |bytes: &str| format!("{:x};chunk-signature={}\r\n{bytes}\r\n", bytes.len(), "0".repeat(64));
+        let faults = async |body: String| {
+            let pieces: Vec<_> = body.as_bytes().chunks(7).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+            let passed: Vec<_> = in_short_chunks(stream::iter(pieces).boxed(), 5).collect().await;
+            let whole: Vec<u8> = passed.iter().flatten().flat_map(|piece| piece.to_vec()).collect();
+            assert_eq!(whole, body.as_bytes());
+            passed.iter().filter(|piece| piece.is_err()).count()
+        };
+        assert_eq!(faults(chunk("12") + &chunk("345") + &chunk("")).await, 0);
+        assert_eq!(faults(chunk("12") + &chunk("345")).await, 1);
+    }
 
     #[test]
     fn a_section_is_found_wherever_the_pieces_end() {

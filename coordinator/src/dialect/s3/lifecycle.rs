@@ -109,10 +109,10 @@ fn taken(rule: LifecycleRule, clock: &dyn Clock) -> S3Result<Rule> {
         filter: filter(rule.filter, rule.prefix)?,
         prefix_outside,
         expire_days: days(expiration.days)?,
-        expire_at_ms: expiration.date.as_ref().and_then(ms_of),
+        expire_at_ms: expiration.date.as_ref().map(date).transpose()?,
         expire_markers: expiration.expired_object_delete_marker.unwrap_or(false),
         noncurrent_days: days(noncurrent.noncurrent_days)?,
-        noncurrent_kept: days(noncurrent.newer_noncurrent_versions)?,
+        noncurrent_kept: kept(noncurrent.newer_noncurrent_versions)?,
         abort_uploads_days: days(aborted.days_after_initiation)?,
         transitions: transitions::taken(rule.transitions)?,
         noncurrent_transitions: transitions::taken_noncurrent(rule.noncurrent_version_transitions)?,
@@ -144,6 +144,12 @@ fn checked(rule: Rule) -> S3Result<Rule> {
     if !acts {
         return Err(bad_request("At least one action needs to be specified in a rule"));
     }
+    if rule.expire_markers && !rule.filter.tags.is_empty() {
+        return Err(bad_request("ExpiredObjectDeleteMarker cannot be specified with Tags"));
+    }
+    if rule.filter.larger_than.zip(rule.filter.smaller_than).is_some_and(|(larger, smaller)| larger >= smaller) {
+        return Err(bad_request("ObjectSizeLessThan must be greater than ObjectSizeGreaterThan"));
+    }
     if rule.abort_uploads_days.is_some() && (!rule.filter.tags.is_empty() || has_sizes(&rule.filter)) {
         return Err(bad_request("AbortIncompleteMultipartUpload cannot be specified with Tags or object sizes"));
     }
@@ -160,6 +166,20 @@ fn days(days: Option<i32>) -> S3Result<Option<u32>> {
     days.map(|days| positive(days).ok_or_else(|| invalid("days and numbers of versions must be positive"))).transpose()
 }
 
+/// So many at most (AWS's `NoncurrentVersionExpiration`).
+const KEPT_MAX: u32 = 100;
+
+fn kept(versions: Option<i32>) -> S3Result<Option<u32>> {
+    match days(versions)? {
+        Some(versions) if versions > KEPT_MAX => Err(invalid("'NewerNoncurrentVersions' must be from 1 to 100")),
+        versions => Ok(versions),
+    }
+}
+
+fn date(date: &s3s::dto::Timestamp) -> S3Result<u64> {
+    ms_of(date).ok_or_else(|| invalid("'Date' must be after 1969 and before 10000"))
+}
+
 fn size(size: Option<i64>) -> S3Result<Option<u64>> {
     size.map(u64::try_from).transpose().map_err(|_| invalid("object sizes must not be negative"))
 }
@@ -174,7 +194,8 @@ fn plain(prefix: String) -> S3Result<String> {
 
 fn filter(filter: Option<LifecycleRuleFilter>, prefix: Option<String>) -> S3Result<RuleFilter> {
     let Some(filter) = filter else {
-        return Ok(RuleFilter { prefix: plain(prefix.unwrap_or_default())?, ..RuleFilter::default() });
+        let prefix = prefix.ok_or_else(|| fault(S3ErrorCode::MalformedXML, "a rule has a Filter or a Prefix"))?;
+        return Ok(RuleFilter { prefix: plain(prefix)?, ..RuleFilter::default() });
     };
     if prefix.is_some() {
         return Err(fault(S3ErrorCode::MalformedXML, "a rule has a Prefix or a Filter, not both"));
@@ -188,6 +209,13 @@ fn filter(filter: Option<LifecycleRuleFilter>, prefix: Option<String>) -> S3Resu
     ];
     if given.into_iter().filter(|given| *given).count() > 1 {
         return Err(fault(S3ErrorCode::MalformedXML, "conditions of a Filter go into And if there is more than one"));
+    }
+    if let Some(and) = &filter.and {
+        let given = [and.prefix.is_some(), and.object_size_greater_than.is_some(), and.object_size_less_than.is_some()];
+        let count = given.into_iter().filter(|given| *given).count() + and.tags.as_ref().map_or(0, Vec::len);
+        if count < 2 {
+            return Err(fault(S3ErrorCode::MalformedXML, "And has two conditions or more"));
+        }
     }
     let and = filter.and.unwrap_or_default();
     let prefix = filter.prefix.or(and.prefix).unwrap_or_default();

@@ -4,12 +4,12 @@
 
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid};
-use super::form::{FileName, key_with};
 use super::incoming::Trailers;
 use super::particulars::escaped;
 use super::read::object_name;
 use super::route::trace;
 use super::target::{Place, Target};
+use super::times::{http_date, ms_of};
 use super::write::{AnyTrailers, answer_head, store};
 use crate::dialect::Door;
 use bytes::Bytes;
@@ -36,8 +36,7 @@ pub async fn object(
     let principal = trace(&request.extensions).principal();
     let place = request.extensions.get::<Place>().cloned().unwrap_or_default();
     let mut input = request.input;
-    let key = key_with(&input.key, request.extensions.get::<FileName>());
-    let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key })?;
+    let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key: input.key.clone() })?;
     let headers = head_of(&input)?;
     // The library refuses what is no URL, too, but when all is stored.
     let page = input.success_action_redirect.as_deref().map(Url::parse).transpose();
@@ -128,11 +127,7 @@ fn head_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
         ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str().to_owned())),
         (
             "x-amz-object-lock-retain-until-date",
-            input
-                .object_lock_retain_until_date
-                .as_ref()
-                .and_then(super::times::ms_of)
-                .map(process::timestamp::rfc3339_ms),
+            input.object_lock_retain_until_date.as_ref().and_then(ms_of).map(process::timestamp::rfc3339_ms),
         ),
         (
             "x-amz-object-lock-legal-hold",
@@ -145,8 +140,9 @@ fn head_of(input: &PostObjectInput) -> S3Result<HeaderMap> {
             put(&mut headers, name, &value)?;
         }
     }
-    if let Some(expires) = input.expires.as_ref().and_then(super::times::ms_of) {
-        put(&mut headers, "expires", &super::times::http_date(expires))?;
+    if let Some(expires) = &input.expires {
+        let expires = ms_of(expires).ok_or_else(|| invalid("the form's field expires is no date after 1969"))?;
+        put(&mut headers, "expires", &http_date(expires))?;
     }
     for (name, value) in input.metadata.iter().flatten() {
         put(&mut headers, &format!("{}{name}", super::heads::METADATA_PREFIX), value)?;

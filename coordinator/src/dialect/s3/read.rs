@@ -5,17 +5,18 @@
 //! What it keeps true: the first chunk is read and verified before the status is sent; after that, an error cuts the connection, so
 //! that no client takes a part for the whole (law 6). A checksum is given with the whole only: clients refuse a part that has it.
 
-use super::access::Trace;
+use super::access::{Trace, may};
 use super::fault::{bad_request, custom, fault, invalid, of_verb};
 use super::heads::{METADATA_PREFIX, condition, expected_owner};
 use super::promise::{kind, part_number, printed, spelled};
+use super::route::trace;
 use super::target::{Query, Target};
 use super::times::http_date;
 use super::words;
 use crate::dialect::Door;
 use crate::dialect::conditions::{Parsed, Validators, Verdict};
 use crate::dialect::representation::{ObjectPieces, pieces_of};
-use crate::identity::Principal;
+use crate::identity::{Action, Principal};
 use crate::metadata::records::{RetentionMode, StorageClass, VersionRecord, Versioning};
 use crate::names;
 use crate::object::{BucketName, Found, ObjectName, VersionName};
@@ -47,7 +48,16 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     let query = Query::parse(request.uri.query());
     let name = object_name(&request.extensions.get::<Target>().cloned().unwrap_or_default())?;
     refuse_customer_keys(&request.headers)?;
-    let (version, versioning) = found(door, &name, query.get("versionId"), &request.headers).await?;
+    let (version, versioning) = match found(door, &name, query.get("versionId"), &request.headers).await {
+        Ok(found) => found,
+        Err(missing) if missing.code() == &S3ErrorCode::NoSuchKey => {
+            // Whether there is such a key is told to those who may list (AWS's GetObject).
+            let principal = trace(&request.extensions).principal();
+            may(door, &principal, Action::List, name.bucket().as_str(), false).await?;
+            return Err(missing);
+        }
+        Err(error) => return Err(error),
+    };
     let etag = format!("\"{}\"", version.etag_text());
     let validators = Validators { etag, modified_ms: version.created_ms };
     let text = |header: &str| condition(&request.headers, header);
