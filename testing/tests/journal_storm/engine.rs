@@ -1,11 +1,11 @@
 //! The real engine on disk over the keepers: what its callers hear, and its readers see, when the nodes do not answer (faults I9).
 
-use crate::keeper::{Keeper, Keepers};
+use crate::keeper::{Keeper, Keepers, SEGMENT_BYTES};
 use coordinator::metadata::journal::{JOURNAL_PATIENCE, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::metadata::{Batch, Metadata, keys};
-use protocol::{ClusterId, ErrorKind, SystemClock};
+use protocol::{ClusterId, ErrorKind, JournalNode, SystemClock};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,7 +18,10 @@ const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
 const WAIT: Duration = Duration::from_secs(30);
 
 fn open(dir: &Path, keepers: &Arc<Keepers>) -> SledMetadata {
-    let settings = SledSettings { free_floor_bytes: 0, journalled: Some(CLUSTER), ..SledSettings::default() };
+    // As short as the keepers' own.
+    let segment_bytes = SEGMENT_BYTES;
+    let settings =
+        SledSettings { segment_bytes, free_floor_bytes: 0, journalled: Some(CLUSTER), ..SledSettings::default() };
     let engine = SledMetadata::open(dir, CLUSTER, Arc::new(SystemClock), settings).unwrap();
     engine.keep_journal(Arc::clone(keepers) as _, Handle::current()).unwrap();
     engine
@@ -92,6 +95,51 @@ async fn a_group_without_a_quorum_is_unknown_unseen_and_counts_once_the_nodes_ar
     until_committed(&engine, "e").await;
     assert_eq!(is_there(&engine, "c").await, unknown, "unknown means that it may count; here it does");
     assert!(!is_there(&engine, "d").await, "what was refused never comes");
+    engine.stop().await.unwrap();
+}
+
+/// A node that lacks what is rotten in the coordinator's log cannot get it from there; a snapshot does without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rot_in_the_log_keeps_no_node_out_of_the_journal() {
+    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
+    let here = dir.path().join("here");
+    let engine = open(&here, &keepers);
+    claimed(&engine).await;
+    admit(&engine, &keepers).await;
+    for number in 0..300 {
+        engine.commit(Batch::new().put(format!("old-{number}"), "value".repeat(100)).clone()).await.unwrap();
+    }
+    engine.stop().await.unwrap();
+    let rotten = dir.path().join("rotten");
+    assert!(Command::new("cp").arg("-a").arg(&here).arg(&rotten).status().unwrap().success());
+    let segment = rotten.join("log").join("0000000003.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[SEGMENT_BYTES as usize / 2] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let engine = open(&rotten, &keepers);
+    claimed(&engine).await;
+    keepers.0[0].replace();
+    let mut number = 0;
+    let caught_up = async || {
+        let [one, other] = [&keepers.0[0], &keepers.0[1]].map(|keeper| async { keeper.journal_state().await.unwrap() });
+        let (one, other) = (one.await, other.await);
+        one.is_whole() && one.last == other.last
+    };
+    timeout(WAIT, async {
+        while !caught_up().await {
+            number += 1;
+            engine.commit(put(&format!("new-{number}"))).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("a snapshot is made, and the node begins anew with it");
+    let sent = keepers.0[0].journal_state().await.unwrap();
+    assert!(sent.whole_from > 300, "{sent:?}: it has the catalog from there on");
+    for key in ["old-0", "old-299", "new-1"] {
+        assert!(is_there(&engine, key).await, "{key}");
+    }
     engine.stop().await.unwrap();
 }
 

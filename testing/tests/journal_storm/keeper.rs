@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 /// Short, so that journals are cut down often.
-const SEGMENT_BYTES: u64 = 16 << 10;
+pub const SEGMENT_BYTES: u64 = 16 << 10;
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A bug that is planted in what the keepers do.

@@ -210,7 +210,12 @@ impl Lane {
         (self.joined, self.astray, self.held) = (Some(claim), false, state.last.sequence);
         match agrees {
             true => self.holds(claim, &state, end.sequence, None),
-            false => self.note(claim, &state, 0, |_| {}),
+            // What it held and lacks now it holds no more: its disk is another one, or was.
+            false => self.note(claim, &state, 0, |lane| {
+                if state.last.sequence < lane.through {
+                    lane.through = 0;
+                }
+            }),
         }
         Ok(())
     }

@@ -64,6 +64,8 @@ const QUEUE_COMMITS_MAX: usize = 8192;
 const QUEUE_BYTES_MAX: u64 = 32 << 20;
 /// So long after a commit found no room it is taken that the next one would find none. The workers' lease tries again and again.
 const NO_ROOM_FOR: Duration = Duration::from_secs(5);
+/// How often it is looked whether enough nodes take groups.
+const NO_NODES_FOR: Duration = Duration::from_millis(500);
 /// Bytes of entries in one piece of a snapshot: about half a millisecond of reading per group.
 const SNAPSHOT_PIECE_BYTES: u64 = 128 << 10;
 
@@ -142,6 +144,7 @@ pub struct SledMetadata {
     journal: OnceLock<Arc<Journal>>,
     /// When a commit found no room last, and what it was told, if none has found some since.
     no_room: Mutex<Option<(Instant, FullDisks, String)>>,
+    no_nodes: Mutex<(Option<Instant>, Option<String>)>,
     stopped: AtomicBool,
 }
 
@@ -171,8 +174,8 @@ impl SledMetadata {
         metrics::gauge!(names::QUEUE_COMMITS_MAX).set(QUEUE_COMMITS_MAX as f64);
         let waiting = metrics::gauge!(names::QUEUE_COMMITS);
         let (dir, journal, stopped) = (dir.as_ref().to_owned(), OnceLock::new(), AtomicBool::new(false));
-        let no_room = Mutex::default();
-        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, no_room, stopped })
+        let (no_room, no_nodes) = (Mutex::default(), Mutex::default());
+        Ok(SledMetadata { state, mover, writer, waiting, dir, clock, source, journal, no_room, no_nodes, stopped })
     }
 
     /// Keeps a journal at these nodes, with tasks on `runtime`, and begins to claim the catalog's epoch. Commits are `Unavailable`
@@ -265,6 +268,17 @@ impl SledMetadata {
         lately.map(|(_, disks, why)| (*disks, why.clone()))
     }
 
+    /// Why commits find too few nodes, as was looked a moment ago: every request asks.
+    fn without_nodes(&self) -> Option<String> {
+        let journal = self.journal.get()?;
+        let mut looked = self.no_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.0.is_none_or(|then| then.elapsed() >= NO_NODES_FOR) {
+            let why = journal.check(Reserve::None).err().filter(|error| error.kind == ErrorKind::Unavailable);
+            *looked = (Some(Instant::now()), why.map(|error| error.message));
+        }
+        looked.1.clone()
+    }
+
     async fn submit(&self, batch: Batch) -> Result<()> {
         let bytes = batch_bytes(&batch) as u64;
         let (answer, answered) = oneshot::channel();
@@ -319,9 +333,10 @@ impl Metadata for SledMetadata {
             return Serves::Nothing(format!("{why}; the process ends, and a restart rebuilds the index from the log"));
         }
         match self.journal.get().map(|journal| journal.phase()) {
-            None | Some(Phase::Claimed(_)) => match self.without_room() {
-                Some((disks, why)) => Serves::DeletesOnly(disks, why),
-                None => Serves::All,
+            None | Some(Phase::Claimed(_)) => match (self.without_room(), self.without_nodes()) {
+                (Some((disks, why)), _) => Serves::DeletesOnly(disks, why),
+                (None, Some(why)) => Serves::ReadsOnly(why),
+                (None, None) => Serves::All,
             },
             // What was deleted, or is on a disk that was not mounted, looks like what never was.
             Some(Phase::Unclaimed(why)) if self.state.tables().mark.sequence == 0 => Serves::Nothing(format!(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use protocol::{Error, ErrorKind, JournalEntry, Result};
 use segments::{Kind, Position, RealDisk, Scanned, SegmentReader};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Places of groups kept at most; where one is not known the scan begins further ahead.
@@ -19,11 +20,18 @@ pub(super) struct LogSource {
     reader: SegmentReader<RealDisk>,
     /// Where some groups begin, the piece of a snapshot before them included.
     places: Mutex<BTreeMap<u64, Position>>,
+    /// Whether a node lacks what is damaged here: a snapshot would do without it.
+    wants_snapshot: AtomicBool,
 }
 
 impl LogSource {
     pub fn new(reader: SegmentReader<RealDisk>) -> LogSource {
-        LogSource { reader, places: Mutex::default() }
+        LogSource { reader, places: Mutex::default(), wants_snapshot: AtomicBool::new(false) }
+    }
+
+    /// Whether something that a node lacks was found damaged since this was asked last.
+    pub fn take_want(&self) -> bool {
+        self.wants_snapshot.swap(false, Ordering::Relaxed)
     }
 
     /// Notes that this group, or what belongs to it, begins here.
@@ -50,23 +58,27 @@ impl LogSource {
             entries: Vec::new(),
             piece: None,
             is_damaged: false,
+            is_group_damaged: false,
             is_cut: false,
+            is_over: false,
             ends_at: None,
         };
         let mut at = Some(start.unwrap_or_default());
         while let Some(position) = at {
             let end = self.reader.scan(position, SCAN_BYTES, &mut |scanned| page.take(&scanned))?;
-            at = end.next.filter(|_| page.ends_at.is_none());
+            at = end.next.filter(|_| !page.is_over);
         }
-        if page.entries.is_empty() && page.is_cut {
-            let why =
-                format!("metadata: what the log has before group {from} is damaged; the next snapshot does without it");
-            return Err(Error::corrupt(why));
+        if page.entries.is_empty() && (page.is_cut || page.is_group_damaged) {
+            self.wants_snapshot.store(true, Ordering::Relaxed);
+            let why = format!(
+                "the log has group {from} damaged, or what belongs to it; a snapshot that does without it is made with the next writes"
+            );
+            return Err(Error::corrupt(format!("metadata: {why}")));
         }
         if page.entries.is_empty() {
             return Err(Error::not_found(format!("metadata: the log has no group {from}")));
         }
-        if let Some(position) = page.ends_at.filter(|_| !page.is_cut) {
+        if let Some(position) = page.ends_at {
             // The next page begins there.
             self.places().insert(page.next, position);
         }
@@ -93,26 +105,32 @@ struct Page {
     piece: Option<(Position, Bytes)>,
     /// and whether something there is damaged: it may be that piece.
     is_damaged: bool,
-    /// Whether that ended it.
+    /// Whether a group is damaged that may be the next one.
+    is_group_damaged: bool,
+    /// Whether a damaged piece ended it,
     is_cut: bool,
+    /// or anything did.
+    is_over: bool,
     /// Where the first group begins that did not fit.
     ends_at: Option<Position>,
 }
 
 impl Page {
     fn take(&mut self, scanned: &Scanned<'_>) {
-        if self.ends_at.is_some() {
+        if self.is_over {
             return;
         }
         let (kind, location, data) = match *scanned {
             Scanned::Record { kind, location, data, .. } => (kind, location, data),
             Scanned::BadPayload { kind, .. } => {
                 self.is_damaged |= kind == Kind::SNAPSHOT;
+                self.is_group_damaged |= kind == Kind::COMMIT;
                 return;
             }
             // Behind a torn tail nothing was answered.
             Scanned::Damage { tail, .. } => {
                 self.is_damaged |= !tail;
+                self.is_group_damaged |= !tail;
                 return;
             }
         };
@@ -122,12 +140,17 @@ impl Page {
                 let piece = self.piece.take();
                 let position = piece.as_ref().map_or(location.position, |(position, _)| *position);
                 let is_damaged = std::mem::take(&mut self.is_damaged);
-                if let Ok(head) = decode_group_head(data)
-                    && head.mark.sequence == self.next
-                {
+                let Ok(head) = decode_group_head(data) else { return };
+                if head.mark.sequence > self.next {
+                    // It is not in what follows, either.
+                    self.is_over = true;
+                    return;
+                }
+                self.is_group_damaged = false;
+                if head.mark.sequence == self.next {
                     if is_damaged && piece.is_none() {
                         // Without its piece a node would hold it for ever, and take itself for whole.
-                        (self.ends_at, self.is_cut) = (Some(position), true);
+                        (self.is_over, self.is_cut) = (true, true);
                         return;
                     }
                     self.add(head, position, piece.map(|(_, piece)| piece).unwrap_or_default(), data);
@@ -140,7 +163,7 @@ impl Page {
     fn add(&mut self, head: GroupHead, position: Position, piece: Bytes, group: &[u8]) {
         let bytes = (piece.len() + group.len()) as u64;
         if !self.entries.is_empty() && self.bytes + bytes > self.limit_bytes {
-            self.ends_at = Some(position);
+            (self.is_over, self.ends_at) = (true, Some(position));
             return;
         }
         self.bytes += bytes;

@@ -8,7 +8,8 @@ use segments::Location;
 impl Writer {
     /// The piece of the snapshot that goes with the next group, if there is one to be made.
     pub(super) fn next_piece(&mut self) -> Result<Option<Piece>> {
-        if self.snapshot.is_none() && self.log.used_bytes() >= self.snapshot_at_bytes {
+        // One that is wanted for what is damaged begins at once: until it is whole, a node that lacks that takes no groups.
+        if self.snapshot.is_none() && (self.source.take_want() || self.log.used_bytes() >= self.snapshot_at_bytes) {
             self.snapshot = Some(Snapshot::begin(self.mark.sequence + 1));
         }
         let bytes = self.settings.piece_bytes();
@@ -20,6 +21,8 @@ impl Writer {
         if let Some(Finished { begin, bytes }) = snapshot.appended(piece, locations[0].position.segment) {
             tracing::info!(begin, bytes, sequence = self.mark.sequence, "metadata snapshot is whole");
             self.snapshot = None;
+            // What was wanted meanwhile was wanted for what lies before it.
+            self.source.take_want();
             self.removable_before = begin;
             self.mover.set_snapshot_bytes(bytes);
             self.snapshot_at_bytes = self.settings.snapshot_at_bytes(bytes);
