@@ -9,6 +9,8 @@ use super::{CHECKPOINT_BYTES, CHECKPOINT_ENTRIES, Index, Progress, SCAN_ENTRIES,
 use protocol::{Error, ErrorKind, Result};
 use segments::durable;
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -96,8 +98,8 @@ impl Index {
     /// Moves what is in memory to sled, durably; `clean` says that this is the last change before an orderly end.
     pub fn checkpoint(&self, clean: bool) -> Result<()> {
         let mut progress = self.progress();
-        if !self.has_room() {
-            // What sled could not write would break it. Puts are refused on such a disk, so little comes to memory.
+        if self.is_read_only() || !self.has_room() {
+            // What sled could not write would break it, and reads with it. Puts are refused on such a disk, so little comes to memory.
             return Ok(());
         }
         let (blocks, moving, end) = {
@@ -127,6 +129,13 @@ impl Index {
         drop(state);
         progress.position = end;
         self.write_checkpoint(&progress, clean)
+    }
+
+    /// Whether the disk has turned read-only. That is asked of a file: since Linux 6.14 the filesystem's flags do not say so after an error.
+    fn is_read_only(&self) -> bool {
+        let checkpoint = self.config.directory.as_ref().map(|directory| directory.join("checkpoint"));
+        let opened = checkpoint.map(|path| OpenOptions::new().write(true).open(path));
+        opened.is_some_and(|opened| opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem))
     }
 
     /// Whether the disk has room for what is in memory, and for what sled writes besides.

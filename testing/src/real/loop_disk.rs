@@ -58,6 +58,12 @@ impl LoopDisk {
         self.unmount().and_then(|()| self.restore()).unwrap_or_else(|why| panic!("{}: {why}", self.at.display()));
     }
 
+    /// Turns it read-only under its processes, as an error of the filesystem does.
+    pub fn turn_read_only(&self) {
+        let turned = run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.at));
+        turned.unwrap_or_else(|why| panic!("{}: {why}", self.at.display()));
+    }
+
     /// Takes the device's end away, and what the page cache holds of it: reads there fail.
     pub fn lose_all_after(&self, bytes: u64) -> Result<(), String> {
         let cut = OpenOptions::new().write(true).open(&self.image).and_then(|image| image.set_len(bytes));

@@ -62,6 +62,30 @@ async fn a_coordinator_without_room_commits_nothing_and_goes_on_when_there_is_ro
     assert_eq!(client.names("").await, before, "a half commit is none");
 }
 
+/// Faults 2.4, rule 6: a disk that takes no writes serves what it has, also what its index had in memory only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_turns_read_only_is_read_on() {
+    let plan = Plan::new().nodes(3).coordinator_flag("--cache-bytes", "0").loop_disks(3 << 30);
+    let Some(mut cluster) = plan.start_or_skip("a_disk_that_turns_read_only_is_read_on").await else { return };
+    let client = cluster.client();
+    let files: Vec<(String, u64)> = (0..20).map(|n| (format!("read-only/{n}"), 700 + n)).collect();
+    // Longer than a node waits before it saves its index.
+    let saved = || tokio::time::sleep(Duration::from_secs(8));
+    for (number, (name, seed)) in files.iter().enumerate() {
+        if number == 15 {
+            saved().await;
+        }
+        client.upload(name, &random_bytes(*seed, 100_000)).await;
+    }
+    cluster.loops[3].turn_read_only();
+    saved().await;
+    cluster.node(1).kill();
+    cluster.node(2).kill();
+    for (name, seed) in &files {
+        assert!(client.download(name, None).await.expect(200).body == random_bytes(*seed, 100_000), "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_calls_fail_or_are_slow_fails_no_request() {
     let mut cluster = Plan::new().coordinator_flag("--cache-bytes", "0").start().await;

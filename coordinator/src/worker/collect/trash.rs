@@ -56,9 +56,10 @@ impl Trash {
         items += forget_the_gone(work).await?;
         Ok(match (items, waits_for.is_empty()) {
             (0, true) => Progress::Idle,
-            (0, false) => {
-                Progress::Waits(format!("shards are to be deleted on {}, which does not answer", waits_for.join(", ")))
-            }
+            (0, false) => Progress::Waits(format!(
+                "shards are to be deleted on {}, which does not answer or takes no writes",
+                waits_for.join(", ")
+            )),
             (items, _) => Progress::Did { items, bytes: 0 },
         })
     }
