@@ -6,7 +6,7 @@ use crate::metadata::journal::JournalMember;
 use crate::metadata::journal::quorum::{Electorate, is_voter};
 use crate::metadata::journal::restore::{ReadBack, Survey, claim, read_back, survey};
 use crate::metadata::keys::{self, KeyRange};
-use crate::metadata::records::{NodeRecord, Record};
+use crate::metadata::records::{ChunkRecord, ChunkState, NodeRecord, Record};
 use crate::metadata::sled::{RestoredDirectory, SledMetadata, SledSettings};
 use crate::metadata::{Metadata, SCAN_ENTRIES_MAX};
 use crate::nodes::client::{Connections, HttpNode};
@@ -104,9 +104,14 @@ async fn count(metadata: &SledMetadata) -> Result<Census> {
     let mut census = Census {
         objects: count_range(metadata, keys::every_object(), |_| Ok(())).await?,
         versions: count_range(metadata, keys::every_version(), |_| Ok(())).await?,
-        chunks: count_range(metadata, keys::chunks(), |_| Ok(())).await?,
+        chunks: 0,
         nodes: Vec::new(),
     };
+    count_range(metadata, keys::chunks(), |value| {
+        census.chunks += u64::from(ChunkRecord::decode(value)?.state == ChunkState::Live);
+        Ok(())
+    })
+    .await?;
     count_range(metadata, keys::nodes(), |value| {
         census.nodes.extend(Some(NodeRecord::decode(value)?).filter(is_voter));
         Ok(())

@@ -164,7 +164,9 @@ impl Nodes {
         }
         if let Some(at) = namesake {
             let (from, to) = (members[at].url(), member.url());
-            tracing::warn!(target: "degradation", node = %name, from, to, "node is at another address now");
+            if from != to {
+                tracing::warn!(target: "degradation", node = %name, from, to, "node is at another address now");
+            }
         }
         *members = Arc::new(now);
         self.changes.fetch_add(1, Ordering::Release);

@@ -28,7 +28,7 @@ use segments::durable;
 use std::path::{Path, PathBuf};
 
 /// How to go on, for messages.
-const RESTORE: &str =
+pub(in crate::metadata) const RESTORE: &str =
     "run `coordinator restore-catalog --from-nodes --data NEW_DIRECTORY --node URL …` and start with that directory";
 
 /// The epoch that a directory claimed last.

@@ -11,6 +11,7 @@ use super::index::Index;
 use super::table::{Mark, Table};
 use crate::metadata::Entry;
 use crate::metadata::commit_log::{Group, GroupHead, SnapshotRecord, decode_group, decode_snapshot};
+use crate::metadata::journal::claim::RESTORE;
 use bytes::Bytes;
 use protocol::{Error, JournalMark, Result};
 use segments::{Kind, Recovered};
@@ -91,7 +92,7 @@ impl<'a> Replay<'a> {
         match self.gap {
             Some((from, to)) => {
                 let last = to - 1;
-                Err(Error::corrupt(format!("commit log: groups {from} to {last} are missing or damaged")))
+                Err(Error::corrupt(format!("commit log: groups {from} to {last} are missing or damaged; {RESTORE}")))
             }
             None => Ok(()),
         }
