@@ -1,14 +1,12 @@
 //! Conditional requests and ranges, RFC 9110: section 13.2.2 gives the order of the conditions, 14.2 the ranges.
 
 use super::reply::Refusal;
+use crate::object::ContentTag;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// The length of a date as RFC 9110, 5.6.7, has it written.
-const DATE_BYTES: usize = 29;
 
 /// What a representation is compared by.
 #[derive(Clone, Debug)]
@@ -128,13 +126,25 @@ pub fn joined<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, str>>
 
 /// A date of HTTP. One before 1970, which the library knows nothing of, counts as 1970: nothing here is older.
 pub fn date(text: &str) -> Option<SystemTime> {
-    let year = text.get(12..16).filter(|_| text.len() == DATE_BYTES && text.ends_with(" GMT"));
-    let is_old = year.and_then(|year| year.parse::<u16>().ok()).is_some_and(|year| year < 1970);
-    if is_old { Some(UNIX_EPOCH) } else { httpdate::parse_http_date(text).ok() }
+    let old = || {
+        let (before, year, after) = (text.get(..12)?, text.get(12..16)?, text.get(16..)?);
+        let year = year.parse::<u16>().ok().filter(|year| *year < 1970)?;
+        // The calendar repeats itself, weekdays included.
+        let alike = year + (1970 - year).next_multiple_of(400);
+        httpdate::parse_http_date(&format!("{before}{alike}{after}")).ok().map(|_| UNIX_EPOCH)
+    };
+    httpdate::parse_http_date(text).ok().or_else(old)
+}
+
+/// The contents that a list of entity tags names, each by `named`. A list without any names none: it is not the empty one of a
+/// [`Condition`](crate::object::Condition), which stands for any.
+pub fn contents(list: &str, named: impl Fn(&str) -> ContentTag) -> Vec<ContentTag> {
+    let tags: Vec<ContentTag> = entity_tags(list).map(named).collect();
+    if tags.is_empty() { vec![ContentTag::ETag(String::new())] } else { tags }
 }
 
 /// The members of a list of entity tags (RFC 9110, 8.8.3): a comma in quotes is one of a tag.
-pub fn entity_tags(list: &str) -> impl Iterator<Item = &str> {
+fn entity_tags(list: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     let at_commas = move |letter: char| {
         is_quoted ^= letter == '"';
@@ -251,7 +261,15 @@ mod tests {
         assert!(validators().evaluate(&latin).is_err());
         assert!(validators().evaluate(&headers(&[(IF_UNMODIFIED_SINCE, "Fri, 01 Jan 1960 00:00:00 GMT")])).is_err());
         assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(validators().modified()));
-        assert_eq!((date("yesterday"), date("Fri, 01 Jan 196é 00:00:00 GMT")), (None, None));
+        for none in ["yesterday", "Fri, 01 Jan 196é 00:00:00 GMT", "Foo, 99 Zzz 1960 99:99:99 GMT"] {
+            assert_eq!(date(none), None, "{none}");
+        }
+        assert_eq!(date("Thu, 13 Oct 1307 12:00:00 GMT"), date("Thu, 01 Jan 1970 00:00:00 GMT"));
+        let named = |list| contents(list, |tag| ContentTag::ETag(tag.to_owned()));
+        assert_eq!(
+            (named(""), named(" , ")),
+            (vec![ContentTag::ETag(String::new())], vec![ContentTag::ETag(String::new())])
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What it keeps true: no body is waited for without a bound, and none larger than the operator allows is read to its end.
 
 use super::Door;
-use super::conditions::{date, entity_tags, text};
+use super::conditions::{contents, date, text};
 use super::reply::Refusal;
 use crate::object::{BodyMessage, Condition, ContentTag};
 use actix_web::HttpRequest;
@@ -67,7 +67,7 @@ pub fn condition(request: &HttpRequest) -> Result<Condition, Refusal> {
         }
         (Some(tag), None) if tag.trim() == "*" => Ok(Condition::Absent),
         (None, Some(tags)) if tags.trim() == "*" => Ok(Condition::Matches(Vec::new())),
-        (None, Some(tags)) => Ok(Condition::Matches(entity_tags(&tags).map(content_tag).collect())),
+        (None, Some(tags)) => Ok(Condition::Matches(contents(&tags, content_tag))),
         _ => Err(Refusal::bad_request("a change takes If-None-Match: * or If-Match with ETags, not both")),
     }
 }

@@ -133,8 +133,8 @@ impl Index {
 
     /// Whether the disk has turned read-only. That is asked of a file: since Linux 6.14 the filesystem's flags do not say so after an error.
     fn is_read_only(&self) -> bool {
-        let checkpoint = self.config.directory.as_ref().map(|directory| directory.join("checkpoint"));
-        let opened = checkpoint.map(|path| OpenOptions::new().write(true).open(path));
+        let database = self.config.directory.as_ref().map(|directory| directory.join("sled").join("db"));
+        let opened = database.map(|path| OpenOptions::new().write(true).open(path));
         opened.is_some_and(|opened| opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem))
     }
 

@@ -6,6 +6,8 @@ use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
 use coordinator::metadata::{Batch, Metadata, keys};
 use protocol::{ClusterId, ErrorKind, JournalNode, SystemClock};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -98,9 +100,18 @@ async fn a_group_without_a_quorum_is_unknown_unseen_and_counts_once_the_nodes_ar
     engine.stop().await.unwrap();
 }
 
-/// A node that lacks what is rotten in the coordinator's log cannot get it from there; a snapshot does without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rot_in_the_log_keeps_no_node_out_of_the_journal() {
+    all_catch_up_although(|segment| segment.write_all_at(b"rot", SEGMENT_BYTES / 2).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hole_in_the_log_keeps_no_node_out_of_the_journal() {
+    all_catch_up_although(|segment| segment.set_len(SEGMENT_BYTES / 2).unwrap()).await;
+}
+
+/// A node that lacks what is damaged in the coordinator's log cannot get it from there; a snapshot does without it.
+async fn all_catch_up_although(damage: impl FnOnce(&File)) {
     let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
     let here = dir.path().join("here");
     let engine = open(&here, &keepers);
@@ -113,9 +124,8 @@ async fn rot_in_the_log_keeps_no_node_out_of_the_journal() {
     let rotten = dir.path().join("rotten");
     assert!(Command::new("cp").arg("-a").arg(&here).arg(&rotten).status().unwrap().success());
     let segment = rotten.join("log").join("0000000003.seg");
-    let mut bytes = std::fs::read(&segment).unwrap();
-    bytes[SEGMENT_BYTES as usize / 2] ^= 1;
-    std::fs::write(&segment, bytes).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    damage(&file);
 
     let engine = open(&rotten, &keepers);
     claimed(&engine).await;

@@ -77,6 +77,16 @@ async fn a_disk_that_turns_read_only_is_read_on() {
         }
         client.upload(name, &random_bytes(*seed, 100_000)).await;
     }
+    eventually("every file is on all three", Duration::from_secs(20), || async {
+        for (name, _) in &files {
+            let receipt = client.get(&format!("/receipt?filename={name}")).await.json();
+            if receipt["receipt"]["copies"] != 3 && receipt["copies"] != 3 {
+                return Err(format!("{name}: {receipt}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
     cluster.loops[3].turn_read_only();
     saved().await;
     cluster.node(1).kill();

@@ -136,11 +136,10 @@ async fn one_key_is_the_same_at_both_doors_and_goes_at_both() {
     // Whether there is such a key, those hear who may list.
     unsigned(&cluster.s3(), ("GET", "/mine/none", "", "")).await.expect(403);
     let (_, reads) = client_with(&cluster, "mine", &["read"]).await;
-    is_denied(
-        ("GET", "/mine/none", "", ""),
-        &Door::of(&cluster, &reads).send(("GET", "/mine/none", "", "")).await,
-        "AccessDenied",
-    );
+    for query in ["", "tagging=", "attributes=", "retention=", "legal-hold="] {
+        let operation = ("GET", "/mine/none", query, "");
+        is_denied(operation, &Door::of(&cluster, &reads).send(operation).await, "AccessDenied");
+    }
     door.send(("GET", "/mine/none", "", "")).await.expect(404);
 
     let id = key["id"].as_str().unwrap();

@@ -88,7 +88,7 @@ async fn conditions_of_reads_and_deletes() {
     refused(&client.get_with(X, &[("if-match", &other)]).await, 412, "PreconditionFailed");
     let before = [("if-unmodified-since", "Thu, 01 Jan 1970 00:00:00 GMT")];
     refused(&client.get_with(X, &before).await, 412, "PreconditionFailed");
-    let old = "Thu, 01 Jan 1960 00:00:00 GMT";
+    let old = "Fri, 01 Jan 1960 00:00:00 GMT";
     refused(&client.get_with(X, &[("if-unmodified-since", old)]).await, 412, "PreconditionFailed");
     for (header, value) in [
         ("if-match", other.as_str()),
@@ -97,6 +97,11 @@ async fn conditions_of_reads_and_deletes() {
         ("x-amz-if-match-last-modified-time", "Fri, 01 Jan 2016 00:00:00 GMT"),
     ] {
         refused(&send(&client, Method::DELETE, X, &[(header, value)], "").await, 412, "PreconditionFailed");
+    }
+    for none in ["", ","] {
+        // That such a list may be wrong in itself is the library's business.
+        let refused = send(&client, Method::DELETE, X, &[("if-match", none)], "").await;
+        assert!(matches!(refused.status, 400 | 412), "{none:?}: {}", refused.status);
     }
     send(&client, Method::DELETE, X, &[("if-match", &tag), ("x-amz-if-match-size", "7")], "").await.expect(204);
     refused(&send(&client, Method::DELETE, X, &[("if-match", &tag)], "").await, 404, "NoSuchKey");

@@ -83,8 +83,10 @@ async fn many_keys_go_at_once() {
     let unsaid = send(&client, Method::POST, &path, &[], list(&["a"], "")).await;
     refused(&unsaid, 400, "InvalidRequest");
     let demand = |what: &str| format!("<Delete><Object><Key>a</Key>{what}</Object></Delete>");
-    let old = post(demand("<LastModifiedTime>Thu, 01 Jan 1960 00:00:00 GMT</LastModifiedTime>")).await.expect(200);
+    let old = post(demand("<LastModifiedTime>Fri, 01 Jan 1960 00:00:00 GMT</LastModifiedTime>")).await.expect(200);
     assert_eq!(one(&old, "Code"), "PreconditionFailed");
+    let none = post(demand("<ETag></ETag>")).await.expect(200);
+    assert_eq!(one(&none, "Code"), "PreconditionFailed");
     let any = post(demand("<ETag>*</ETag>")).await.expect(200);
     assert_eq!(all(&text(&any), "Deleted").len(), 1, "{}", text(&any));
     put(&client, &format!("{B}/a"), "x").await.expect(200);

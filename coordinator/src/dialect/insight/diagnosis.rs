@@ -123,7 +123,7 @@ fn catalog(scene: &Scene, findings: &mut Vec<Finding>) {
         Serves::ReadsOnly(why) => (
             format!("The catalog takes no commits: {why}."),
             "The coordinator asks the nodes again every second or two.",
-            "Start the storage nodes that are down; all but one must answer.",
+            "Start the storage nodes that are down, or do what the reason says. All but one must answer where no epoch is held.",
         ),
         Serves::Nothing(why) => (
             format!("The catalog cannot be read: {why}."),

@@ -71,15 +71,16 @@ pub async fn source_of(
     // Whose bucket the source is to be in has a header of its own.
     let owner = headers.get("x-amz-source-expected-bucket-owner");
     let of_source = owner.map(|owner| (HeaderName::from_static(EXPECTED_OWNER), owner.clone())).into_iter().collect();
-    let (version, versioning) = found(door, &name, version_id.as_deref(), &of_source).await.map_err(|mut error| {
-        // A marker as a source is a wrong argument, not a wrong method.
-        if error.code() == &S3ErrorCode::MethodNotAllowed {
-            error = bad_request(
-                "The source of a copy request may not specifically refer to a delete marker by version id.",
-            );
-        }
-        error
-    })?;
+    let (version, versioning) =
+        found(door, &name, version_id.as_deref(), &of_source, principal).await.map_err(|mut error| {
+            // A marker as a source is a wrong argument, not a wrong method.
+            if error.code() == &S3ErrorCode::MethodNotAllowed {
+                error = bad_request(
+                    "The source of a copy request may not specifically refer to a delete marker by version id.",
+                );
+            }
+            error
+        })?;
     let validators = Validators { etag: format!("\"{}\"", version.etag_text()), modified_ms: version.created_ms };
     let text = |name: &str| condition(headers, &format!("x-amz-copy-source-{name}"));
     match validators.judge(&text) {

@@ -9,6 +9,7 @@ use super::fault::{BodyFault, fault, invalid, limited, not_implemented, slow_dow
 use super::heads::{is_not_done, known_acl};
 use super::incoming::Pieces;
 use super::promise::refuse_unknown_names;
+use crate::object::KEY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use http_body_util::StreamBody;
@@ -18,6 +19,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response};
 use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,7 +40,9 @@ const GATHER_TIME_MAX: Duration = Duration::from_secs(120);
 /// What the line begins with that names a field.
 const DISPOSITION: &[u8] = b"content-disposition:";
 /// What stands in a key for the name that the file has where it comes from.
-const FILE_NAME: &[u8] = b"${filename}";
+const FILE_NAME: &str = "${filename}";
+/// So many fields that are named `key` are looked at: one is what a form has.
+const KEYS_MAX: usize = 4;
 /// Seconds after which to come again when there are so many already.
 const RETRY_AFTER_S: u64 = 1;
 /// Fields that sign a form, and names of the same length that nobody looks at.
@@ -202,23 +206,27 @@ impl Form {
 
     /// Puts the file's name in the keys that ask for it.
     fn expand_keys(&mut self) -> S3Result<()> {
-        while let Some(at) = self.next_variable() {
-            let name = self.file_name().unwrap_or_default();
-            if name.contains(char::is_control) || name.as_bytes().windows(FILE_NAME.len()).any(|part| part == FILE_NAME)
-            {
-                return Err(invalid("the file's name cannot stand in a key; leave ${filename} out of the key"));
-            }
-            let rest = self.bytes.split_off(at);
-            self.bytes.extend_from_slice(name.as_bytes());
-            self.bytes.extend_from_slice(&rest[FILE_NAME.len()..]);
+        let base = self.bytes.as_ptr().addr();
+        let asking =
+            self.values("key").filter_map(|key| str::from_utf8(key).ok().filter(|key| key.contains(FILE_NAME)));
+        let expanded = |key: &str| {
+            let at = key.as_ptr().addr() - base;
+            (at..at + key.len(), key.replace(FILE_NAME, &self.file_name().unwrap_or_default()))
+        };
+        let keys: Vec<(Range<usize>, String)> = asking.take(KEYS_MAX).map(expanded).collect();
+        if keys.iter().any(|(_, key)| key.len() > KEY_BYTES_MAX) {
+            return Err(fault(S3ErrorCode::KeyTooLongError, "Your key is too long"));
+        }
+        if keys.iter().any(|(_, key)| key.contains(char::is_control)) {
+            return Err(invalid("the file's name cannot stand in a key; leave ${filename} out of the key"));
+        }
+        // From the end, so that what lies before stays where it was found.
+        for (place, key) in keys.into_iter().rev() {
+            let rest = self.bytes.split_off(place.start);
+            self.bytes.extend_from_slice(key.as_bytes());
+            self.bytes.extend_from_slice(&rest[place.len()..]);
         }
         Ok(())
-    }
-
-    /// Where in the form a key asks for the file's name.
-    fn next_variable(&self) -> Option<usize> {
-        let found = self.values("key").find_map(|key| exactly(key, FILE_NAME).map(|at| key[at..].as_ptr()))?;
-        Some(found.addr() - self.bytes.as_ptr().addr())
     }
 
     /// The name of its file.
@@ -331,9 +339,14 @@ mod tests {
         assert_eq!(key("${filename}/b/${filename}", cat).as_deref(), Some("cat.jpg/b/cat.jpg"));
         assert_eq!(key("plain", cat).as_deref(), Some("plain"));
         assert_eq!(key("a/${filename}", "form-data; name=\"file\"\r\n\r\nfilename=\"x\"").as_deref(), Some("a/"));
-        for name in ["${filename}", "a\nb"] {
-            assert_eq!(key("${filename}", &format!("form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")), None);
-        }
+        let named = |name: &str| format!("form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n");
+        assert_eq!(
+            key("${filename}", &named("${filename}")).as_deref(),
+            Some("${filename}"),
+            "what is put in is no variable"
+        );
+        assert_eq!(key("${filename}", &named("a\nb")), None);
+        assert_eq!(key(&"${filename}".repeat(200), &named("123456")), None, "such a key is too long");
     }
 
     /// A form of these parts.

@@ -5,7 +5,7 @@
 use super::fault::{fault, invalid, not_implemented};
 use super::tags;
 use super::times::ms_of_iso;
-use crate::dialect::conditions::{entity_tags, joined};
+use crate::dialect::conditions::{contents, joined};
 use crate::metadata::records::{Headers, Retention, RetentionMode, StorageClass};
 use crate::object::{Attributes, Condition, ContentTag};
 use hyper::header::{
@@ -227,7 +227,7 @@ pub fn matched(tags: &str) -> Vec<ContentTag> {
         return Vec::new();
     }
     let tag = |tag: &str| ContentTag::ETag(tag.trim().trim_matches('"').to_owned());
-    entity_tags(tags).map(tag).collect()
+    contents(tags, tag)
 }
 
 /// The header by which a request says whose bucket it is meant for.

@@ -139,7 +139,14 @@ pub async fn retention(
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
     require_lock(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
-    let (version, _) = found(door, &name, request.input.version_id.as_deref(), &request.headers).await?;
+    let (version, _) = found(
+        door,
+        &name,
+        request.input.version_id.as_deref(),
+        &request.headers,
+        &trace(&request.extensions).principal(),
+    )
+    .await?;
     let retention = version.retention.ok_or_else(no_configuration)?;
     let shown = ObjectLockRetention {
         mode: Some(ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
@@ -184,7 +191,14 @@ pub async fn legal_hold(
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     require_lock(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
-    let (version, _) = found(door, &name, request.input.version_id.as_deref(), &request.headers).await?;
+    let (version, _) = found(
+        door,
+        &name,
+        request.input.version_id.as_deref(),
+        &request.headers,
+        &trace(&request.extensions).principal(),
+    )
+    .await?;
     let held = version.legal_hold.ok_or_else(no_configuration)?;
     let status = if held { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
     let hold = ObjectLockLegalHold { status: Some(ObjectLockLegalHoldStatus::from_static(status)) };

@@ -48,16 +48,8 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     let query = Query::parse(request.uri.query());
     let name = object_name(&request.extensions.get::<Target>().cloned().unwrap_or_default())?;
     refuse_customer_keys(&request.headers)?;
-    let (version, versioning) = match found(door, &name, query.get("versionId"), &request.headers).await {
-        Ok(found) => found,
-        Err(missing) if missing.code() == &S3ErrorCode::NoSuchKey => {
-            // Whether there is such a key is told to those who may list (AWS's GetObject).
-            let principal = trace(&request.extensions).principal();
-            may(door, &principal, Action::List, name.bucket().as_str(), false).await?;
-            return Err(missing);
-        }
-        Err(error) => return Err(error),
-    };
+    let principal = trace(&request.extensions).principal();
+    let (version, versioning) = found(door, &name, query.get("versionId"), &request.headers, &principal).await?;
     let etag = format!("\"{}\"", version.etag_text());
     let validators = Validators { etag, modified_ms: version.created_ms };
     let text = |header: &str| condition(&request.headers, header);
@@ -113,27 +105,31 @@ pub fn version_name(text: &str) -> S3Result<VersionName> {
     text.parse().map_err(|_| invalid("Invalid version id specified"))
 }
 
-/// The version asked for, and what its bucket does with versions.
+/// The version that `principal` asks for, and what its bucket does with versions. Whether there is such a key is told to those who may list
+/// the bucket (AWS's GetObject).
 pub async fn found(
     door: &Door,
     name: &ObjectName,
     version_id: Option<&str>,
     headers: &HeaderMap,
+    principal: &Principal,
 ) -> S3Result<(Box<VersionRecord>, Versioning)> {
     let version = version_id.map(version_name).transpose()?;
     let found = door.objects.find(name, version).await.map_err(of_verb)?;
     let bucket = door.objects.require_bucket(name.bucket()).await.map_err(of_verb)?;
     expected_owner(headers, &bucket.owner)?;
-    match found {
-        Found::Version(version) => Ok((version, bucket.versioning)),
-        Found::Marker(marker) => Err(is_marker(&marker, version.is_some())),
-        Found::NoVersion => Err(fault(S3ErrorCode::NoSuchVersion, "The specified version does not exist.")),
-        Found::NoKey if version.is_some() => {
-            Err(fault(S3ErrorCode::NoSuchVersion, "The specified version does not exist."))
-        }
-        Found::NoKey => Err(fault(S3ErrorCode::NoSuchKey, "The specified key does not exist.")),
-        Found::NoBucket => Err(fault(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist")),
+    let missing = match found {
+        Found::Version(version) => return Ok((version, bucket.versioning)),
+        Found::Marker(marker) => is_marker(&marker, version.is_some()),
+        Found::NoVersion => fault(S3ErrorCode::NoSuchVersion, "The specified version does not exist."),
+        Found::NoKey if version.is_some() => fault(S3ErrorCode::NoSuchVersion, "The specified version does not exist."),
+        Found::NoKey => fault(S3ErrorCode::NoSuchKey, "The specified key does not exist."),
+        Found::NoBucket => fault(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"),
+    };
+    if missing.code() == &S3ErrorCode::NoSuchKey {
+        may(door, principal, Action::List, name.bucket().as_str(), false).await?;
     }
+    Err(missing)
 }
 
 /// A marker has no bytes: 404 where it is the newest, 405 where it was asked for by name.

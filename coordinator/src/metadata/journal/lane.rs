@@ -9,6 +9,7 @@
 //!
 //! After any failure it begins again with 1, a little later each time.
 
+use super::claim::RESTORE;
 use super::{Journal, JournalMember, LAG_MAX, Phase};
 use futures_util::FutureExt;
 use protocol::{
@@ -261,10 +262,18 @@ impl Lane {
     async fn fetch(&mut self, claim: JournalClaim) -> Result<()> {
         let found = self.journal.source.entries(self.next, JOURNAL_APPEND_BYTES_MAX as u64).await;
         let entries = match found {
-            Err(error) if error.kind == ErrorKind::NotFound && !self.anew => {
-                // A snapshot has cut the log down since.
-                (self.anew, self.next) = (true, self.journal.core().whole_from);
-                return Ok(());
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                let whole_from = self.journal.core().whole_from;
+                if self.next < whole_from {
+                    // A snapshot has cut the log down since, or does without what is damaged.
+                    (self.anew, self.next) = (true, whole_from);
+                    return Ok(());
+                }
+                self.journal.source.want_snapshot();
+                return Err(Error::corrupt(format!(
+                    "{}; a snapshot that does without it is made with the next writes, and where none are taken: {RESTORE}",
+                    error.message
+                )));
             }
             found => found?,
         };

@@ -73,9 +73,11 @@ pub trait JournalMembers: Send + Sync + 'static {
 /// The log on disk, for what is no longer in memory.
 #[async_trait]
 pub trait JournalSource: Send + Sync + 'static {
-    /// Entries from `from` on, in order and without gaps, at least one, about `limit_bytes`. `NotFound` if the log no longer, or not
-    /// yet, has that one.
+    /// Entries from `from` on, without gaps, at least one, about `limit_bytes`. `NotFound` if that one is not there, `Corrupt` if it is not whole.
     async fn entries(&self, from: u64, limit_bytes: u64) -> Result<Vec<JournalEntry>>;
+
+    /// Has a snapshot made: it does without what the log should have and has not.
+    fn want_snapshot(&self) {}
 }
 
 /// How far a coordinator's own log is.
@@ -360,8 +362,7 @@ impl Journal {
         matches!(core.phase, Phase::Claimed(_)) && core.lanes.values().any(behind)
     }
 
-    /// Lets a lane change its state by what it learnt under `claim`, then counts again. What was learnt under another claim may be of
-    /// groups that were replaced since.
+    /// Lets a lane change its state by what it learnt under `claim`, then counts again. Another claim's groups may have been replaced since.
     fn note(&self, url: &Arc<str>, claim: JournalClaim, change: impl FnOnce(&mut LaneState)) {
         let mut core = self.core();
         if core.phase != Phase::Claimed(claim) {

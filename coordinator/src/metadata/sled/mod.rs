@@ -333,9 +333,9 @@ impl Metadata for SledMetadata {
             return Serves::Nothing(format!("{why}; the process ends, and a restart rebuilds the index from the log"));
         }
         match self.journal.get().map(|journal| journal.phase()) {
-            None | Some(Phase::Claimed(_)) => match (self.without_room(), self.without_nodes()) {
-                (Some((disks, why)), _) => Serves::DeletesOnly(disks, why),
-                (None, Some(why)) => Serves::ReadsOnly(why),
+            None | Some(Phase::Claimed(_)) => match (self.without_nodes(), self.without_room()) {
+                (Some(why), _) => Serves::ReadsOnly(why),
+                (None, Some((disks, why))) => Serves::DeletesOnly(disks, why),
                 (None, None) => Serves::All,
             },
             // What was deleted, or is on a disk that was not mounted, looks like what never was.

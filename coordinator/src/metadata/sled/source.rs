@@ -20,7 +20,7 @@ pub(super) struct LogSource {
     reader: SegmentReader<RealDisk>,
     /// Where some groups begin, the piece of a snapshot before them included.
     places: Mutex<BTreeMap<u64, Position>>,
-    /// Whether a node lacks what is damaged here: a snapshot would do without it.
+    /// Whether a node lacks what is damaged or missing here: a snapshot does without it.
     wants_snapshot: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ impl LogSource {
         LogSource { reader, places: Mutex::default(), wants_snapshot: AtomicBool::new(false) }
     }
 
-    /// Whether something that a node lacks was found damaged since this was asked last.
+    /// Whether a snapshot was wanted since this was asked last.
     pub fn take_want(&self) -> bool {
         self.wants_snapshot.swap(false, Ordering::Relaxed)
     }
@@ -58,7 +58,6 @@ impl LogSource {
             entries: Vec::new(),
             piece: None,
             is_damaged: false,
-            is_group_damaged: false,
             is_cut: false,
             is_over: false,
             ends_at: None,
@@ -68,12 +67,8 @@ impl LogSource {
             let end = self.reader.scan(position, SCAN_BYTES, &mut |scanned| page.take(&scanned))?;
             at = end.next.filter(|_| !page.is_over);
         }
-        if page.entries.is_empty() && (page.is_cut || page.is_group_damaged) {
-            self.wants_snapshot.store(true, Ordering::Relaxed);
-            let why = format!(
-                "the log has group {from} damaged, or what belongs to it; a snapshot that does without it is made with the next writes"
-            );
-            return Err(Error::corrupt(format!("metadata: {why}")));
+        if page.entries.is_empty() && page.is_cut {
+            return Err(Error::corrupt(format!("metadata: what the log has before group {from} is damaged")));
         }
         if page.entries.is_empty() {
             return Err(Error::not_found(format!("metadata: the log has no group {from}")));
@@ -93,6 +88,10 @@ impl JournalSource for Arc<LogSource> {
         let read = tokio::task::spawn_blocking(move || source.read(from, limit_bytes)).await;
         read.map_err(|error| Error::caused(ErrorKind::Unavailable, "metadata: read the log", error))?
     }
+
+    fn want_snapshot(&self) {
+        self.wants_snapshot.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Groups found so far.
@@ -105,8 +104,6 @@ struct Page {
     piece: Option<(Position, Bytes)>,
     /// and whether something there is damaged: it may be that piece.
     is_damaged: bool,
-    /// Whether a group is damaged that may be the next one.
-    is_group_damaged: bool,
     /// Whether a damaged piece ended it,
     is_cut: bool,
     /// or anything did.
@@ -124,13 +121,13 @@ impl Page {
             Scanned::Record { kind, location, data, .. } => (kind, location, data),
             Scanned::BadPayload { kind, .. } => {
                 self.is_damaged |= kind == Kind::SNAPSHOT;
-                self.is_group_damaged |= kind == Kind::COMMIT;
+                self.piece = None;
                 return;
             }
             // Behind a torn tail nothing was answered.
             Scanned::Damage { tail, .. } => {
                 self.is_damaged |= !tail;
-                self.is_group_damaged |= !tail;
+                self.piece = None;
                 return;
             }
         };
@@ -146,7 +143,6 @@ impl Page {
                     self.is_over = true;
                     return;
                 }
-                self.is_group_damaged = false;
                 if head.mark.sequence == self.next {
                     if is_damaged && piece.is_none() {
                         // Without its piece a node would hold it for ever, and take itself for whole.
