@@ -4,7 +4,7 @@ use crate::keeper::{Keeper, Keepers, SEGMENT_BYTES};
 use coordinator::metadata::journal::{JOURNAL_PATIENCE, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
-use coordinator::metadata::{Batch, Metadata, keys};
+use coordinator::metadata::{Batch, Metadata, Serves, keys};
 use protocol::{ClusterId, ErrorKind, JournalNode, SystemClock};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -66,6 +66,16 @@ async fn is_there(engine: &SledMetadata, key: &str) -> bool {
     engine.get(key.as_bytes()).await.unwrap().is_some()
 }
 
+/// What it tells without being written to.
+async fn until_it_serves(engine: &SledMetadata, what: &str, is_so: impl Fn(&Serves) -> bool) {
+    let told = async {
+        while !is_so(&engine.serves()) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(WAIT, told).await.unwrap_or_else(|_| panic!("it does not tell {what}: {:?}", engine.serves()));
+}
+
 async fn until_committed(engine: &SledMetadata, key: &str) {
     timeout(WAIT, async {
         while engine.commit(put(key)).await.is_err() {
@@ -93,8 +103,10 @@ async fn a_group_without_a_quorum_is_unknown_unseen_and_counts_once_the_nodes_ar
     assert!(!is_there(&engine, "c").await, "what is not on a quorum is not shown");
     let error = engine.commit(put("d")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "nothing goes before it: {error}");
+    until_it_serves(&engine, "that it refuses writes", |serves| matches!(serves, Serves::ReadsOnly(_))).await;
     keepers.0[1].start();
     until_committed(&engine, "e").await;
+    until_it_serves(&engine, "that it takes them", |serves| *serves == Serves::All).await;
     assert_eq!(is_there(&engine, "c").await, unknown, "unknown means that it may count; here it does");
     assert!(!is_there(&engine, "d").await, "what was refused never comes");
     engine.stop().await.unwrap();
@@ -130,14 +142,15 @@ async fn all_catch_up_although(damage: impl FnOnce(&File)) {
     let engine = open(&rotten, &keepers);
     claimed(&engine).await;
     keepers.0[0].replace();
-    let mut number = 0;
     let caught_up = async || {
         let [one, other] = [&keepers.0[0], &keepers.0[1]].map(|keeper| async { keeper.journal_state().await.unwrap() });
         let (one, other) = (one.await, other.await);
         one.is_whole() && one.last == other.last
     };
+    let (mut number, mut lag) = (0, 0);
     timeout(WAIT, async {
         while !caught_up().await {
+            lag = lag.max(engine.journal_lags()["sim://n1"]);
             number += 1;
             engine.commit(put(&format!("new-{number}"))).await.unwrap();
             sleep(Duration::from_millis(20)).await;
@@ -145,6 +158,7 @@ async fn all_catch_up_although(damage: impl FnOnce(&File)) {
     })
     .await
     .expect("a snapshot is made, and the node begins anew with it");
+    assert!(lag > 300, "its disk held none of them: {lag}");
     let sent = keepers.0[0].journal_state().await.unwrap();
     assert!(sent.whole_from > 300, "{sent:?}: it has the catalog from there on");
     for key in ["old-0", "old-299", "new-1"] {

@@ -101,6 +101,17 @@ async fn rot_and_cut_segments_are_found_by_a_scrub_and_mended() {
     run(&client, "scrub").await;
     run(&client, "census").await;
     mended(&cluster).await;
+    // What was mended still lies there, and is no news.
+    let scrubbed = async || {
+        let page = client.get("/metrics").await;
+        let found = String::from_utf8_lossy(&page.body)
+            .lines()
+            .find_map(|line| line.strip_prefix("damaged_copies_total{found_by=\"scrub\"} ")?.parse::<f64>().ok());
+        found.expect("it is counted from the start")
+    };
+    let before = scrubbed().await;
+    run(&client, "scrub").await;
+    assert_eq!(scrubbed().await, before);
     cluster.node(1).kill();
     cluster.node(2).kill();
     read_all(&client, &files).await;

@@ -4,8 +4,7 @@ use super::fault::{invalid, of_verb};
 use super::lock::target;
 use super::multipart::Checksums;
 use super::promise::kind;
-use super::read::{found, object_name, version_name};
-use super::route::trace;
+use super::read::{found_for, object_name, version_name};
 use super::tags::{self, OBJECT_TAGS_MAX};
 use super::times::timestamp;
 use super::write::shown_version;
@@ -43,9 +42,7 @@ pub async fn get(
     if named.is_empty() {
         return Err(invalid("The x-amz-object-attributes header specifying the attributes to be retrieved is missing"));
     }
-    let (version, versioning) =
-        found(door, &name, input.version_id.as_deref(), &request.headers, &trace(&request.extensions).principal())
-            .await?;
+    let (version, versioning) = found_for(door, &request, &name, input.version_id.as_deref()).await?;
     let object_parts = match version.parts {
         Some(_) if wants("ObjectParts") => {
             Some(parts(door, &name, &version, input.max_parts, input.part_number_marker).await?)
@@ -122,14 +119,7 @@ pub async fn tags(
     request: S3Request<GetObjectTaggingInput>,
 ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
     let name = object_name(&target(&request))?;
-    let (version, versioning) = found(
-        door,
-        &name,
-        request.input.version_id.as_deref(),
-        &request.headers,
-        &trace(&request.extensions).principal(),
-    )
-    .await?;
+    let (version, versioning) = found_for(door, &request, &name, request.input.version_id.as_deref()).await?;
     Ok(S3Response::new(GetObjectTaggingOutput {
         tag_set: tags::set(&version.tags),
         version_id: shown_version(VersionName::of(&version), versioning),
@@ -165,8 +155,7 @@ async fn change_tags<T>(
 ) -> S3Result<Option<String>> {
     let name = object_name(&target(request))?;
     // A marker, and what is not there, have no tags to be changed.
-    let (_, versioning) =
-        found(door, &name, version, &request.headers, &trace(&request.extensions).principal()).await?;
+    let (_, versioning) = found_for(door, request, &name, version).await?;
     let version = version.map(version_name).transpose()?;
     let changed = door.objects.set_tags(&name, version, tags).await.map_err(of_verb)?;
     Ok(shown_version(VersionName::of(&changed), versioning))

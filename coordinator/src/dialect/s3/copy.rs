@@ -6,7 +6,7 @@
 use super::access::may;
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid, not_implemented, of_verb};
-use super::heads::{EXPECTED_OWNER, condition, described, text, write_condition};
+use super::heads::{EXPECTED_OWNER, described, list, text, write_condition};
 use super::lock::target;
 use super::multipart::Checksums;
 use super::promise;
@@ -82,7 +82,7 @@ pub async fn source_of(
             error
         })?;
     let validators = Validators { etag: format!("\"{}\"", version.etag_text()), modified_ms: version.created_ms };
-    let text = |name: &str| condition(headers, &format!("x-amz-copy-source-{name}"));
+    let text = |name: &str| list(headers, &format!("x-amz-copy-source-{name}"));
     match validators.judge(&text) {
         Verdict::Proceed => Ok(Source { name, version, versioning, by_version: version_id.is_some() }),
         Verdict::NotModified => Err(condition_failed("x-amz-copy-source-if-none-match or -if-modified-since")),

@@ -6,7 +6,7 @@
 use super::access::may;
 use super::bucket::bucket_of;
 use super::fault::{bad_request, fault, invalid, not_implemented, of_verb};
-use super::heads::{condition as header_condition, matched};
+use super::heads::{list, matched};
 use super::promise::Promise;
 use super::read::version_name;
 use super::route::trace;
@@ -65,7 +65,7 @@ pub async fn one(door: &Door, request: S3Request<DeleteObjectInput>) -> S3Result
             return Err(not_implemented(&format!("a delete with {name}")));
         }
     }
-    let tags = header_condition(&request.headers, "if-match");
+    let tags = list(&request.headers, "if-match");
     let condition =
         condition(tags.as_deref().map(matched), input.if_match_last_modified_time.as_ref(), input.if_match_size)?;
     let doomed = Doomed {

@@ -88,8 +88,8 @@ pub fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     })
 }
 
-/// The value of a header that a condition, or a range, is in.
-pub fn condition<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+/// The value of a header that may be a list, and on several lines.
+pub fn list<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
     joined(headers.get_all(name).iter().map(|line| line.as_bytes()))
 }
 
@@ -213,7 +213,7 @@ pub fn write_condition(headers: &HeaderMap) -> S3Result<Condition> {
     if headers.contains_key(IF_MODIFIED_SINCE) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Err(not_implemented("a write with If-Modified-Since or If-Unmodified-Since"));
     }
-    match (condition(headers, IF_MATCH.as_str()), condition(headers, IF_NONE_MATCH.as_str())) {
+    match (list(headers, IF_MATCH.as_str()), list(headers, IF_NONE_MATCH.as_str())) {
         (None, None) => Ok(Condition::None),
         (None, Some(tags)) if tags.trim() == "*" => Ok(Condition::Absent),
         (Some(tags), None) => Ok(Condition::Matches(matched(&tags))),

@@ -22,6 +22,8 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 use std::collections::BTreeSet;
 
+/// The most versions that a rule keeps (AWS's `NoncurrentVersionExpiration`).
+const KEPT_MAX: u32 = 100;
 /// The most rules of a bucket.
 const RULES_MAX: usize = 1_000;
 const ID_CHARS_MAX: usize = 255;
@@ -165,9 +167,6 @@ fn days(days: Option<i32>) -> S3Result<Option<u32>> {
     let positive = |days: i32| u32::try_from(days).ok().filter(|days| *days > 0);
     days.map(|days| positive(days).ok_or_else(|| invalid("days and numbers of versions must be positive"))).transpose()
 }
-
-/// So many at most (AWS's `NoncurrentVersionExpiration`).
-const KEPT_MAX: u32 = 100;
 
 fn kept(versions: Option<i32>) -> S3Result<Option<u32>> {
     match days(versions)? {

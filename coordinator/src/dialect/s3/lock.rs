@@ -4,7 +4,7 @@ use super::access::may;
 use super::bucket::bucket_of;
 use super::fault::{custom, fault, invalid, of_verb};
 use super::heads::checked_retention;
-use super::read::{found, object_name, version_name};
+use super::read::{found_for, object_name, version_name};
 use super::route::trace;
 use super::target::Target;
 use super::times::{ms_of, timestamp};
@@ -139,14 +139,7 @@ pub async fn retention(
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
     require_lock(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
-    let (version, _) = found(
-        door,
-        &name,
-        request.input.version_id.as_deref(),
-        &request.headers,
-        &trace(&request.extensions).principal(),
-    )
-    .await?;
+    let (version, _) = found_for(door, &request, &name, request.input.version_id.as_deref()).await?;
     let retention = version.retention.ok_or_else(no_configuration)?;
     let shown = ObjectLockRetention {
         mode: Some(ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
@@ -191,14 +184,7 @@ pub async fn legal_hold(
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     require_lock(door, &request, &request.input.bucket).await?;
     let name = object_name(&target(&request))?;
-    let (version, _) = found(
-        door,
-        &name,
-        request.input.version_id.as_deref(),
-        &request.headers,
-        &trace(&request.extensions).principal(),
-    )
-    .await?;
+    let (version, _) = found_for(door, &request, &name, request.input.version_id.as_deref()).await?;
     let held = version.legal_hold.ok_or_else(no_configuration)?;
     let status = if held { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
     let hold = ObjectLockLegalHold { status: Some(ObjectLockLegalHoldStatus::from_static(status)) };

@@ -7,7 +7,7 @@
 
 use super::access::{Trace, may};
 use super::fault::{bad_request, custom, fault, invalid, of_verb};
-use super::heads::{METADATA_PREFIX, condition, expected_owner};
+use super::heads::{METADATA_PREFIX, expected_owner, list};
 use super::promise::{kind, part_number, printed, spelled};
 use super::route::trace;
 use super::target::{Query, Target};
@@ -48,11 +48,10 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     let query = Query::parse(request.uri.query());
     let name = object_name(&request.extensions.get::<Target>().cloned().unwrap_or_default())?;
     refuse_customer_keys(&request.headers)?;
-    let principal = trace(&request.extensions).principal();
-    let (version, versioning) = found(door, &name, query.get("versionId"), &request.headers, &principal).await?;
+    let (version, versioning) = found_for(door, request, &name, query.get("versionId")).await?;
     let etag = format!("\"{}\"", version.etag_text());
     let validators = Validators { etag, modified_ms: version.created_ms };
-    let text = |header: &str| condition(&request.headers, header);
+    let text = |header: &str| list(&request.headers, header);
     let mut head = head_of(&version, versioning, &validators.etag)?;
     match validators.judge(&text) {
         Verdict::Proceed => {}
@@ -103,6 +102,16 @@ pub fn bucket_name(text: &str) -> S3Result<BucketName> {
 /// The version that a client calls so.
 pub fn version_name(text: &str) -> S3Result<VersionName> {
     text.parse().map_err(|_| invalid("Invalid version id specified"))
+}
+
+/// The version that a request asks for, as [`found`] has it.
+pub async fn found_for<T>(
+    door: &Door,
+    request: &S3Request<T>,
+    name: &ObjectName,
+    version_id: Option<&str>,
+) -> S3Result<(Box<VersionRecord>, Versioning)> {
+    found(door, name, version_id, &request.headers, &trace(&request.extensions).principal()).await
 }
 
 /// The version that `principal` asks for, and what its bucket does with versions. Whether there is such a key is told to those who may list
@@ -198,7 +207,7 @@ async fn part(
         }
         return numbered(door, name, version, part_number(number)?).await.map(Some);
     }
-    let text = |header: &str| condition(headers, header);
+    let text = |header: &str| list(headers, header);
     match validators.part(&text, version.size) {
         Parsed::Part(range) => Ok(Some(Part { range, count: None })),
         Parsed::Ignored => Ok(None),

@@ -4,7 +4,7 @@
 //! 1. It makes the node obey the claim, and hears what the node holds.
 //! 2. It sends the node's last entry again, to learn whether the node agrees, and what comes behind it. Where the node holds nothing, is
 //!    not whole, is of another opinion, or lacks more than the log still has, everything from the last whole snapshot on is sent, and
-//!    the node begins anew with it.
+//!    the node begins anew with it. What the log should have and has not waits for a snapshot that does without it.
 //! 3. It sends what comes, as it comes.
 //!
 //! After any failure it begins again with 1, a little later each time.
