@@ -44,6 +44,23 @@ async fn run(client: &Client, worker: &str) {
     client.send(request.header("content-type", "application/json").body(r#"{"run":true}"#)).await.expect(200);
 }
 
+/// A scrub from its order to its end; how many damaged copies scrubs have counted by then.
+async fn scrubbed(client: &Client) -> f64 {
+    let told = async |series: &str| {
+        let page = client.get("/metrics").await;
+        let page = String::from_utf8_lossy(&page.body).into_owned();
+        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok())
+    };
+    let before = told("scrub_finished_timestamp_seconds").await;
+    run(client, "scrub").await;
+    eventually("the scrub ends", MEND_WAIT, || async {
+        let now = told("scrub_finished_timestamp_seconds").await;
+        if now > before { Ok(()) } else { Err(format!("{now:?} after {before:?}")) }
+    })
+    .await;
+    told("damaged_copies_total{found_by=\"scrub\"}").await.expect("it is counted from the start")
+}
+
 async fn read_all(client: &Client, files: &[(String, Vec<u8>)]) {
     for (name, data) in files {
         assert!(client.download(name, None).await.expect(200).body == *data, "{name}");
@@ -102,16 +119,8 @@ async fn rot_and_cut_segments_are_found_by_a_scrub_and_mended() {
     run(&client, "census").await;
     mended(&cluster).await;
     // What was mended still lies there, and is no news.
-    let scrubbed = async || {
-        let page = client.get("/metrics").await;
-        let found = String::from_utf8_lossy(&page.body)
-            .lines()
-            .find_map(|line| line.strip_prefix("damaged_copies_total{found_by=\"scrub\"} ")?.parse::<f64>().ok());
-        found.expect("it is counted from the start")
-    };
-    let before = scrubbed().await;
-    run(&client, "scrub").await;
-    assert_eq!(scrubbed().await, before);
+    let before = scrubbed(&client).await;
+    assert_eq!(scrubbed(&client).await, before);
     cluster.node(1).kill();
     cluster.node(2).kill();
     read_all(&client, &files).await;
