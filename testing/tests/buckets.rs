@@ -42,6 +42,17 @@ fn target(key: &str) -> PutTarget {
     }
 }
 
+fn upload_of(key: &str) -> NewUpload {
+    NewUpload {
+        name: name(key),
+        content_type: "text/plain".to_owned(),
+        metadata: BTreeMap::new(),
+        attributes: Attributes::default(),
+        checksum: None,
+        missing_bucket: MissingBucket::Refuse,
+    }
+}
+
 async fn put(objects: &Objects, target: PutTarget, body: &str) -> Result<PutDone> {
     let code = objects.code_of(target.attributes.storage_class)?;
     objects.put_with_md5(code, whole_body(Bytes::copy_from_slice(body.as_bytes()), target).await).await
@@ -351,19 +362,75 @@ fn an_upload_that_was_closed_is_not_opened_again_by_a_commit_that_comes_late() {
     run(|cluster| async move {
         let objects = objects_of(&cluster, NewBucket::default()).await;
         let (metadata, late) = DoesOneLate::over(&objects);
-        let new = NewUpload {
-            name: name("a"),
-            content_type: "text/plain".to_owned(),
-            metadata: BTreeMap::new(),
-            attributes: Attributes::default(),
-            checksum: None,
-            missing_bucket: MissingBucket::Refuse,
-        };
-        let upload = late.create_upload(new).await.unwrap();
+        let upload = late.create_upload(upload_of("a")).await.unwrap();
         late.abort_upload(&name("a"), upload).await.unwrap();
         metadata.land().await;
         let again = objects.upload(&name("a"), upload).await.unwrap_err();
         assert_eq!(Refused::of(&again), Some(Refused::NoSuchUpload));
+    });
+}
+
+#[test]
+fn a_bucket_takes_its_open_uploads_with_it_and_none_while_something_is_in_it() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket::default()).await;
+        let mut uploads = Vec::new();
+        for place in 0..70 {
+            let key = format!("k{place:02}");
+            uploads.push((name(&key), objects.create_upload(upload_of(&key)).await.unwrap()));
+        }
+        put(&objects, target("object"), "x").await.unwrap();
+        let refused = objects.delete_bucket(&bucket()).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::BucketNotEmpty));
+        for (name, upload) in &uploads {
+            objects.upload(name, *upload).await.unwrap();
+        }
+        objects.delete(&name("object"), DeleteMode::Purge).await.unwrap();
+        objects.delete_bucket(&bucket()).await.unwrap();
+        objects.create_bucket(&bucket(), NewBucket::default()).await.unwrap();
+        for (name, upload) in &uploads {
+            let gone = objects.upload(name, *upload).await.unwrap_err();
+            assert_eq!(Refused::of(&gone), Some(Refused::NoSuchUpload));
+        }
+    });
+}
+
+/// An engine under which another client writes into the bucket before uploads are aborted for the first time.
+struct WritesBeforeAbort {
+    other: Objects,
+    done: AtomicBool,
+}
+
+#[async_trait]
+impl Metadata for WritesBeforeAbort {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.other.metadata.get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.other.metadata.scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        let uploads = keys::every_upload();
+        let aborts = batch.deletes.iter().any(|key| (&uploads.from..&uploads.to).contains(&key));
+        if aborts && !self.done.swap(true, Ordering::Relaxed) {
+            put(&self.other, target("object"), "x").await?;
+        }
+        self.other.metadata.commit(batch).await
+    }
+}
+
+#[test]
+fn uploads_of_a_bucket_that_is_written_to_while_it_is_deleted_stay_open() {
+    run(|cluster| async move {
+        let objects = objects_of(&cluster, NewBucket::default()).await;
+        let upload = objects.create_upload(upload_of("a")).await.unwrap();
+        let metadata = Arc::new(WritesBeforeAbort { other: objects.clone(), done: AtomicBool::new(false) });
+        let late = Objects { metadata, ..objects.clone() };
+        let refused = late.delete_bucket(&bucket()).await.unwrap_err();
+        assert_eq!(Refused::of(&refused), Some(Refused::BucketNotEmpty));
+        objects.upload(&name("a"), upload).await.unwrap();
     });
 }
 

@@ -102,6 +102,7 @@ fn require_eventful(reports: &[Report]) {
     assert!(counts.changes_done > storms, "{counts:?}");
     assert!(counts.nulls_replaced > storms / 4 && counts.keys_forgotten > storms / 20, "{counts:?}");
     assert!(counts.buckets_deleted > storms / 40 && (storms < 500 || counts.buckets_revived > 0), "{counts:?}");
+    assert!(storms < 500 || counts.uploads_gone_with_buckets > 0, "{counts:?}");
     for fault in FAULTS {
         assert!(struck.contains_key(&fault), "{fault:?} never struck in {storms} storms");
     }

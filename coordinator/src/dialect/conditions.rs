@@ -179,6 +179,8 @@ fn parse_range(text: &str, size: u64) -> Parsed {
         (Some(first), _) if first >= size && (last.is_empty() || number(last).is_some()) => Parsed::Beyond,
         (Some(first), Some(last)) => Parsed::Part(first..last.saturating_add(1).min(size)),
         (Some(first), None) if last.is_empty() => Parsed::Part(first..size),
+        // The last bytes of nothing are nothing, which is satisfiable (14.1.2), and the whole.
+        (None, Some(1..)) if first.is_empty() && size == 0 => Parsed::Ignored,
         (None, Some(suffix)) if first.is_empty() => match suffix.min(size) {
             0 => Parsed::Beyond,
             suffix => Parsed::Part(size - suffix..size),

@@ -95,7 +95,7 @@ impl Objects {
             };
             if found.state == VersionState::Marker {
                 let message = format!("the version of '{}' that was named is a delete marker", name.key());
-                return Err(if version.is_some() { Error::invalid(message) } else { nothing(name, version) });
+                return Err(if version.is_some() { Refused::Marker.error(message) } else { nothing(name, version) });
             }
             change(bucket, &mut found)?;
             let (bucket_name, key) = (name.bucket().as_str(), name.key());

@@ -12,6 +12,7 @@ use super::refused::Refused;
 use crate::metadata::records::{BucketRecord, BucketState, ObjectLock, Record, Versioning};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{Error, ErrorKind, Result};
+use std::collections::BTreeMap;
 
 /// How often a change is tried anew when others change the bucket first.
 const CHANGE_ATTEMPTS_MAX: u32 = 32;
@@ -25,6 +26,8 @@ pub struct NewBucket {
     pub versioning: Versioning,
     /// Whether its versions can be locked; such a bucket keeps its versions.
     pub object_lock: bool,
+    /// What it is labelled with.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What a write into a bucket that does not exist comes to.
@@ -52,6 +55,7 @@ impl Objects {
             owner: new.owner,
             versioning: if new.object_lock { Versioning::Enabled } else { new.versioning },
             object_lock: new.object_lock.then(ObjectLock::default),
+            tags: new.tags,
             ..BucketRecord::default()
         };
         let mut unsure = false;

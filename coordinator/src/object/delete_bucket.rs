@@ -4,11 +4,12 @@
 //! 1. the bucket's record says that it is being deleted, which changes its revision: whatever is on its way into the bucket conflicts,
 //!    looks again, and makes the bucket live by the commit that makes itself visible;
 //! 2. everything in the bucket is looked through. If there is something, the bucket is live again and the deletion refused;
-//! 3. the record goes, if it is still the one of step 1; where names were purged and left their records, it says that it is gone until
+//! 3. uploads in parts that are open in it are aborted, as long as nobody has made it live again;
+//! 4. the record goes, if it is still the one of step 1; where names were purged and left their records, it says that it is gone until
 //!    the collector has forgotten them.
 //!
-//! What it keeps true: a bucket is gone only if nothing was visible in it and nothing was on its way. A crash after step 1 harms
-//! nobody: the next write makes the bucket live, the next deletion goes on.
+//! What it keeps true: a bucket is gone only if nothing was visible in it and no upload was open. A crash after step 1 harms nobody: the next
+//! write makes the bucket live, the next deletion goes on. An upload is aborted only in a bucket that holds nothing else.
 
 use super::Objects;
 use super::bucket::{contended, no_such_bucket, outcome_unknown};
@@ -59,8 +60,16 @@ impl Objects {
                 self.try_to_commit(commit).await?;
                 continue;
             }
-            match self.content_of(name).await? {
-                Content::Something => return Err(self.keep_bucket(name, seen.expect(), record).await),
+            let content = self.content_of(name).await?;
+            if matches!(content, Content::Something) {
+                return Err(self.keep_bucket(name, seen.expect(), record).await);
+            }
+            match self.abort_uploads(name, &key, seen.expect()).await {
+                Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => continue,
+                aborted => aborted?,
+            }
+            match content {
+                Content::Something => {}
                 Content::PurgedNames => self.leave_names(&mut commit, name, record),
                 Content::Nothing => drop(commit.delete(key.clone())),
             }
@@ -83,9 +92,6 @@ impl Objects {
     }
 
     async fn content_of(&self, name: &BucketName) -> Result<Content> {
-        if self.has_uploads(name).await? {
-            return Ok(Content::Something);
-        }
         let mut range = keys::objects(name.as_str(), "");
         let mut content = Content::Nothing;
         loop {

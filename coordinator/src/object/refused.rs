@@ -18,6 +18,8 @@ pub enum Refused {
     NoSuchKey,
     /// There is no such version.
     NoSuchVersion,
+    /// The version that is named is a delete marker, of which nothing can be said.
+    Marker,
     /// What the caller demanded does not hold.
     ConditionFailed,
     /// The version is locked by its retention or a legal hold.
@@ -65,7 +67,8 @@ impl Refused {
             Refused::BucketExists | Refused::BucketNotEmpty | Refused::ConditionFailed => ErrorKind::Conflict,
             Refused::Locked | Refused::OverQuota => ErrorKind::Denied,
             Refused::TooFewNodes => ErrorKind::Unavailable,
-            Refused::NoObjectLock
+            Refused::Marker
+            | Refused::NoObjectLock
             | Refused::BucketSettings
             | Refused::InvalidPart
             | Refused::PartOrder
@@ -85,6 +88,7 @@ impl fmt::Display for Refused {
             Refused::BucketNotEmpty => "the bucket is not empty",
             Refused::NoSuchKey => "no such object",
             Refused::NoSuchVersion => "no such version",
+            Refused::Marker => "the version is a delete marker",
             Refused::ConditionFailed => "a condition does not hold",
             Refused::Locked => "the version is locked",
             Refused::NoObjectLock => "the bucket has no object lock",

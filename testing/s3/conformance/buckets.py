@@ -92,6 +92,19 @@ def a_bucket_with_an_object_stays(t):
 
 
 @check
+def a_bucket_with_nothing_but_open_uploads_goes(t):
+    name = t.bucket()
+    upload = t.s3.create_multipart_upload(Bucket=name, Key="k")["UploadId"]
+    t.s3.upload_part(Bucket=name, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+    t.put(name, "other")
+    refused("BucketNotEmpty", t.s3.delete_bucket, Bucket=name)
+    same(len(t.s3.list_parts(Bucket=name, Key="k", UploadId=upload)["Parts"]), 1, "parts of a bucket that stays")
+    t.s3.delete_object(Bucket=name, Key="other")
+    t.s3.delete_bucket(Bucket=name)
+    refused("404", t.s3.head_bucket, Bucket=name)
+
+
+@check
 def a_bucket_with_only_a_marker_or_an_old_version_stays(t):
     name = t.bucket("Enabled")
     version = t.put(name, "k")["VersionId"]

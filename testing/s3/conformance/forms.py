@@ -131,3 +131,23 @@ def a_policy_that_makes_no_sense(t):
         fields["x-amz-signature"] = signing.hmac_hex(key, fields["policy"])
         post(t, bucket, {**fields, "key": "k"}, b"x").refused("InvalidPolicyDocument", "AccessDenied")
     t.absent(bucket, "k")
+
+
+@check
+def a_form_has_tags(t):
+    bucket = t.bucket()
+    exact = [{"bucket": bucket}, {"key": "k"}]
+    tags = "<Tagging><TagSet><Tag><Key>a b</Key><Value>1=1</Value></Tag></TagSet></Tagging>"
+    post(t, bucket, policy_fields(t, bucket, [*exact, {"tagging": tags}], extra={"key": "k", "tagging": tags}), b"x").accepted(204)
+    same(t.s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"], [{"Key": "a b", "Value": "1=1"}], "tags")
+    for wrong in ("a=1", "<Tagging><TagSet>", "<Tagging><TagSet><Tag><Key/></Tag></TagSet></Tagging>"):
+        fields = policy_fields(t, bucket, [{"bucket": bucket}, {"key": "other"}, ["starts-with", "$tagging", ""]])
+        post(t, bucket, {**fields, "key": "other", "tagging": wrong}, b"x").refused("MalformedXML", "InvalidTag")
+    t.absent(bucket, "other")
+
+
+@check
+def a_form_without_a_boundary(t):
+    bucket = t.bucket()
+    headers = {"content-type": "multipart/form-data"}
+    t.raw("POST", f"/{bucket}", headers=headers, body=b"x", anonymous=True).refused("MalformedPOSTRequest")

@@ -24,6 +24,8 @@ def cors_rules_are_kept(t):
     refused("NoSuchCORSConfiguration", t.s3.get_bucket_cors, Bucket=bucket)
     wrong = [{"AllowedOrigins": ["*"], "AllowedMethods": ["PATCH"]}]
     refused("InvalidRequest", t.s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": wrong})
+    odd = [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET"], "AllowedHeaders": ["no name"]}]
+    refused("InvalidRequest", t.s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": odd})
     t.raw("PUT", f"/{bucket}", "cors", body=b"<CORSConfiguration><CORSRule>").refused("MalformedXML", "InvalidRequest")
 
 
@@ -51,6 +53,8 @@ def a_browser_is_told_what_it_may(t):
         (origin, "PUT", "authorization"),
     ]:
         preflight(t, f"/{bucket}/k", origin_asked, method, headers).refused("AccessForbidden")
+    preflight(t, f"/{bucket}/k", "", "PUT").refused("BadRequest", "InvalidRequest")
+    preflight(t, f"/{bucket}/k", origin, "FETCH").refused("BadRequest", "InvalidRequest")
     answer = t.raw("GET", f"/{bucket}/k", headers={"origin": origin}).accepted()
     same(answer["access-control-allow-origin"], origin, "allow-origin of an answer")
     same(answer["access-control-expose-headers"], "etag", "expose-headers of an answer")
@@ -141,3 +145,12 @@ def a_lifecycle_rule_makes_sense(t):
     put = t.s3.put_bucket_lifecycle_configuration
     refused(("InvalidArgument", "InvalidRequest"), put, Bucket=bucket, LifecycleConfiguration={"Rules": twice})
     refused("NoSuchLifecycleConfiguration", t.s3.get_bucket_lifecycle_configuration, Bucket=bucket)
+
+
+@check
+def a_document_of_another_digest_than_was_signed(t):
+    bucket = t.bucket()
+    body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+    answer = t.raw("PUT", f"/{bucket}", "versioning", body=body, payload="0" * 64)
+    answer.refused("XAmzContentSHA256Mismatch")
+    same(t.s3.get_bucket_versioning(Bucket=bucket).get("Status"), None, "versioning")

@@ -52,7 +52,11 @@ def a_tag_follows_the_rules(t):
     t.put(bucket, "k")
     fine = pairs({"k" * 128: "v" * 256})
     t.s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": fine})
-    for wrong in (pairs({"k" * 129: "v"}), pairs({"k": "v" * 257}), [*pairs({"a": "1"}), *pairs({"a": "2"})]):
+    signs = pairs({"ключ 1 _.:/=+-@": "値 _.:/=+-@"})
+    t.s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": signs})
+    t.s3.put_object_tagging(Bucket=bucket, Key="k", Tagging={"TagSet": fine})
+    other = [pairs({"k!": "v"}), pairs({"k": "v?"}), pairs({"k": "a\nb"}), pairs({"aws:k": "v"})]
+    for wrong in (pairs({"k" * 129: "v"}), pairs({"k": "v" * 257}), [*pairs({"a": "1"}), *pairs({"a": "2"})], *other):
         refused("InvalidTag", t.s3.put_object_tagging, Bucket=bucket, Key="k", Tagging={"TagSet": wrong})
     same(t.s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"], fine, "tags")
     body = b"<Tagging><TagSet><Tag>"
@@ -67,16 +71,32 @@ def tags_of_what_is_not_there(t):
     t.put(bucket, "k")
     marker = t.s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
     refused("MethodNotAllowed", t.s3.get_object_tagging, Bucket=bucket, Key="k", VersionId=marker)
+    some = {"TagSet": pairs({"a": "1"})}
+    refused("MethodNotAllowed", t.s3.put_object_tagging, Bucket=bucket, Key="k", VersionId=marker, Tagging=some)
 
 
 @check
 def a_bucket_has_tags(t):
     bucket = t.bucket()
     refused("NoSuchTagSet", t.s3.get_bucket_tagging, Bucket=bucket)
-    t.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": pairs({"a": "1", "b": "2"})})
+    answer = t.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": pairs({"a": "1", "b": "2"})})
+    same(answer["ResponseMetadata"]["HTTPStatusCode"], 204, "status")
     found = t.s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
     same(sorted(found, key=lambda tag: tag["Key"]), pairs({"a": "1", "b": "2"}), "tags")
     t.s3.delete_bucket_tagging(Bucket=bucket)
     refused("NoSuchTagSet", t.s3.get_bucket_tagging, Bucket=bucket)
     twice = [*pairs({"a": "1"}), *pairs({"a": "2"})]
     refused("InvalidTag", t.s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": twice})
+    many = pairs({f"k{number}": "v" for number in range(51)})
+    refused(("BadRequest", "InvalidTag"), t.s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": many})
+
+
+@check
+def a_bucket_is_made_with_tags(t):
+    name = t.new_name()
+    twice = [*pairs({"a": "1"}), *pairs({"a": "2"})]
+    refused("InvalidTag", t.s3.create_bucket, Bucket=name, CreateBucketConfiguration={"Tags": twice})
+    refused("404", t.s3.head_bucket, Bucket=name)
+    t._buckets.append(name)
+    t.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-west-1", "Tags": pairs({"a": "1"})})
+    same(t.s3.get_bucket_tagging(Bucket=name)["TagSet"], pairs({"a": "1"}), "tags")

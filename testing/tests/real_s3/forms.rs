@@ -128,7 +128,6 @@ async fn what_a_form_asks_for_and_is_not_done_is_refused() {
         ("acl", "junk"),
         ("x-amz-grant-read", "id=1"),
         ("x-amz-server-side-encryption", "AES256"),
-        ("tagging", "<Tagging><TagSet></TagSet></Tagging>"),
     ] {
         refused(&post(&client, &[("key", "form/x"), (name, value)], "meow").await, 501, "NotImplemented");
     }

@@ -68,7 +68,7 @@ async fn make(request: &HttpRequest, payload: web::Payload, door: &Door) -> Resu
     let name = bucket_named(&bucket_name)?;
     request.extensions_mut().insert(Subject { bucket: bucket_name, key: None });
     permit(&principal(request), Action::Write, &name, None, false)?;
-    let new = NewBucket { owner: owner(request), versioning: Versioning::Off, object_lock: false };
+    let new = NewBucket { owner: owner(request), ..NewBucket::default() };
     let record = door.objects.create_bucket(&name, new).await.map_err(refusal)?;
     let mut made = line(&name, &record);
     made["message"] = json!("Bucket created");

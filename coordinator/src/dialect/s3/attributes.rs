@@ -11,7 +11,6 @@ use super::write::shown_version;
 use crate::dialect::Door;
 use crate::metadata::records::VersionRecord;
 use crate::object::{ObjectName, ObjectPart, VersionName};
-use hyper::StatusCode;
 use s3s::dto::{
     Checksum, ChecksumType, DeleteObjectTaggingInput, DeleteObjectTaggingOutput, ETag, GetObjectAttributesInput,
     GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectTaggingInput, GetObjectTaggingOutput,
@@ -144,7 +143,7 @@ pub async fn forget_tags(
 ) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
     let version = request.input.version_id.clone();
     let version_id = change_tags(door, &request, version.as_deref(), BTreeMap::new()).await?;
-    Ok(S3Response::with_status(DeleteObjectTaggingOutput { version_id }, StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }
 
 async fn change_tags<T>(

@@ -5,6 +5,7 @@ use super::fault::{fault, invalid, not_implemented, of_verb};
 use super::heads::{expected_owner, owner_id, refuse_not_done, text};
 use super::read::bucket_name;
 use super::route::trace;
+use super::tags::SentTags;
 use super::times::timestamp;
 use crate::dialect::Door;
 use crate::identity::Action;
@@ -12,7 +13,6 @@ use crate::metadata::records::{BucketRecord, Versioning};
 use crate::object::{BucketName, NewBucket, Refused};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hyper::StatusCode;
 use s3s::dto::{
     Bucket, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput,
     GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner,
@@ -55,7 +55,9 @@ pub async fn create(door: &Door, request: S3Request<CreateBucketInput>) -> S3Res
         return Err(not_implemented("a directory bucket"));
     }
     let principal = trace(&request.extensions).principal();
+    let tags = request.extensions.get::<SentTags>().cloned();
     let new = NewBucket {
+        tags: tags.map(|SentTags(tags)| tags).unwrap_or_default(),
         owner: principal.owner().to_owned(),
         versioning: Versioning::Off,
         object_lock: request.input.object_lock_enabled_for_bucket.unwrap_or(false),
@@ -98,7 +100,7 @@ pub async fn head(door: &Door, request: S3Request<HeadBucketInput>) -> S3Result<
 pub async fn delete(door: &Door, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     let (name, _) = bucket_of(door, &request, &request.input.bucket).await?;
     door.objects.delete_bucket(&name).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(DeleteBucketOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
 /// GetBucketLocation.
@@ -134,7 +136,7 @@ pub async fn list(door: &Door, request: S3Request<ListBucketsInput>) -> S3Result
             }
             if may(door, &principal, Action::List, name.as_str(), false).await.is_ok() {
                 buckets.push(Bucket {
-                    bucket_region: None,
+                    bucket_region: Some(REGION.to_owned()),
                     creation_date: Some(timestamp(record.created_ms)),
                     name: Some(name.as_str().to_owned()),
                 });

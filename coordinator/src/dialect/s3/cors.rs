@@ -2,7 +2,8 @@
 //!
 //! What it keeps true: a preflight is answered without a signature, since no browser signs one; it says nothing of what is in the bucket.
 
-use super::fault::{custom, invalid, of_verb};
+use super::fault::{custom, of_verb};
+use super::settings::CORS_METHODS;
 use super::target::Target;
 use crate::dialect::Door;
 use crate::metadata::records::CorsRule;
@@ -20,9 +21,13 @@ const VARIES: &str = "Origin, Access-Control-Request-Headers, Access-Control-Req
 /// Answers an OPTIONS request.
 pub async fn preflight(door: &Door, target: &Target, headers: &HeaderMap) -> S3Result<Response<Body>> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let origin = text(ORIGIN).ok_or_else(|| invalid("Insufficient information. Origin request header needed."))?;
-    let method = text(ACCESS_CONTROL_REQUEST_METHOD)
-        .ok_or_else(|| invalid("Insufficient information. Access-Control-Request-Method request header needed."))?;
+    let bad = |why| custom("BadRequest", StatusCode::BAD_REQUEST, why);
+    let origin = text(ORIGIN).filter(|origin| !origin.is_empty());
+    let origin = origin.ok_or_else(|| bad("Insufficient information. Origin request header needed."))?;
+    let method =
+        text(ACCESS_CONTROL_REQUEST_METHOD).filter(|method| CORS_METHODS.contains(method)).ok_or_else(|| {
+            bad("Insufficient information. Access-Control-Request-Method must name a method that rules have.")
+        })?;
     let wanted: Vec<&str> = text(ACCESS_CONTROL_REQUEST_HEADERS)
         .unwrap_or_default()
         .split(',')

@@ -20,7 +20,6 @@ use crate::object::{
     BucketName, Condition, ContentTag, DeleteMode, DeleteRequest, Deleted, ObjectName, RemoveRequest, VersionName,
     Wanted,
 };
-use hyper::StatusCode;
 use hyper::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use hyper::http::Extensions;
 use metrics::counter;
@@ -80,7 +79,7 @@ pub async fn one(door: &Door, request: S3Request<DeleteObjectInput>) -> S3Result
         request_charged: None,
         version_id: shown.map(|version| version.to_string()),
     };
-    Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
+    Ok(S3Response::new(output))
 }
 
 /// DeleteObjects.

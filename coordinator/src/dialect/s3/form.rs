@@ -5,10 +5,11 @@
 //!
 //! What it keeps true: all forms together take [`FORMS_AT_ONCE_MAX`] times [`FORM_FILE_BYTES_MAX`] bytes of memory at most.
 
-use super::fault::{BodyFault, fault, invalid, limited, not_implemented, slow_down};
+use super::fault::{custom, fault, invalid, limited, not_implemented, slow_down};
 use super::heads::{is_not_done, known_acl};
-use super::incoming::Pieces;
+use super::incoming::{Pieces, whole};
 use super::promise::refuse_unknown_names;
+use super::tags::{self, SentTags};
 use crate::object::KEY_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
@@ -16,7 +17,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Response};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use s3s::post_policy::{PostPolicy, PostPolicyCondition};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
 use std::ops::Range;
@@ -82,9 +83,9 @@ pub fn is_form(head: &Parts) -> bool {
     head.method == Method::POST && head.headers.get(CONTENT_TYPE).is_some_and(form)
 }
 
-/// A form as the library takes it. Its key has the file's name where it asks for it: policies are about what is meant (AWS, *Creating an HTML
+/// A form as the library takes it, and what its field `tagging` says, which the library passes over. Its key has the file's name where it asks for it: policies are about what is meant (AWS, *Creating an HTML
 /// form*). Its signature is taken off where nothing can be verified.
-pub async fn gathered(pieces: Pieces, headers: &mut HeaderMap, unsigned: bool) -> S3Result<Body> {
+pub async fn gathered(pieces: Pieces, headers: &mut HeaderMap, unsigned: bool) -> S3Result<(Body, Option<SentTags>)> {
     let gathering = timeout(GATHER_TIME_MAX, Form::gather(pieces, headers));
     let mut form = gathering.await.unwrap_or_else(|_| Err(too_slow()))?;
     form.expand_keys()?;
@@ -93,10 +94,11 @@ pub async fn gathered(pieces: Pieces, headers: &mut HeaderMap, unsigned: bool) -
     }
     form.require_policy_of_bucket()?;
     form.refuse_not_done()?;
+    let tags = form.value("tagging").filter(|document| !document.is_empty()).map(tags::of_form).transpose()?;
     if unsigned {
         rename_signature(&mut form.bytes);
     }
-    Ok(in_pieces(form.bytes.freeze()))
+    Ok((in_pieces(form.bytes.freeze()), tags))
 }
 
 /// A body in pieces: the library takes no more for the fields at once than they may have.
@@ -117,22 +119,16 @@ struct Form {
 
 impl Form {
     /// Gathers a form.
-    async fn gather(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
+    async fn gather(pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
         let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
         let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
+        let delimiter = delimiter_of(headers)?;
         let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if told.is_some_and(|bytes| bytes > bytes_max) {
             return Err(too_large());
         }
-        let mut bytes = BytesMut::with_capacity(told.unwrap_or(0));
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|fault: BodyFault| fault.told())?;
-            if bytes.len() + piece.len() > bytes_max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(Form { bytes, delimiter: delimiter_of(headers) })
+        let bytes = whole(pieces, told.unwrap_or(0), bytes_max).await?.ok_or_else(too_large)?;
+        Ok(Form { bytes, delimiter })
     }
 
     /// Its parts before the file's, and that one: the name of each in lower case, its head, and what follows it. A field's value may look like
@@ -198,9 +194,6 @@ impl Form {
         if let Some(name) = names.iter().find(|name| is_not_done(name)) {
             return Err(not_implemented(name));
         }
-        if self.value("tagging").is_some_and(|value| !value.is_empty()) {
-            return Err(not_implemented("a form's tags as a document"));
-        }
         self.value("acl").map_or(Ok(()), |acl| known_acl(&String::from_utf8_lossy(acl)))
     }
 
@@ -265,13 +258,17 @@ pub fn broke_its_policy(answer: &Response<Body>) -> bool {
 }
 
 /// What the parts of a form with this head begin with, but for the first, before which no line ends.
-fn delimiter_of(headers: &HeaderMap) -> Vec<u8> {
+fn delimiter_of(headers: &HeaderMap) -> S3Result<Vec<u8>> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let boundary = kind.split(';').map(str::trim).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.eq_ignore_ascii_case("boundary").then(|| value.trim_matches('"'))
     });
-    format!("\r\n--{}", boundary.unwrap_or_default()).into_bytes()
+    let boundary = boundary.filter(|boundary| !boundary.is_empty()).ok_or_else(|| {
+        let why = "The body of your POST request is not well-formed multipart/form-data.";
+        custom("MalformedPOSTRequest", StatusCode::BAD_REQUEST, why)
+    })?;
+    Ok(format!("\r\n--{boundary}").into_bytes())
 }
 
 fn too_slow() -> S3Error {

@@ -10,17 +10,18 @@
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, invalid, not_implemented, of_verb, slow_down};
 use super::incoming::{
-    Pieces, Trailers, for_library, in_short_chunks, never_still, promised, repacked, unpacked, verified, without_cdata,
+    Pieces, Trailers, Witness, for_library, in_short_chunks, never_still, promised, repacked, unpacked, verified,
+    whole, without_cdata,
 };
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
-use super::served::not_served;
+use super::served::{is_document, makes_bucket, not_served};
 use super::signature::{Signed, named_key, require_form, signed, tell_date};
 use super::signed_headers::{refuse_unsigned, unfold, unsigned};
 use super::target::{Place, Query, Target};
 use super::unverified::{Packing, has_signed_chunks, packing, take_signature_off};
 use super::write::NO_LENGTH;
-use super::{S3Settings, cors, form, post, told};
+use super::{S3Settings, cors, form, post, tags, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
 use crate::metadata::Serves;
@@ -31,7 +32,7 @@ use futures_util::stream::{StreamExt, poll_fn};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request, Response, Version};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use process::traces::{self, TRACEPARENT};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -39,6 +40,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
@@ -47,6 +49,8 @@ const V2_REFUSED: &str = "The authorization mechanism you have provided is not s
 const NOT_SIGNED_BY_V2: [&str; 3] = ["attributes", "legal-hold", "retention"];
 /// The most bytes of header names and values; S3 itself takes 8 KiB.
 const HEADER_BYTES_MAX: usize = 16 << 10;
+/// The most bytes of a document that makes a bucket: room for all its tags.
+const NEW_BUCKET_BYTES_MAX: usize = 64 << 10;
 const REQUEST_ID_HEADER: &str = "x-amz-request-id";
 
 /// The listener's service.
@@ -203,6 +207,24 @@ impl Front {
         })
     }
 
+    /// Reads what has to be read of a body before the library has it.
+    async fn take_in(&self, head: &mut Parts, pieces: Pieces, makes_bucket: bool) -> S3Result<Taken> {
+        if form::is_form(head) {
+            let room = Some(self.forms.take().await?);
+            let trusts_all = self.door.guard.identity.trusts_all();
+            let (body, tags) = form::gathered(pieces, &mut head.headers, trusts_all).await?;
+            return Ok(Taken { body, tags, room });
+        }
+        if !makes_bucket {
+            return Ok(Taken { body: for_library(pieces), tags: None, room: None });
+        }
+        let document = whole(pieces, 0, NEW_BUCKET_BYTES_MAX).await?;
+        let too_big = || fault(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.");
+        let document = document.ok_or_else(too_big)?.freeze();
+        let tags = Some(tags::of_configuration(&document)?);
+        Ok(Taken { body: Body::from(document), tags, room: None })
+    }
+
     async fn serve(
         &self,
         mut head: Parts,
@@ -222,7 +244,6 @@ impl Front {
             return cors::preflight(&self.door, target, &head.headers).await;
         }
         let how = self.require_head(&mut head, &query, target, trace)?;
-        let trusts_all = self.door.guard.identity.trusts_all();
         let trailers = Trailers::default();
         if HttpBody::is_end_stream(&body) {
             tell_length(&mut head, &query, target)?;
@@ -230,39 +251,58 @@ impl Front {
         let pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
         let mut pieces = self.unpack(&mut head, &query, how, pieces, &trailers)?;
         let is_form = form::is_form(&head);
-        let signed = !trusts_all && how != Signed::No;
-        let packed_for_library = signed && matches!(packing(&head.headers, how)?, Packing::Chunks(_));
+        let signed = !self.door.guard.identity.trusts_all() && how != Signed::No;
+        let packing = packing(&head.headers, how)?;
+        let packed_for_library = signed && matches!(packing, Packing::Chunks(_));
+        let mut witness = None;
         if let Some(promise) = promise_of_document(&head, &query, target)? {
+            if let (true, Packing::Hashed(sha256)) = (signed, packing) {
+                pieces = witness.insert(Witness::new(sha256)).sees(pieces);
+            }
             pieces = without_cdata(pieces);
             if !packed_for_library {
                 pieces = promised(pieces, promise, trailers.clone());
             }
         }
         let pieces = traced(pieces, trace.clone());
-        let (room, body) = match is_form {
-            false => (None, for_library(pieces)),
-            true => {
-                let room = self.forms.take().await?;
-                (Some(room), form::gathered(pieces, &mut head.headers, trusts_all).await?)
-            }
-        };
+        let makes_bucket = makes_bucket(&head.method, &query, target) && !packed_for_library;
+        let Taken { body, tags, room } = self.take_in(&mut head, pieces, makes_bucket).await?;
         let place = Place::of(&head, self.domain.as_deref(), self.scheme, &target.bucket);
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(place);
         request.extensions_mut().insert(target.clone());
         request.extensions_mut().insert(trailers);
         request.extensions_mut().insert(trace.clone());
+        if let Some(tags) = tags {
+            request.extensions_mut().insert(tags);
+        }
         let answer = self.service.call(request).await;
         drop(room);
-        let answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
+        let mut answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
+        // The library has a status of its own for every success.
+        if let Some(status) = answer.extensions_mut().remove::<StatusCode>() {
+            *answer.status_mut() = status;
+        }
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.
             Some(fault) if !answer.status().is_success() => Err(fault.told()),
+            _ if answer.status().is_server_error() && witness.is_some_and(Witness::saw_another) => {
+                Err(BodyFault::Sha256.told())
+            }
             _ if is_form && form::broke_its_policy(&answer) => Err(form::policy_broken()),
             _ if is_form => Ok(post::told(answer)),
             _ => Ok(answer),
         }
     }
+}
+
+/// A body as the library takes it.
+struct Taken {
+    body: Body,
+    /// The tags that the library would pass over.
+    tags: Option<tags::SentTags>,
+    /// The place of a form.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// The body, of which the trace is told when it has ended.
@@ -304,16 +344,6 @@ fn tell_length(head: &mut Parts, query: &Query, target: &Target) -> S3Result<()>
     }
     head.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
     Ok(())
-}
-
-/// Whether the body describes something, and is no object's.
-fn is_document(method: &Method, query: &Query, target: &Target, headers: &HeaderMap) -> bool {
-    let is_object = !target.key.is_empty() && !headers.contains_key("x-amz-copy-source");
-    match *method {
-        Method::PUT if is_object => query.has_any(&["acl", "legal-hold", "retention", "tagging"]),
-        Method::PUT | Method::POST => true,
-        _ => false,
-    }
 }
 
 /// What the library would take for something else than the client means: never a wrong success.

@@ -8,13 +8,13 @@ use super::promise::Promise;
 use crate::dialect::intake::Pace;
 use crate::metadata::records::ChecksumAlgorithm;
 use crate::object::Checksummer;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::HeaderMap;
 use hyper::body::{Frame, Incoming};
 use md5::{Digest, Md5};
-use s3s::Body;
+use s3s::{Body, S3Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// The longest chunk whose signature is verified, in bytes: the library holds all of it. Clients sign 64 KiB to 1 MiB at a time.
 pub const SIGNED_CHUNK_BYTES_MAX: u64 = 1 << 20;
 /// How a section begins whose text is taken as it stands. The library leaves such text out.
-const CDATA: &[u8] = b"<![CDATA[";
+pub const CDATA: &[u8] = b"<![CDATA[";
 
 /// The pieces of a body.
 pub type Pieces = BoxStream<'static, Result<Bytes, BodyFault>>;
@@ -143,6 +143,38 @@ pub fn verified(pieces: Pieces, expected: [u8; 32]) -> Pieces {
     .boxed()
 }
 
+/// Who has seen all of a body that the library has seen, whose SHA-256 the library compares when it knows the last byte, and before it asks
+/// for the end.
+pub struct Witness {
+    expected: [u8; 32],
+    seen: Arc<Mutex<Checksummer>>,
+}
+
+impl Witness {
+    /// One of a body that is to have this SHA-256.
+    pub fn new(expected: [u8; 32]) -> Witness {
+        Witness { expected, seen: Arc::new(Mutex::new(Checksummer::new(ChecksumAlgorithm::Sha256))) }
+    }
+
+    /// The same body, seen.
+    pub fn sees(&self, pieces: Pieces) -> Pieces {
+        let seen = self.seen.clone();
+        let look = move |piece: &Result<Bytes, BodyFault>| {
+            if let Ok(piece) = piece {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).update(piece);
+            }
+        };
+        pieces.inspect(look).boxed()
+    }
+
+    /// Whether what was seen has another SHA-256.
+    pub fn saw_another(self) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = std::mem::replace(&mut *seen, Checksummer::new(ChecksumAlgorithm::Sha256));
+        seen.finish().value != self.expected
+    }
+}
+
 /// A document's body, and a fault where it has a CDATA section: what the client wrote there would be read as nothing.
 pub fn without_cdata(pieces: Pieces) -> Pieces {
     let mut last = Vec::new();
@@ -195,6 +227,19 @@ fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailer
     }
     let kept = promise.kept(checksummer, trailers.take().as_ref());
     kept.err().map(|fault| BodyFault::Digest(fault.message().unwrap_or_default().to_owned()))
+}
+
+/// All of a body; `None` if it is more than `most` bytes.
+pub async fn whole(mut pieces: Pieces, room: usize, most: usize) -> S3Result<Option<BytesMut>> {
+    let mut bytes = BytesMut::with_capacity(room);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|fault| fault.told())?;
+        if bytes.len() + piece.len() > most {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes))
 }
 
 /// The body as the library takes it.

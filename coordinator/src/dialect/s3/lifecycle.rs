@@ -11,7 +11,6 @@ use super::tags::{self, OBJECT_TAGS_MAX};
 use super::times::{ms_of, timestamp};
 use crate::dialect::Door;
 use crate::metadata::records::{BucketRecord, LifecycleRule as Rule, RuleFilter, TransitionMinimum};
-use hyper::StatusCode;
 use protocol::Clock;
 use s3s::dto::{
     AbortIncompleteMultipartUpload, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, ExpirationStatus,
@@ -88,7 +87,7 @@ pub async fn forget(
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(DeleteBucketLifecycleOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
 }
 
 fn taken(rule: LifecycleRule, clock: &dyn Clock) -> S3Result<Rule> {

@@ -23,7 +23,7 @@ use crate::object::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::{HeaderMap, StatusCode};
+use hyper::HeaderMap;
 use metrics::counter;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumType, CompleteMultipartUploadInput,
@@ -331,7 +331,7 @@ pub async fn abort(
     let name = object_name(&target(&request))?;
     let upload = upload_id(&request.input.upload_id)?;
     door.objects.abort_upload(&name, upload).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(AbortMultipartUploadOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
 #[cfg(test)]

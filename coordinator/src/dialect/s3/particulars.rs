@@ -1,6 +1,7 @@
 //! What the library leaves out of answers. An error tells beside its code and message what the request was about, under which id it is
 //! logged, and what S3 adds to some codes, by which clients go on. A document has its carriage returns spelled out.
 
+use super::signature::named_key;
 use super::target::{Query, Target};
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
@@ -30,6 +31,7 @@ pub struct Asked {
     key: Option<String>,
     upload: Option<String>,
     version: Option<String>,
+    access_key: Option<String>,
     range: Option<String>,
     /// Whether the answer to it is an object's content.
     is_content: bool,
@@ -52,6 +54,7 @@ impl Asked {
             key: (!key.is_empty() && !is_copy).then_some(key),
             upload,
             version: query.get("versionId").map(str::to_owned),
+            access_key: named_key(&head.headers, &query).map(str::to_owned),
             range: head.headers.get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned),
         }
     }
@@ -70,6 +73,7 @@ impl Asked {
             | "BucketNotEmpty" => {
                 vec![("BucketName", bucket())]
             }
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" => vec![("AWSAccessKeyId", self.access_key.clone())],
             "NoSuchUpload" => vec![("UploadId", self.upload.clone())],
             "InvalidRange" => vec![("RangeRequested", self.range.clone()), ("ActualObjectSize", size())],
             _ => Vec::new(),

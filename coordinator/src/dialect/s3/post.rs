@@ -8,6 +8,7 @@ use super::incoming::Trailers;
 use super::particulars::escaped;
 use super::read::object_name;
 use super::route::trace;
+use super::tags::{self, SentTags};
 use super::target::{Place, Target};
 use super::times::{http_date, ms_of};
 use super::write::{AnyTrailers, answer_head, store};
@@ -35,9 +36,13 @@ pub async fn object(
     let (bucket, _) = bucket_of(door, &request, &request.input.bucket).await?;
     let principal = trace(&request.extensions).principal();
     let place = request.extensions.get::<Place>().cloned().unwrap_or_default();
+    let tags = request.extensions.get::<SentTags>().cloned();
     let mut input = request.input;
     let name = object_name(&Target { bucket: bucket.as_str().to_owned(), key: input.key.clone() })?;
-    let headers = head_of(&input)?;
+    let mut headers = head_of(&input)?;
+    if let Some(SentTags(tags)) = tags {
+        put(&mut headers, "x-amz-tagging", &tags::query(&tags))?;
+    }
     // The library refuses what is no URL, too, but when all is stored.
     let page = input.success_action_redirect.as_deref().map(Url::parse).transpose();
     let page = page.map_err(|_| invalid("success_action_redirect is no URL; give a whole one or leave it out"))?;

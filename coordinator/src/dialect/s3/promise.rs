@@ -31,8 +31,14 @@ pub fn spelled(algorithm: ChecksumAlgorithm) -> (&'static str, &'static str) {
     found.map(|(_, name, header)| (name, header)).expect("every algorithm is in the table")
 }
 
+/// Algorithms of S3 that nobody here computes.
+const NOT_DONE: [&str; 5] = ["MD5", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"];
+
 /// The algorithm of this name.
 pub fn algorithm(name: &str) -> S3Result<ChecksumAlgorithm> {
+    if NOT_DONE.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        return Err(not_implemented(&format!("the checksum {name}")));
+    }
     let found = ALGORITHMS.into_iter().find(|(_, known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(algorithm, _, _)| algorithm).ok_or_else(|| {
         bad_request(

@@ -6,7 +6,7 @@
 //! What it keeps true: a request that names a sub-resource does what that is about, or nothing; parameters of other kinds do no harm.
 
 use super::target::{Query, Target};
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 
 /// Every parameter by which S3 tells one operation from another.
 const SUB_RESOURCES: [&str; 43] = [
@@ -54,6 +54,21 @@ const SUB_RESOURCES: [&str; 43] = [
     "versions",
     "website",
 ];
+
+/// Whether a request makes a bucket.
+pub fn makes_bucket(method: &Method, query: &Query, target: &Target) -> bool {
+    method == Method::PUT && target.key.is_empty() && !query.has_any(&SUB_RESOURCES)
+}
+
+/// Whether the body describes something, and is no object's.
+pub fn is_document(method: &Method, query: &Query, target: &Target, headers: &HeaderMap) -> bool {
+    let is_object = !target.key.is_empty() && !headers.contains_key("x-amz-copy-source");
+    match *method {
+        Method::PUT if is_object => query.has_any(&["acl", "legal-hold", "retention", "tagging"]),
+        Method::PUT | Method::POST => true,
+        _ => false,
+    }
+}
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::tags::{self, BUCKET_TAGS_MAX};
 use crate::dialect::Door;
 use crate::metadata::records::{BucketRecord, CorsRule, Versioning};
 use hyper::StatusCode;
+use hyper::header::HeaderName;
 use s3s::dto::{
     BucketVersioningStatus, CORSRule, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketTaggingInput,
     DeleteBucketTaggingOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
@@ -16,8 +17,8 @@ use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
 /// The most rules of a bucket.
 const CORS_RULES_MAX: usize = 100;
-/// Methods that a rule may name.
-const CORS_METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
+/// The methods that rules may allow.
+pub const CORS_METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
 
 /// GetBucketVersioning. A bucket that never kept versions says nothing.
 pub async fn versioning(
@@ -87,7 +88,9 @@ pub async fn set_bucket_tags(
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(PutBucketTaggingOutput::default(), StatusCode::NO_CONTENT))
+    let mut response = S3Response::new(PutBucketTaggingOutput::default());
+    response.extensions.insert(StatusCode::NO_CONTENT);
+    Ok(response)
 }
 
 /// DeleteBucketTagging.
@@ -101,7 +104,7 @@ pub async fn forget_bucket_tags(
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(DeleteBucketTaggingOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
 }
 
 /// GetBucketCors.
@@ -157,6 +160,11 @@ fn cors_rule(rule: CORSRule) -> S3Result<CorsRule> {
     if let Some(name) = rule.allowed_origins.iter().chain(&headers).find(|name| name.matches('*').count() > 1) {
         return Err(bad_request(format!("\"{name}\" can not have more than one wildcard.")));
     }
+    let exposed = rule.expose_headers.unwrap_or_default();
+    let is_name = |name: &&String| HeaderName::from_bytes(name.replace('*', "-").as_bytes()).is_ok();
+    if let Some(name) = headers.iter().chain(&exposed).find(|name| !is_name(name)) {
+        return Err(bad_request(format!("\"{name}\" contains invalid character.")));
+    }
     if rule.allowed_methods.is_empty() || rule.allowed_origins.is_empty() {
         return Err(fault(S3ErrorCode::MalformedXML, "a CORS rule needs AllowedMethod and AllowedOrigin"));
     }
@@ -166,7 +174,7 @@ fn cors_rule(rule: CORSRule) -> S3Result<CorsRule> {
         origins: rule.allowed_origins,
         methods: rule.allowed_methods,
         headers,
-        exposed: rule.expose_headers.unwrap_or_default(),
+        exposed,
         max_age_s: max_age_s.map_err(|_| invalid("MaxAgeSeconds must not be negative"))?,
     })
 }
@@ -182,5 +190,5 @@ pub async fn forget_cors(
         Ok(())
     };
     door.objects.change_bucket(&name, change).await.map_err(of_verb)?;
-    Ok(S3Response::with_status(DeleteBucketCorsOutput::default(), StatusCode::NO_CONTENT))
+    Ok(S3Response::new(DeleteBucketCorsOutput::default()))
 }

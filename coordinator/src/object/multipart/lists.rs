@@ -139,12 +139,6 @@ impl Objects {
         }
         Ok(page)
     }
-
-    /// Whether a bucket has an open upload.
-    pub(in crate::object) async fn has_uploads(&self, bucket: &BucketName) -> Result<bool> {
-        let range = keys::uploads(bucket.as_str(), "");
-        Ok(!self.metadata.scan(&range.from, &range.to, 1).await?.is_empty())
-    }
 }
 
 impl ListUploadsRequest {

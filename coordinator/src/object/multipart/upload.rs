@@ -6,13 +6,16 @@ use crate::metadata::records::{
 use crate::metadata::{Batch, Entry, Expect, keys};
 use crate::object::checksum::Whole;
 use crate::object::lock::require_object_lock;
-use crate::object::{Attributes, MissingBucket, ObjectName, Objects, Refused};
+use crate::object::{Attributes, BucketName, MissingBucket, ObjectName, Objects, Refused};
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 /// How often a change of an upload is tried anew when others come first.
 pub(super) const UPLOAD_ATTEMPTS_MAX: u32 = 128;
+
+/// Uploads aborted by one commit: three keys each, and a commit of etcd's has 128.
+const ABORTED_AT_ONCE: usize = 32;
 
 /// An upload to be begun: the name and the attributes of the version that it is to become.
 #[derive(Clone, Debug)]
@@ -94,7 +97,8 @@ impl Objects {
                 let was_completed = self.metadata.get(&keys::completed(upload)).await?.is_some();
                 return if unsure && !was_completed { Ok(()) } else { Err(no_such_upload(upload)) };
             };
-            let commit = abortion(&seen, upload);
+            let mut commit = Batch::new();
+            abort(&mut commit, &seen.key, seen.entry.revision, upload);
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -103,6 +107,23 @@ impl Objects {
             }
         }
         Err(contended(upload))
+    }
+
+    /// Aborts all uploads of a bucket, as long as `record`, the key of the bucket's record, is as expected. `Conflict` if it is not.
+    pub(in crate::object) async fn abort_uploads(&self, bucket: &BucketName, record: &Bytes, is: Expect) -> Result<()> {
+        let range = keys::uploads(bucket.as_str(), "");
+        loop {
+            let found = self.metadata.scan(&range.from, &range.to, ABORTED_AT_ONCE).await?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let mut commit = Batch::new();
+            commit.check(record.clone(), is);
+            for (key, entry) in found {
+                abort(&mut commit, &key, entry.revision, keys::parse_upload(&key)?.2);
+            }
+            self.metadata.commit(commit).await?;
+        }
     }
 
     pub(super) async fn see_upload(&self, name: &ObjectName, upload: UploadId) -> Result<Option<SeenUpload>> {
@@ -117,13 +138,11 @@ impl Objects {
     }
 }
 
-/// The commit that closes an upload and gives back what it stored.
-fn abortion(seen: &SeenUpload, upload: UploadId) -> Batch {
+/// Has a commit close an upload and give back what it stored.
+fn abort(commit: &mut Batch, key: &Bytes, revision: u64, upload: UploadId) {
     let garbage = GarbageRecord { garbage: Garbage::Upload { version: None }, since_ms: 0 };
-    let mut commit = Batch::new();
-    commit.check(seen.key.clone(), Expect::Revision(seen.entry.revision)).delete(seen.key.clone());
+    commit.check(key.clone(), Expect::Revision(revision)).delete(key.clone());
     commit.put(keys::garbage(VersionId(upload.0)), garbage.encode()).reclaim();
-    commit
 }
 
 fn record_of(new: NewUpload, initiated_ms: u64) -> UploadRecord {

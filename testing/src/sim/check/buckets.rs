@@ -119,11 +119,10 @@ impl State {
         before == exists || moments.iter().any(|(since, is)| *since > began && *is == exists)
     }
 
-    /// Whether something was visible or being uploaded in the bucket of `key` at some time since then.
+    /// Whether something was visible in the bucket of `key` at some time since then.
     fn held(&self, key: &str, began: u64) -> bool {
         let (bucket, _) = bucket_and_key(key);
         let mut keys = self.keys.keys().filter(|key| bucket_and_key(key).0 == bucket);
-        self.had_upload(key, began)
-            || keys.any(|key| self.moments_since(key, began).iter().any(|moment| !moment.purged))
+        keys.any(|key| self.moments_since(key, began).iter().any(|moment| !moment.purged))
     }
 }

@@ -160,6 +160,8 @@ pub struct Counts {
     pub uploads_completed: u64,
     /// Abortions acknowledged.
     pub uploads_aborted: u64,
+    /// Uploads that were left open in buckets, and closed by their deletions.
+    pub uploads_gone_with_buckets: u64,
     /// Copies acknowledged.
     pub copies_done: u64,
     /// Versions that were switched over to another class.
@@ -205,6 +207,7 @@ impl Counts {
             parts_done: self.parts_done + other.parts_done,
             uploads_completed: self.uploads_completed + other.uploads_completed,
             uploads_aborted: self.uploads_aborted + other.uploads_aborted,
+            uploads_gone_with_buckets: self.uploads_gone_with_buckets + other.uploads_gone_with_buckets,
             copies_done: self.copies_done + other.copies_done,
             switched: self.switched + other.switched,
             changes_done: self.changes_done + other.changes_done,

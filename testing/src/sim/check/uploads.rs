@@ -1,11 +1,10 @@
 //! What must hold of uploads in parts: an acknowledged part is there to be put together until its upload is closed; an upload is closed
 //! once, by a completion, which makes it visible whole, or by an abortion, after which it never is.
 
-use super::view::bucket_and_key;
 use super::{Asked, Ended, OPERATION, OpId, Oracle, State};
 use crate::sim::body::TestBody;
 use crate::sim::client::uploads::{Begun, as_put};
-use coordinator::metadata::records::VersionRecord;
+use coordinator::metadata::records::{BucketRecord, BucketState, VersionRecord};
 use coordinator::metadata::{Batch, keys};
 use coordinator::object::{CompletedUpload, CopyDone, PartDone, Refused};
 use protocol::ErrorKind;
@@ -94,9 +93,9 @@ impl Oracle {
         self.state().left_open.push(begun);
     }
 
-    /// Uploads that were left open.
+    /// Uploads that were left open, which are not looked after any more.
     pub fn left_open(&self) -> Vec<Begun> {
-        self.state().left_open.clone()
+        std::mem::take(&mut self.state().left_open)
     }
 
     /// What a version was put as.
@@ -120,7 +119,15 @@ impl Oracle {
                 state.uploads.insert(upload, Upload { bucket: bucket.to_owned(), closed: None });
             }
         }
-        for (_, _, id) in batch.deletes.iter().filter(within).map(|key| parse(key)) {
+        for (bucket, _, id) in batch.deletes.iter().filter(within).map(|key| parse(key)) {
+            let left = state.left_open.iter().position(|begun| begun.upload == id);
+            if left.map(|place| state.left_open.swap_remove(place)).is_some() {
+                state.counts.uploads_gone_with_buckets += 1;
+                let record: Option<BucketRecord> = self.view.record(&keys::bucket(bucket));
+                if record.is_none_or(|record| record.state != BucketState::Deleting) {
+                    state.violated(&self.world, format!("upload {id} was closed, and nobody asked for it"));
+                }
+            }
             state.sequence += 1;
             let closed = state.sequence;
             let before = state.uploads.get_mut(&id).map(|upload| upload.closed.replace(closed));
@@ -132,12 +139,6 @@ impl Oracle {
 }
 
 impl State {
-    /// Whether an upload was open in the bucket of `key` at some time since then.
-    pub(super) fn had_upload(&self, key: &str, began: u64) -> bool {
-        let (bucket, _) = bucket_and_key(key);
-        self.uploads.values().any(|upload| upload.bucket == bucket && upload.closed.is_none_or(|closed| closed > began))
-    }
-
     /// Whether an upload is open in a bucket.
     pub(super) fn has_upload(&self, bucket: &str) -> bool {
         self.uploads.values().any(|upload| upload.bucket == bucket && upload.closed.is_none())
