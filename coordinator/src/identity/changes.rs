@@ -241,7 +241,7 @@ fn validate(name: &str, grants: &[GrantRecord]) -> Result<()> {
         };
         if let Some(pattern) = grant.buckets.iter().find(odd) {
             return Err(Error::invalid(format!(
-                "{pattern:?} matches no bucket: write 1 to {PATTERN_BYTES_MAX} of a-z, 0-9 and '-', and * for any run of them"
+                "{pattern:?} matches no bucket: write 1 to {PATTERN_BYTES_MAX} of a-z, 0-9, '-' and '.', and * for any run of them"
             )));
         }
     }
@@ -250,5 +250,5 @@ fn validate(name: &str, grants: &[GrantRecord]) -> Result<()> {
 
 /// What buckets' names are made of, and the star.
 fn may_be_in_pattern(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'*'
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.*".contains(&byte)
 }

@@ -7,6 +7,7 @@ use crate::metadata::keys;
 use bytes::Bytes;
 use protocol::{Error, Result};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 /// The bucket behind the file door (contract, *One namespace lies behind every door*).
 pub const FILES_BUCKET: &str = "files";
@@ -20,7 +21,8 @@ const BUILT_IN: [&str; 2] = [DOCUMENTS_BUCKET, FILES_BUCKET];
 /// The longest key, in bytes; S3's limit.
 pub const KEY_BYTES_MAX: usize = 1_024;
 
-/// A bucket's name: 3–63 of lower-case letters, digits and hyphens (contract E4).
+/// A bucket's name: 3–63 of lower-case letters, digits and hyphens (contract E4), and dots as S3 takes them, between parts that begin and end with
+/// a letter or digit, and not as in an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BucketName(String);
 
@@ -28,10 +30,20 @@ impl BucketName {
     /// Checks the name; `Invalid` says what is wrong with it.
     pub fn parse(text: &str) -> Result<BucketName> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(3..=63).contains(&text.len()) || !text.bytes().all(plain) {
-            return Err(Error::invalid(format!("bucket name {text:?} must be 3 to 63 of a-z, 0-9 and '-'")));
+        let whole = |part: &str| !part.is_empty() && !part.starts_with('-') && !part.ends_with('-');
+        let is_plain = text.bytes().all(|byte| plain(byte) || byte == b'.');
+        let is_dotted_well = text.split('.').all(whole) && text.parse::<Ipv4Addr>().is_err();
+        if !(3..=63).contains(&text.len()) || !is_plain || (text.contains('.') && !is_dotted_well) {
+            return Err(Error::invalid(format!(
+                "bucket name {text:?} must be 3 to 63 of a-z, 0-9 and '-', in parts with '.' between them or in one"
+            )));
         }
         Ok(BucketName(text.to_owned()))
+    }
+
+    /// Whether it has dots, which no door but S3's makes.
+    pub fn is_dotted(&self) -> bool {
+        self.0.contains('.')
     }
 
     /// The file door's bucket.
@@ -124,8 +136,10 @@ mod tests {
 
     #[test]
     fn bucket_names_follow_the_contract() {
-        assert!(BucketName::parse("my-bucket-1").is_ok());
-        for name in ["ab", "Bad", "a_b", "a.b", &"x".repeat(64)] {
+        for name in ["my-bucket-1", "-ab", "a.b", "www.example-1.org", "1.2.3.4.5", "999.1.1.1"] {
+            assert!(BucketName::parse(name).is_ok(), "{name}");
+        }
+        for name in ["ab", "Bad", "a_b", "a..b", ".ab", "ab.", "a-.b", "a.-b", "192.168.5.4", &"x".repeat(64)] {
             assert!(BucketName::parse(name).is_err(), "{name}");
         }
     }

@@ -47,6 +47,17 @@ def names_follow_the_rules(t):
 
 
 @check
+def names_may_have_dots(t):
+    name = f"www.{t.new_name()[:40]}.example.org"
+    t._buckets.append(name)
+    t.s3.create_bucket(Bucket=name)
+    t.put(name, "k", b"dotted")
+    same(t.get(name, "k"), b"dotted", "bytes")
+    for wrong in (f"a-.{name}", f".{name}", f"{name}."):
+        t.raw("PUT", f"/{wrong}").refused("InvalidBucketName")
+
+
+@check
 def names_of_the_least_and_the_greatest_length_are_fine(t):
     long = (t.new_name() + "-" + "x" * 63)[:63]
     t._buckets.append(long)

@@ -191,3 +191,17 @@ def a_copy_keeps_or_gets_a_checksum(t):
     same(kept["CopyObjectResult"]["ChecksumSHA1"], sha1(body), "carried over")
     made = t.s3.copy_object(Bucket=bucket, Key="made", CopySource=f"{bucket}/k", ChecksumAlgorithm="CRC32C")
     same(made["CopyObjectResult"]["ChecksumCRC32C"], crc32c(body), "made anew")
+
+
+@check
+def a_part_of_what_was_uploaded_in_parts_tells_its_own(t):
+    bucket, bodies = t.bucket(), [random_bytes(FIVE_MIB), b"the end"]
+    for kind in ("COMPOSITE", "FULL_OBJECT"):
+        create = {"ChecksumAlgorithm": "CRC32C", "ChecksumType": kind}
+        upload, parts = t.multipart(bucket, kind, bodies, create=create, ChecksumAlgorithm="CRC32C")
+        t.complete(bucket, kind, upload, parts)
+        named = {"Bucket": bucket, "Key": kind, "ChecksumMode": "ENABLED"}
+        for number, body in enumerate(bodies, start=1):
+            for operation in (t.s3.head_object, t.s3.get_object):
+                same(operation(**named, PartNumber=number)["ChecksumCRC32C"], crc32c(body), f"part {number}, {kind}")
+        same(t.s3.get_object(**named, Range="bytes=0-9").get("ChecksumCRC32C"), None, "a range")

@@ -66,6 +66,10 @@ pub(super) async fn create(
 async fn make(request: &HttpRequest, payload: web::Payload, door: &Door) -> Result<HttpResponse, Refusal> {
     let Wanted { bucket_name } = body_or_422(payload, door.settings.body_stall).await?;
     let name = bucket_named(&bucket_name)?;
+    if name.is_dotted() {
+        let why = format!("bucket name {bucket_name:?} must be 3 to 63 of a-z, 0-9 and '-'");
+        return Err(Refusal::bad_request(why).headed("Invalid bucket name"));
+    }
     request.extensions_mut().insert(Subject { bucket: bucket_name, key: None });
     permit(&principal(request), Action::Write, &name, None, false)?;
     let new = NewBucket { owner: owner(request), ..NewBucket::default() };

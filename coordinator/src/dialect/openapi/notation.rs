@@ -120,7 +120,10 @@ fn plain(notation: &str) -> ObjectBuilder {
             builder.schema_type(Type::String).pattern(Some(NO_NUL)).min_length(Some(1)).max_length(Some(NAME_CHARS_MAX))
         }
         ("prefix", _) => builder.schema_type(Type::String).pattern(Some(NO_NUL)),
-        ("bucket", _) => builder.schema_type(Type::String).pattern(Some("^[a-z0-9-]{3,63}$")),
+        ("bucket", _) => {
+            let builder = builder.schema_type(Type::String).pattern(Some(r"^[a-z0-9-]+(\.[a-z0-9-]+)*$"));
+            builder.min_length(Some(3)).max_length(Some(63))
+        }
         ("version-id", _) => builder.schema_type(Type::String).pattern(Some(VERSION_ID)),
         ("number-from-1", _) => builder.schema_type(Type::Integer).minimum(Some(1)),
         ("int", _) => builder.schema_type(Type::Integer).minimum(Some(0)),

@@ -17,7 +17,7 @@ use crate::dialect::Door;
 use crate::dialect::conditions::{Parsed, Validators, Verdict};
 use crate::dialect::representation::{ObjectPieces, pieces_of};
 use crate::identity::{Action, Principal};
-use crate::metadata::records::{RetentionMode, StorageClass, VersionRecord, Versioning};
+use crate::metadata::records::{Checksum, RetentionMode, StorageClass, VersionRecord, Versioning};
 use crate::names;
 use crate::object::{BucketName, Found, ObjectName, VersionName};
 use futures_util::stream::StreamExt;
@@ -71,10 +71,12 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
             head.insert("x-amz-mp-parts-count", parts.into());
         }
     }
-    if text("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"))
-        && range == (0..version.size)
-    {
-        checksum(&mut head, &version);
+    if text("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED")) {
+        let of_part = part.and_then(|part| part.checksum);
+        let of_whole = || version.checksum.as_ref().filter(|_| range == (0..version.size));
+        if let Some(told) = of_part.as_ref().or_else(of_whole) {
+            checksum(&mut head, told);
+        }
     }
     replace(&mut head, request, &query)?;
     head.insert(CONTENT_LENGTH, (range.end - range.start).into());
@@ -191,6 +193,8 @@ struct Part {
     range: Range<u64>,
     /// How many parts there are, where it was asked for by number.
     count: Option<u16>,
+    /// The checksum that it was uploaded with, likewise.
+    checksum: Option<Checksum>,
 }
 
 async fn part(
@@ -209,7 +213,7 @@ async fn part(
     }
     let text = |header: &str| list(headers, header);
     match validators.part(&text, version.size) {
-        Parsed::Part(range) => Ok(Some(Part { range, count: None })),
+        Parsed::Part(range) => Ok(Some(Part { range, count: None, checksum: None })),
         Parsed::Ignored => Ok(None),
         Parsed::Beyond => {
             let mut error = fault(S3ErrorCode::InvalidRange, "The requested range is not satisfiable");
@@ -228,10 +232,11 @@ async fn numbered(door: &Door, name: &ObjectName, version: &VersionRecord, numbe
     };
     if version.parts.is_none() {
         // What was put in one piece is its own first part.
-        return if number == 1 { Ok(Part { range: 0..version.size, count: None }) } else { Err(beyond()) };
+        let whole = Part { range: 0..version.size, count: None, checksum: None };
+        return if number == 1 { Ok(whole) } else { Err(beyond()) };
     }
     let part = door.objects.object_part(name, version, number).await.map_err(of_verb)?.ok_or_else(beyond)?;
-    Ok(Part { range: part.range, count: version.parts })
+    Ok(Part { range: part.range, count: version.parts, checksum: part.checksum })
 }
 
 fn put(head: &mut HeaderMap, name: impl hyper::header::IntoHeaderName, value: &str) -> S3Result<()> {
@@ -291,9 +296,8 @@ fn head_of(version: &VersionRecord, versioning: Versioning, etag: &str) -> S3Res
     Ok(head)
 }
 
-/// Says the version's checksum, if it has one.
-pub fn checksum(head: &mut HeaderMap, version: &VersionRecord) {
-    let Some(checksum) = &version.checksum else { return };
+/// Says a checksum.
+fn checksum(head: &mut HeaderMap, checksum: &Checksum) {
     let (_, header) = spelled(checksum.algorithm);
     if let Ok(value) = HeaderValue::from_str(&printed(checksum)) {
         head.insert(header, value);
