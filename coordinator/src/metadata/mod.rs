@@ -16,7 +16,7 @@ pub mod sled;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use protocol::{Error, ErrorKind, Result};
+use protocol::{Error, ErrorKind, NodeId, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -261,6 +261,19 @@ impl Serves {
     }
 }
 
+/// What reading a stretch of the catalog's log came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogScrubbed {
+    /// Groups read.
+    pub groups: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Places where a group should be and is not whole: one at most, behind which nothing was read.
+    pub damaged: u64,
+    /// The group to go on with; `None` at the end.
+    pub next: Option<u64>,
+}
+
 /// An ordered key space. Contract of every engine:
 ///
 /// - **All or nothing.** `commit` applies every put and delete of the batch, or none. `Conflict` if a check does not hold (the
@@ -290,6 +303,12 @@ pub trait Metadata: Send + Sync + 'static {
     /// Whether it takes commits; from memory, at once. Who wraps an engine says what that one says.
     fn serves(&self) -> Serves {
         Serves::All
+    }
+
+    /// Reads and checks a stretch, from group `from` on, of what `node` keeps of the catalog's log, or of the log itself. What is damaged is mended
+    /// from elsewhere. Nothing is read where no journal is kept. `Unavailable` if it cannot be read now.
+    async fn scrub_log(&self, _node: Option<&NodeId>, _from: u64) -> Result<LogScrubbed> {
+        Ok(LogScrubbed::default())
     }
 
     /// Groups of the catalog's journal that each node lacks, by its base URL; none where no journal is kept.

@@ -20,6 +20,10 @@ pub const INDEX_REBUILDS: &str = "metadata_index_rebuilds_total";
 pub const JOURNAL_EPOCH: &str = "metadata_journal_epoch";
 /// Seconds that a group waited for its quorum after its local fsync; histogram.
 pub const JOURNAL_WAIT_SECONDS: &str = "metadata_journal_wait_seconds";
+/// Groups that scrubs have read, of the log and of the nodes' copies of it; counter.
+pub const LOG_SCRUBBED_GROUPS_TOTAL: &str = "metadata_log_scrubbed_groups_total";
+/// Places at which one of them should be and is not whole; counter.
+pub const LOG_DAMAGED_TOTAL: &str = "metadata_log_damaged_total";
 
 /// Registers the help texts.
 pub fn describe_all() {
@@ -32,5 +36,17 @@ pub fn describe_all() {
     describe_counter!(INDEX_REBUILDS, Unit::Count, "Times the catalog's index was made anew from its log.");
     describe_gauge!(JOURNAL_EPOCH, Unit::Count, "The epoch of the catalog that this coordinator holds.");
     describe_histogram!(JOURNAL_WAIT_SECONDS, Unit::Seconds, "Seconds that a group of commits waited for the nodes.");
-    metrics::counter!(INDEX_REBUILDS).increment(0);
+    describe_counter!(
+        LOG_SCRUBBED_GROUPS_TOTAL,
+        Unit::Count,
+        "Groups of commits that scrubs have read, of the catalog's log and of the copies that nodes keep of it."
+    );
+    describe_counter!(
+        LOG_DAMAGED_TOTAL,
+        Unit::Count,
+        "Places in the catalog's log, and in the copies that nodes keep of it, at which a scrub found a group damaged or missing."
+    );
+    for counter in [INDEX_REBUILDS, LOG_SCRUBBED_GROUPS_TOTAL, LOG_DAMAGED_TOTAL] {
+        metrics::counter!(counter).increment(0);
+    }
 }

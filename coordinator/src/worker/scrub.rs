@@ -1,5 +1,5 @@
-//! Scrub: has every node read and check all its records, a stretch at a time, so that rot is found before it is needed. What is found
-//! damaged is queued for repair.
+//! Scrub: has every node read and check all its records, a stretch at a time, and reads what it keeps of the catalog's journal; at the end the
+//! catalog's log is read. So rot is found before it is needed. Shards that are damaged are queued for repair, a journal is sent anew.
 //!
 //! What it keeps true: a pass visits every node that is registered; one that does not answer keeps its place, and the pass waits for it
 //! or, once it is recorded as lost, goes on without. Position and counts are records ([`Pass`]).
@@ -18,6 +18,9 @@ use tracing::warn;
 pub const SCRUB: &str = "scrub";
 /// Bytes read by one step: a node reads them in some tens of milliseconds.
 const STEP_BYTES: u64 = 8 << 20;
+/// In a position: what follows a node's name, and what says that a group of the log follows.
+const END_OF_NAME: u8 = 0;
+const LOG: u8 = b'j';
 /// The position is saved at least this often.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -28,10 +31,13 @@ pub struct Scrub {
     pass: Option<(Pass, Instant)>,
 }
 
-/// Where a pass is: a node, and how far on it.
-struct Position {
-    node: NodeId,
-    cursor: VerifyCursor,
+/// Where a pass is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// At the records of a node.
+    Shards(NodeId, VerifyCursor),
+    /// At the group of the catalog's log that comes next, of those that a node keeps or, for none, in the log itself.
+    Log(Option<NodeId>, u64),
 }
 
 impl Scrub {
@@ -63,41 +69,30 @@ impl Worker for Scrub {
             }
             return Ok(Progress::Idle);
         }
-        let Some(position) = next_position(work, &pass).await? else {
-            pass.finish(work).await?;
-            return Ok(Progress::Idle);
+        let read = match next_place(work, &pass).await? {
+            Place::Shards(node, cursor) => shards(work, &mut pass, &node, cursor).await?,
+            Place::Log(node, from) => log(work, &mut pass, node, from).await?,
         };
-        let Some(member) = work.objects.nodes.member(&position.node) else {
-            return Ok(Progress::Waits(format!("node {} has not answered yet", position.node)));
-        };
-        let report = match member.verify(position.cursor, STEP_BYTES).await {
-            Ok(report) => report,
-            Err(error) => {
+        let (position, items, bytes) = match read {
+            Read::Stretch { position: Some(position), items, bytes } => (position, items, bytes),
+            Read::Stretch { position: None, .. } => {
+                pass.finish(work).await?;
+                return Ok(Progress::Idle);
+            }
+            Read::Waits(why) => {
                 self.pass = Some((pass, saved));
-                return Ok(Progress::Waits(format!("node {}: {}", position.node, error.message)));
+                return Ok(Progress::Waits(why));
             }
         };
-        for shard in &report.corrupt {
-            queue(work, &position.node, *shard).await?;
-        }
-        // Stretches in which no shard lies are counted with the pass only: what was repaired leaves one, until its segment is compacted.
-        if !report.corrupt.is_empty() {
-            let corrupt = report.corrupt.len();
-            warn!(target: "degradation", node = %position.node, corrupt, "scrub found damage");
-            metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "scrub").increment(corrupt as u64);
-        }
-        pass.count("records", report.records);
-        pass.count("bytes", report.bytes);
-        pass.count("corrupt", report.corrupt.len() as u64);
-        pass.count("damaged_stretches", report.damaged_stretches);
-        pass.record.position = encode(&position.node, report.next);
-        let saved = match report.next.is_none() || saved.elapsed() >= SAVE_EVERY {
+        let is_done = position.iter().position(|byte| *byte == END_OF_NAME) == Some(position.len() - 1);
+        pass.record.position = position;
+        let saved = match is_done || saved.elapsed() >= SAVE_EVERY {
             true if !pass.save(work).await? => return Ok(Progress::Idle),
             true => Instant::now(),
             false => saved,
         };
         self.pass = Some((pass, saved));
-        Ok(Progress::Did { items: report.records, bytes: report.bytes })
+        Ok(Progress::Did { items, bytes })
     }
 
     async fn backlog(&self, work: &Work) -> Result<Backlog> {
@@ -107,9 +102,72 @@ impl Worker for Scrub {
     }
 }
 
-/// Where the pass goes on; `None` when every node was read to its end.
-async fn next_position(work: &Work, pass: &Pass) -> Result<Option<Position>> {
-    let (done, on_it) = decode(&pass.record.position)?;
+/// What a step came to.
+enum Read {
+    /// A stretch was read, and the pass is here by then, or at its end.
+    Stretch { position: Option<Vec<u8>>, items: u64, bytes: u64 },
+    /// It could not be read yet.
+    Waits(String),
+}
+
+/// Has a node read its records.
+async fn shards(work: &Work, pass: &mut Pass, node: &NodeId, cursor: VerifyCursor) -> Result<Read> {
+    let Some(member) = work.objects.nodes.member(node) else {
+        return Ok(Read::Waits(format!("node {node} has not answered yet")));
+    };
+    let report = match member.verify(cursor, STEP_BYTES).await {
+        Ok(report) => report,
+        Err(error) => return Ok(Read::Waits(format!("node {node}: {}", error.message))),
+    };
+    for shard in &report.corrupt {
+        queue(work, node, *shard).await?;
+    }
+    // Stretches in which no shard lies are counted with the pass only: what was repaired leaves one, until its segment is compacted.
+    if !report.corrupt.is_empty() {
+        let corrupt = report.corrupt.len();
+        warn!(target: "degradation", node = %node, corrupt, "scrub found damage");
+        metrics::counter!(names::DAMAGED_COPIES_TOTAL, "found_by" => "scrub").increment(corrupt as u64);
+    }
+    pass.count("records", report.records);
+    pass.count("bytes", report.bytes);
+    pass.count("corrupt", report.corrupt.len() as u64);
+    pass.count("damaged_stretches", report.damaged_stretches);
+    let next = match report.next {
+        Some(next) => Place::Shards(node.clone(), next),
+        None => Place::Log(Some(node.clone()), 0),
+    };
+    Ok(Read::Stretch { position: Some(encode(&next)), items: report.records, bytes: report.bytes })
+}
+
+/// Reads what a node keeps of the catalog's log, or the log itself. Who keeps it sees to what is damaged.
+async fn log(work: &Work, pass: &mut Pass, node: Option<NodeId>, from: u64) -> Result<Read> {
+    let read = match work.objects.metadata.scrub_log(node.as_ref(), from).await {
+        Ok(read) => read,
+        Err(error) => {
+            let whose = node.map_or("the catalog's log".to_owned(), |node| format!("node {node}"));
+            return Ok(Read::Waits(format!("{whose}: {}", error.message)));
+        }
+    };
+    pass.count("log_groups", read.groups);
+    pass.count("log_damaged", read.damaged);
+    let position = match (read.next, node) {
+        (Some(next), node) => Some(encode(&Place::Log(node, next))),
+        (None, Some(node)) => Some(done(&node)),
+        (None, None) => None,
+    };
+    Ok(Read::Stretch { position, items: read.groups, bytes: read.bytes })
+}
+
+/// Where the pass goes on: at the log when every node was read to its end.
+async fn next_place(work: &Work, pass: &Pass) -> Result<Place> {
+    let (done, at) = decode(&pass.record.position)?;
+    if let Some(place @ Place::Log(None, _)) = at {
+        return Ok(place);
+    }
+    let on_it = at.as_ref().and_then(|place| match place {
+        Place::Shards(node, _) | Place::Log(Some(node), _) => Some(node.clone()),
+        Place::Log(None, _) => None,
+    });
     let range = keys::nodes();
     let switched_off = work.objects.nodes.switched_off();
     for (_, entry) in work.scan(&range, SCAN_ENTRIES_MAX).await? {
@@ -117,17 +175,16 @@ async fn next_position(work: &Work, pass: &Pass) -> Result<Option<Position>> {
         if record.state == NodeState::Lost || switched_off.contains(&record.node) {
             continue;
         }
-        if let Some(position) = &on_it
-            && position.node >= record.node
-        {
-            if position.node == record.node {
-                return Ok(on_it);
+        match (&on_it, at.clone()) {
+            (Some(node), Some(place)) if *node == record.node => return Ok(place),
+            (Some(node), _) if *node > record.node => {}
+            _ if done.as_ref().is_none_or(|done| record.node > *done) => {
+                return Ok(Place::Shards(record.node, VerifyCursor::default()));
             }
-        } else if done.as_ref().is_none_or(|done| record.node > *done) {
-            return Ok(Some(Position { node: record.node, cursor: VerifyCursor::default() }));
+            _ => {}
         }
     }
-    Ok(None)
+    Ok(Place::Log(None, 0))
 }
 
 /// Queues the chunk of a damaged shard, if the record still names it.
@@ -147,30 +204,47 @@ async fn queue(work: &Work, node: &NodeId, shard: ShardId) -> Result<()> {
     work.commit(commit).await.map(drop)
 }
 
-/// `node`, NUL, then segment and offset (u32 BE each) where the node is not done yet.
-fn encode(node: &NodeId, next: Option<VerifyCursor>) -> Vec<u8> {
-    let mut position = node.as_str().as_bytes().to_vec();
-    position.push(0);
-    if let Some(next) = next {
-        position.extend_from_slice(&next.segment.to_be_bytes());
-        position.extend_from_slice(&next.offset.to_be_bytes());
+/// `node`, or nothing for the coordinator's own log, NUL, then segment and offset (u32 BE each), or `j` and the next group (u64 BE).
+fn encode(place: &Place) -> Vec<u8> {
+    match place {
+        Place::Shards(node, next) => {
+            [done(node), next.segment.to_be_bytes().to_vec(), next.offset.to_be_bytes().to_vec()].concat()
+        }
+        Place::Log(node, next) => {
+            let node = node.as_ref().map_or(vec![END_OF_NAME], done);
+            [node, vec![LOG], next.to_be_bytes().to_vec()].concat()
+        }
     }
-    position
 }
 
-/// The node that was read to its end, or the place on the one that was not.
-fn decode(position: &[u8]) -> Result<(Option<NodeId>, Option<Position>)> {
-    let malformed = || Error::corrupt("the scrub's position cannot be read");
-    let Some(end) = position.iter().position(|byte| *byte == 0) else { return Ok((None, None)) };
-    let node: NodeId = std::str::from_utf8(&position[..end]).map_err(|_| malformed())?.parse()?;
-    match position[end + 1..].as_chunks::<4>() {
-        ([], []) => Ok((Some(node), None)),
+/// The position behind a node.
+fn done(node: &NodeId) -> Vec<u8> {
+    [node.as_str().as_bytes(), &[END_OF_NAME]].concat()
+}
+
+/// The node that was read to its end, or the place where it goes on.
+fn decode(position: &[u8]) -> Result<(Option<NodeId>, Option<Place>)> {
+    let Some(end) = position.iter().position(|byte| *byte == END_OF_NAME) else { return Ok((None, None)) };
+    let (name, rest) = (&position[..end], &position[end + 1..]);
+    let node = || -> Result<NodeId> { std::str::from_utf8(name).map_err(|_| malformed())?.parse() };
+    if let Some((&LOG, next)) = rest.split_first()
+        && let Ok(next) = next.try_into()
+    {
+        let node = if name.is_empty() { None } else { Some(node()?) };
+        return Ok((None, Some(Place::Log(node, u64::from_be_bytes(next)))));
+    }
+    match rest.as_chunks::<4>() {
+        ([], []) => Ok((Some(node()?), None)),
         ([segment, offset], []) => {
             let cursor = VerifyCursor { segment: u32::from_be_bytes(*segment), offset: u32::from_be_bytes(*offset) };
-            Ok((None, Some(Position { node, cursor })))
+            Ok((None, Some(Place::Shards(node()?, cursor))))
         }
         _ => Err(malformed()),
     }
+}
+
+fn malformed() -> Error {
+    Error::corrupt("the scrub's position cannot be read")
 }
 
 #[cfg(test)]
@@ -180,13 +254,19 @@ mod tests {
     #[test]
     fn positions_round_trip() {
         let node: NodeId = "n1".parse().unwrap();
-        let (done, none) = decode(&encode(&node, None)).unwrap();
-        assert!(done == Some(node.clone()) && none.is_none());
+        assert_eq!(decode(&done(&node)).unwrap(), (Some(node.clone()), None));
         let cursor = VerifyCursor { segment: 7, offset: 1 << 30 };
-        let (none, some) = decode(&encode(&node, Some(cursor))).unwrap();
-        let some = some.unwrap();
-        assert!(none.is_none() && some.node == node && some.cursor == cursor);
-        assert!(matches!(decode(&[]).unwrap(), (None, None)));
+        // The first byte of this segment's number is that which says that a group follows.
+        let like_a_log = VerifyCursor { segment: u32::from(LOG) << 24, offset: 0 };
+        for place in [
+            Place::Shards(node.clone(), cursor),
+            Place::Shards(node.clone(), like_a_log),
+            Place::Log(Some(node), 1 << 40),
+            Place::Log(None, 0),
+        ] {
+            assert_eq!(decode(&encode(&place)).unwrap(), (None, Some(place)));
+        }
+        assert_eq!(decode(&[]).unwrap(), (None, None));
         assert!(decode(b"n1\0abc").is_err());
     }
 }

@@ -1,14 +1,15 @@
 //! The real engine on disk over the keepers: what its callers hear, and its readers see, when the nodes do not answer (faults I9).
 
 use crate::keeper::{Keeper, Keepers, SEGMENT_BYTES};
-use coordinator::metadata::journal::{JOURNAL_PATIENCE, Phase};
+use crate::machine::Directory;
+use coordinator::metadata::journal::{JOURNAL_PATIENCE, Journal, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
-use coordinator::metadata::{Batch, Metadata, Serves, keys};
-use protocol::{ClusterId, ErrorKind, JournalNode, SystemClock};
+use coordinator::metadata::{Batch, LogScrubbed, Metadata, Serves, keys};
+use protocol::{ClusterId, ErrorKind, JournalClaim, JournalNode, Result, SystemClock};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+const ALL: [&str; 3] = ["sim://n1", "sim://n2", "sim://n3"];
 const WAIT: Duration = Duration::from_secs(30);
 
 fn open(dir: &Path, keepers: &Arc<Keepers>) -> SledMetadata {
@@ -162,6 +164,115 @@ async fn all_catch_up_although(damage: impl FnOnce(&File)) {
     let sent = keepers.0[0].journal_state().await.unwrap();
     assert!(sent.whole_from > 300, "{sent:?}: it has the catalog from there on");
     for key in ["old-0", "old-299", "new-1"] {
+        assert!(is_there(&engine, key).await, "{key}");
+    }
+    engine.stop().await.unwrap();
+}
+
+/// Its nodes may all have been claimed between its own claim and the first group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_no_node_ever_obeyed_learns_that_another_has_taken_over() {
+    let keepers = nodes(3);
+    let claim = |epoch| JournalClaim { epoch, holder: Uuid::from_u128(epoch.into()) };
+    for keeper in &keepers.0 {
+        keeper.journal_claim(claim(2)).await.unwrap();
+    }
+    let directory = Directory { path: PathBuf::new(), log: Arc::default() };
+    let end = directory.end(keepers.voters());
+    let journal = Journal::new(Arc::clone(&keepers) as _, Arc::new(directory), Handle::current());
+    journal.begin(claim(1), &end);
+    let why = timeout(WAIT, journal.refused()).await.expect("it is told so");
+    assert!(why.contains("another coordinator has taken over"), "{why}");
+    journal.stop().await;
+}
+
+/// Reads the log, or what a node keeps of it, to its end.
+async fn scrubbed(engine: &SledMetadata, node: Option<&Keeper>) -> Result<LogScrubbed> {
+    let (mut sum, mut next) = (LogScrubbed::default(), Some(0));
+    while let Some(from) = next {
+        let read = engine.scrub_log(node.map(|keeper| &keeper.name), from).await?;
+        sum.groups += read.groups;
+        sum.damaged += read.damaged;
+        next = read.next;
+    }
+    Ok(sum)
+}
+
+async fn until_none_lags(engine: &SledMetadata, of: &[&str]) {
+    let caught_up = async {
+        while engine.journal_lags().iter().any(|(url, lag)| of.contains(&&**url) && *lag > 0) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(WAIT, caught_up).await.expect("every node is sent all");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_that_rots_is_sent_anew_one_at_a_time() {
+    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
+    let engine = open(dir.path(), &keepers);
+    claimed(&engine).await;
+    admit(&engine, &keepers).await;
+    for number in 0..300 {
+        engine.commit(Batch::new().put(format!("old-{number}"), "value".repeat(100)).clone()).await.unwrap();
+    }
+    until_none_lags(&engine, &ALL).await;
+    let [one, other, away] = [0, 1, 2].map(|place| &*keepers.0[place]);
+    assert!(one.rot());
+    let told = one.holds().unwrap();
+    away.power_cut();
+    // As much as tells it from one that only lags behind the fastest.
+    timeout(WAIT, async {
+        while engine.journal_lags()["sim://n3"] <= 1_000 {
+            engine.commit(put("new")).await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    until_none_lags(&engine, &ALL[..2]).await;
+    let waits = scrubbed(&engine, Some(one)).await.unwrap_err();
+    assert!(waits.kind == ErrorKind::Unavailable && waits.message.contains("caught up"), "{waits}");
+    assert_eq!(engine.journal_lags()["sim://n1"], 0, "it is relied on as long as another is away");
+
+    away.start();
+    until_none_lags(&engine, &ALL).await;
+    assert_eq!(scrubbed(&engine, Some(other)).await.unwrap().damaged, 0);
+    assert_eq!(scrubbed(&engine, Some(one)).await.unwrap().damaged, 1);
+    until_none_lags(&engine, &ALL).await;
+    let mended = scrubbed(&engine, Some(one)).await.unwrap();
+    assert_eq!(mended.damaged, 0);
+    assert!(mended.groups > 0 && mended.groups == scrubbed(&engine, Some(other)).await.unwrap().groups, "{mended:?}");
+    let holds = one.holds().unwrap();
+    assert!(holds.is_whole() && holds.last >= told.last, "{holds:?}, and it had {told:?}");
+    engine.commit(put("last")).await.unwrap();
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_rots_in_the_log_is_found_and_a_snapshot_does_without_it() {
+    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
+    let engine = open(dir.path(), &keepers);
+    claimed(&engine).await;
+    admit(&engine, &keepers).await;
+    for number in 0..300 {
+        engine.commit(Batch::new().put(format!("old-{number}"), "value".repeat(100)).clone()).await.unwrap();
+    }
+    let whole = scrubbed(&engine, None).await.unwrap();
+    assert!(whole.damaged == 0 && whole.groups >= 290, "{whole:?}");
+    let segment = dir.path().join("log").join("0000000003.seg");
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    file.write_all_at(b"rot", SEGMENT_BYTES / 2).unwrap();
+    assert_eq!(scrubbed(&engine, None).await.unwrap().damaged, 1);
+    timeout(WAIT, async {
+        let mut number = 0;
+        while scrubbed(&engine, None).await.unwrap().damaged > 0 {
+            number += 1;
+            engine.commit(put(&format!("new-{number}"))).await.unwrap();
+        }
+    })
+    .await
+    .expect("a snapshot is made with the next writes");
+    for key in ["old-0", "old-299"] {
         assert!(is_there(&engine, key).await, "{key}");
     }
     engine.stop().await.unwrap();

@@ -140,6 +140,19 @@ impl Keeper {
         state.open(&self.name);
     }
 
+    /// Bits flip in the middle of each of its segments but the newest; false if it has no other.
+    pub fn rot(&self) -> bool {
+        let state = self.state.lock().unwrap();
+        let mut segments: Vec<(String, u64)> =
+            state.disk.files().into_iter().filter(|(name, _)| name.ends_with(".seg")).collect();
+        segments.sort();
+        segments.pop();
+        for (name, bytes) in &segments {
+            state.disk.flip_bit(name, bytes / 2 * 8);
+        }
+        !segments.is_empty()
+    }
+
     /// What it holds, without a call.
     pub fn holds(&self) -> Option<JournalState> {
         self.state.lock().unwrap().journal.as_ref().map(|journal| journal.state())

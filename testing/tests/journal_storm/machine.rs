@@ -7,7 +7,7 @@ use coordinator::metadata::Reserve;
 use coordinator::metadata::journal::claim::{ClaimFile, Claimed, Unclaimed, attempt};
 use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{Journal, JournalMembers, JournalSource, LogEnd, Phase};
-use protocol::{Error, JournalEntry, JournalMark, Result};
+use protocol::{Error, JournalClaim, JournalEntry, JournalMark, NodeId, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -197,6 +197,24 @@ impl Process {
     }
 
     /// The next group; a piece of a snapshot goes with its first and its third one.
+    /// Whether it holds an epoch that a node which obeys this claim would obey.
+    pub fn is_above(&self, obeyed: &JournalClaim) -> bool {
+        matches!(self.journal.phase(), Phase::Claimed(claim) if claim.supersedes(obeyed))
+    }
+
+    /// Reads what a node keeps to its end; whether all of it is whole.
+    pub async fn scrub(&self, node: &NodeId) -> Result<bool> {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let read = self.journal.scrub(Some(node), from).await?;
+            if read.damaged > 0 {
+                return Ok(false);
+            }
+            next = read.next;
+        }
+        Ok(true)
+    }
+
     fn next_entry(&mut self, id: u64) -> JournalEntry {
         let log = self.directory.log.lock().unwrap();
         let (last, mut whole_from) =

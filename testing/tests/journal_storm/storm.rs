@@ -32,6 +32,7 @@ pub struct Counts {
     deaths: u64,
     power_cuts: u64,
     replaced: u64,
+    rotten: u64,
     restores: u64,
     copies_refused: u64,
     copies_served: u64,
@@ -45,6 +46,7 @@ impl Counts {
         self.deaths += other.deaths;
         self.power_cuts += other.power_cuts;
         self.replaced += other.replaced;
+        self.rotten += other.rotten;
         self.restores += other.restores;
         self.copies_refused += other.copies_refused;
         self.copies_served += other.copies_served;
@@ -60,6 +62,7 @@ impl Counts {
             deaths,
             power_cuts,
             replaced,
+            self.rotten,
             restores,
             self.copies_refused,
             self.copies_served,
@@ -79,6 +82,8 @@ struct Storm {
     backup: Option<Directory>,
     /// The node whose disk is not known to be whole again.
     emptied: Option<usize>,
+    /// Whether that is because it rotted, and nobody has read all of it since.
+    is_rotten: bool,
     next_id: u64,
     directories: u64,
     acknowledged: Vec<u64>,
@@ -117,6 +122,7 @@ impl Storm {
             directory,
             backup: None,
             emptied: None,
+            is_rotten: false,
             next_id: 1,
             directories: 1,
             acknowledged: Vec::new(),
@@ -165,7 +171,7 @@ impl Storm {
             88..90 => self.restart().await,
             90..92 => self.backup = Some(self.copy_directory()),
             92..95 => self.start_backup().await,
-            95..97 => self.replace_node().await,
+            95..97 => self.lose_disk().await,
             _ => {
                 self.keepers.0.iter().for_each(|keeper| keeper.start());
                 self.lose_and_restore().await;
@@ -290,15 +296,29 @@ impl Storm {
         self.process = Some(copy);
     }
 
-    /// The fault model knows one lost disk at a time: the next one only when this one has all again.
-    async fn replace_node(&mut self) {
+    /// The fault model knows one lost or rotten disk at a time: the next one only when this one has all again.
+    async fn lose_disk(&mut self) {
         if !self.has_caught_up().await {
             return;
         }
         let node = self.pick_node();
-        self.keepers.0[node].replace();
         self.emptied = Some(node);
-        self.counts.replaced += 1;
+        self.is_rotten = self.rng.chance(500) && self.keepers.0[node].rot();
+        match self.is_rotten {
+            true => self.counts.rotten += 1,
+            false => {
+                self.keepers.0[node].replace();
+                self.counts.replaced += 1;
+            }
+        }
+    }
+
+    /// A scrub reads the whole of what the node keeps; what it finds is sent anew.
+    async fn scrub(&mut self, node: usize) {
+        let Some(process) = &self.process else { return };
+        if let Ok(true) = process.scrub(&self.keepers.0[node].name).await {
+            self.is_rotten = false;
+        }
     }
 
     async fn has_caught_up(&mut self) -> bool {
@@ -307,15 +327,20 @@ impl Storm {
         for _ in 0..CATCH_UP_S {
             self.commit(Death::Never).await;
             sleep(Duration::from_secs(1)).await;
+            if self.is_rotten {
+                self.scrub(node).await;
+            }
             let newest = self.keepers.0.iter().filter_map(|keeper| keeper.holds()).map(|state| state.last).max();
             let caught_up =
                 self.keepers.0[node].holds().is_some_and(|state| state.is_whole() && Some(state.last) == newest);
-            if caught_up {
+            if caught_up && !self.is_rotten {
                 self.emptied = None;
                 return true;
             }
         }
-        if self.process.is_some() {
+        // Where a start or a restore died between two claims, the node may obey one that is not below this process's: then only a restore helps.
+        let obeys = self.keepers.0[node].holds().map(|state| state.claim).unwrap_or_default();
+        if self.process.as_ref().is_some_and(|process| process.is_above(&obeys)) {
             self.violations.push(format!("n{} did not catch up", node + 1));
         }
         false
@@ -365,6 +390,8 @@ impl Storm {
             }
             // Answers may be lost on the way; in calm weather they are not.
             Err(error) if error.message.contains("no answer") || error.message.contains("refused") => {}
+            // A node away and another one rotten are two at once.
+            Err(_) if self.is_rotten && survey.answers.len() < members.len() => {}
             Err(error) => self.violations.push(format!("a restore failed: {error}")),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{PROGRESS_WAIT, restore};
 use std::time::Duration;
-use testing::real::{Cluster, LoadPlan, eventually};
+use testing::real::{Cluster, LoadPlan, eventually, flip_bits};
 
 const CATCH_UP_WAIT: Duration = Duration::from_secs(60);
 
@@ -69,4 +69,47 @@ async fn a_node_that_was_down_or_emptied_catches_up() {
     assert!(said.contains("only 2 of them gave a journal"), "{said}");
     cluster.start_node(1).await;
     assert!(restore(&cluster, "restored", &[1, 3, 4]).status.success());
+}
+
+/// A scrub from its order to its end: places of the catalog's log, and of its copies, that scrubs have found damaged by then, and groups that
+/// they have read.
+async fn scrubbed(cluster: &Cluster) -> (f64, f64) {
+    let client = cluster.client();
+    let told = async |series: &str| {
+        let page = client.get("/metrics").await;
+        let page = String::from_utf8_lossy(&page.body).into_owned();
+        page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse::<f64>().ok())
+    };
+    let before = told("scrub_finished_timestamp_seconds").await;
+    let request = client.request(reqwest::Method::POST, "/admin/workers/scrub");
+    client.send(request.header("content-type", "application/json").body(r#"{"run":true}"#)).await.expect(200);
+    eventually("the scrub ends", CATCH_UP_WAIT, || async {
+        let now = told("scrub_finished_timestamp_seconds").await;
+        if now > before { Ok(()) } else { Err(format!("{now:?}")) }
+    })
+    .await;
+    let told = async |series| told(series).await.expect("it is counted from the start");
+    (told("metadata_log_damaged_total").await, told("metadata_log_scrubbed_groups_total").await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_finds_what_rots_in_a_journal_which_is_sent_anew() {
+    let mut cluster = Cluster::start().await;
+    let load = LoadPlan::new(78).begin(&cluster.client());
+    load.more(60, PROGRESS_WAIT).await;
+    load.end().await;
+    wait_until_equal(&cluster, 2, 1).await;
+    let (damaged, read) = scrubbed(&cluster).await;
+    assert!(damaged == 0.0 && read > 4.0 * 60.0, "each node's journal and the log were read: {damaged} {read}");
+    let journal = cluster.data("n2").join("journal");
+    assert!(flip_bits(&journal, 9, 40) > 0);
+    assert_eq!(scrubbed(&cluster).await.0, 1.0);
+    wait_until_equal(&cluster, 2, 1).await;
+    assert_eq!(scrubbed(&cluster).await.0, 1.0, "it was sent anew");
+    cluster.stop_all();
+    // The journal that had rotted is as good as any.
+    for number in [2, 3, 4] {
+        cluster.start_node(number).await;
+    }
+    assert!(restore(&cluster, "restored", &[2, 3, 4]).status.success());
 }

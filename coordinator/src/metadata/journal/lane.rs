@@ -51,6 +51,8 @@ pub(super) struct LaneState {
     pub idle: bool,
     /// The claim above ours that it obeys.
     pub obeys: Option<JournalClaim>,
+    /// What it holds cannot be read: it is to begin anew.
+    pub is_rotten: bool,
     pub wake: Arc<Notify>,
     pub ended: CancellationToken,
 }
@@ -65,7 +67,19 @@ impl LaneState {
     pub fn new(keeper: Arc<dyn Node>, ended: CancellationToken) -> LaneState {
         let (wake, room) = (Arc::new(Notify::new()), JournalRoom::default());
         let (latency_us, idle) = (0, false);
-        LaneState { keeper, node: None, through: 0, trouble: None, room, latency_us, idle, obeys: None, wake, ended }
+        LaneState {
+            keeper,
+            node: None,
+            through: 0,
+            trouble: None,
+            room,
+            latency_us,
+            idle,
+            obeys: None,
+            is_rotten: false,
+            wake,
+            ended,
+        }
     }
 
     fn measure(&mut self, took_us: u64) {
@@ -91,6 +105,8 @@ pub(super) struct Lane {
     anew: bool,
     /// The last group that the node held when it joined: what it is sent up to there it need not write.
     held: u64,
+    /// Whether what the node holds is not to be relied on.
+    is_rotten: bool,
     /// Whether the last entries sent did not fit.
     astray: bool,
     pause: Duration,
@@ -124,6 +140,7 @@ impl Lane {
             next: 1,
             anew: false,
             held: 0,
+            is_rotten: false,
             astray: false,
             pause: PAUSE_MIN,
             lingered: false,
@@ -175,6 +192,9 @@ impl Lane {
     fn work(&mut self) -> Work {
         let mut core = self.journal.core();
         let lingered = std::mem::take(&mut self.lingered);
+        if core.lanes.get_mut(&self.member.url).is_some_and(|lane| std::mem::take(&mut lane.is_rotten)) {
+            (self.joined, self.is_rotten) = (None, true);
+        }
         let claim = match core.phase.clone() {
             Phase::Claimed(claim) if self.joined != Some(claim) => return Work::Join(claim),
             Phase::Claimed(claim) if self.next <= core.end.sequence => claim,
@@ -200,9 +220,10 @@ impl Lane {
             (core.end, core.whole_from)
         };
         // There is nothing yet that it could lack.
-        let agrees = state.last == end && (state.is_whole() || end.sequence == 0);
+        let agrees = state.last == end && (state.is_whole() || end.sequence == 0) && !self.is_rotten;
         let last = state.last.sequence.min(end.sequence).max(1);
-        self.anew = !agrees && (last < whole_from || (state.last.sequence > 0 && !state.is_whole()));
+        let is_whole = state.is_whole() && !self.is_rotten;
+        self.anew = !agrees && (last < whole_from || (state.last.sequence > 0 && !is_whole));
         self.next = match (agrees, self.anew) {
             (true, _) => end.sequence + 1,
             (false, true) => whole_from,
@@ -213,7 +234,7 @@ impl Lane {
             true => self.holds(claim, &state, end.sequence, None),
             // What it held and lacks now it holds no more: its disk is another one, or was.
             false => self.note(claim, &state, 0, |lane| {
-                if state.last.sequence < lane.through {
+                if state.last.sequence < lane.through || self.is_rotten {
                     lane.through = 0;
                 }
             }),
@@ -239,7 +260,7 @@ impl Lane {
         let took_us = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
         if appended.through >= last {
             let wrote = self.anew || last > self.held || last >= self.journal.core().end.sequence;
-            (self.next, self.anew, self.astray) = (last + 1, false, false);
+            (self.next, self.anew, self.astray, self.is_rotten) = (last + 1, false, false, false);
             match wrote {
                 true => self.holds(claim, &appended.state, last, Some(took_us)),
                 false => self.note(claim, &appended.state, last, |_| {}),
@@ -308,23 +329,26 @@ impl Lane {
 
     async fn fail(&mut self, claim: JournalClaim, error: Error) {
         self.joined = None;
-        let obeys = if error.kind == ErrorKind::Denied { self.other_claim(claim).await } else { None };
+        let other = if error.kind == ErrorKind::Denied { self.obeying_another(claim).await } else { None };
         let url = Arc::clone(&self.member.url);
         self.journal.note(&url, claim, |lane| {
             if lane.trouble.is_none() {
                 tracing::warn!(target: "degradation", node = %url, %error, "the node's catalog journal does not take groups");
             }
             lane.trouble = Some(Trouble { kind: error.kind, message: error.message.clone() });
-            lane.obeys = obeys.or(lane.obeys);
+            if let Some(state) = other {
+                // Also one that has never obeyed this claim, and so was not heard of.
+                (lane.node, lane.obeys) = (Some(state.node), Some(state.claim));
+            }
         });
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// The claim that the node obeys instead of ours.
-    async fn other_claim(&self, claim: JournalClaim) -> Option<JournalClaim> {
+    /// What the node says, if it obeys another claim instead of ours.
+    async fn obeying_another(&self, claim: JournalClaim) -> Option<JournalState> {
         let state = node(&self.member).ok()?.journal_state().await.ok()?;
-        (!claim.supersedes(&state.claim)).then_some(state.claim)
+        (!claim.supersedes(&state.claim)).then_some(state)
     }
 }
 

@@ -23,6 +23,7 @@ mod lane;
 pub mod quorum;
 pub mod restore;
 mod ring;
+mod scrub;
 
 use self::core::Core;
 use crate::metadata::Reserve;
@@ -32,6 +33,7 @@ use protocol::{Error, JournalClaim, JournalEntry, JournalMark, Node, Result};
 use quorum::Voters;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -323,7 +325,8 @@ impl Journal {
         core.electorate.members = members.len();
         core.lanes.retain(|url, lane| {
             // The same address with another way to it is another lane: what the old one knows of the node may be of its former disk.
-            let is_its = |member: &JournalMember| member.url == *url && same(&member.node, &lane.keeper);
+            let keeper = Arc::as_ptr(&lane.keeper);
+            let is_its = |member: &JournalMember| member.url == *url && ptr::addr_eq(Arc::as_ptr(&member.node), keeper);
             let stays = members.iter().any(is_its);
             if !stays {
                 lane.ended.cancel();
@@ -393,8 +396,4 @@ impl Journal {
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn same(one: &Arc<dyn Node>, other: &Arc<dyn Node>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }

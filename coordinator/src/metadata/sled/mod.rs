@@ -34,12 +34,14 @@ pub use restored::RestoredDirectory;
 use crate::metadata::commit_log::batch_bytes;
 use crate::metadata::journal::claim::ClaimFile;
 use crate::metadata::journal::{Journal, JournalMembers, Phase};
-use crate::metadata::{Batch, Entry, FullDisks, Metadata, Reserve, Serves, names, validate_key, validate_scan};
+use crate::metadata::{
+    Batch, Entry, FullDisks, LogScrubbed, Metadata, Reserve, Serves, names, validate_key, validate_scan,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use mover::Mover;
 use open::Opened;
-use protocol::{Clock, ClusterId, Error, ErrorKind, Result};
+use protocol::{Clock, ClusterId, Error, ErrorKind, NodeId, Result};
 use segments::{GroupCommit, GroupLimits};
 use source::LogSource;
 use state::State;
@@ -322,6 +324,13 @@ impl Metadata for SledMetadata {
         let label = outcome.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
         metrics::histogram!(names::COMMIT_SECONDS, "outcome" => label).record(started.elapsed().as_secs_f64());
         outcome
+    }
+
+    async fn scrub_log(&self, node: Option<&NodeId>, from: u64) -> Result<LogScrubbed> {
+        match self.journal.get() {
+            Some(journal) => journal.scrub(node, from).await,
+            None => Ok(LogScrubbed::default()),
+        }
     }
 
     fn journal_lags(&self) -> BTreeMap<Arc<str>, u64> {
