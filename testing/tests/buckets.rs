@@ -375,7 +375,7 @@ fn a_bucket_takes_its_open_uploads_with_it_and_none_while_something_is_in_it() {
     run(|cluster| async move {
         let objects = objects_of(&cluster, NewBucket::default()).await;
         let mut uploads = Vec::new();
-        for place in 0..70 {
+        for place in 0..100 {
             let key = format!("k{place:02}");
             uploads.push((name(&key), objects.create_upload(upload_of(&key)).await.unwrap()));
         }

@@ -182,6 +182,10 @@ impl SeenBucket {
         match (&self.record, missing) {
             (Some(record), _) => Ok(record.clone()),
             (None, MissingBucket::Refuse) => Err(no_such_bucket(name)),
+            (None, MissingBucket::Make(_)) if name.is_dotted() => Err(Error::invalid(format!(
+                "bucket '{}' does not exist, and only S3 makes one whose name has dots",
+                name.as_str()
+            ))),
             (None, MissingBucket::Make(versioning)) => {
                 Ok(BucketRecord { created_ms: now_ms, owner: owner.to_owned(), versioning, ..BucketRecord::default() })
             }

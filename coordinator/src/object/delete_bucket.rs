@@ -4,12 +4,12 @@
 //! 1. the bucket's record says that it is being deleted, which changes its revision: whatever is on its way into the bucket conflicts,
 //!    looks again, and makes the bucket live by the commit that makes itself visible;
 //! 2. everything in the bucket is looked through. If there is something, the bucket is live again and the deletion refused;
-//! 3. uploads in parts that are open in it are aborted, as long as nobody has made it live again;
-//! 4. the record goes, if it is still the one of step 1; where names were purged and left their records, it says that it is gone until
+//! 3. of uploads in parts that are open in it, those are aborted that the last commit has no room for, as long as nobody has made it live again;
+//! 4. the record goes, and the uploads that are left, if it is still the one of step 1; where names were purged and left their records, it says that it is gone until
 //!    the collector has forgotten them.
 //!
 //! What it keeps true: a bucket is gone only if nothing was visible in it and no upload was open. A crash after step 1 harms nobody: the next
-//! write makes the bucket live, the next deletion goes on. An upload is aborted only in a bucket that holds nothing else.
+//! write makes the bucket live, the next deletion goes on. Uploads are aborted only in a bucket that holds nothing else.
 
 use super::Objects;
 use super::bucket::{contended, no_such_bucket, outcome_unknown};
@@ -64,7 +64,7 @@ impl Objects {
             if matches!(content, Content::Something) {
                 return Err(self.keep_bucket(name, seen.expect(), record).await);
             }
-            match self.abort_uploads(name, &key, seen.expect()).await {
+            match self.abort_uploads(name, &mut commit).await {
                 Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => continue,
                 aborted => aborted?,
             }

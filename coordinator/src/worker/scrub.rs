@@ -1,5 +1,5 @@
-//! Scrub: has every node read and check all its records, a stretch at a time, and reads what it keeps of the catalog's journal; at the end the
-//! catalog's log is read. So rot is found before it is needed. Shards that are damaged are queued for repair, a journal is sent anew.
+//! Scrub: reads the catalog's log, then has every node read and check all its records, a stretch at a time, and reads what it keeps of the
+//! catalog's journal. So rot is found before it is needed. Shards that are damaged are queued for repair, a journal is sent anew, from the log.
 //!
 //! What it keeps true: a pass visits every node that is registered; one that does not answer keeps its place, and the pass waits for it
 //! or, once it is recorded as lost, goes on without. Position and counts are records ([`Pass`]).
@@ -70,15 +70,15 @@ impl Worker for Scrub {
             return Ok(Progress::Idle);
         }
         let read = match next_place(work, &pass).await? {
-            Place::Shards(node, cursor) => shards(work, &mut pass, &node, cursor).await?,
-            Place::Log(node, from) => log(work, &mut pass, node, from).await?,
-        };
-        let (position, items, bytes) = match read {
-            Read::Stretch { position: Some(position), items, bytes } => (position, items, bytes),
-            Read::Stretch { position: None, .. } => {
+            Some(Place::Shards(node, cursor)) => shards(work, &mut pass, &node, cursor).await?,
+            Some(Place::Log(node, from)) => log(work, &mut pass, node, from).await?,
+            None => {
                 pass.finish(work).await?;
                 return Ok(Progress::Idle);
             }
+        };
+        let (position, items, bytes) = match read {
+            Read::Stretch { position, items, bytes } => (position, items, bytes),
             Read::Waits(why) => {
                 self.pass = Some((pass, saved));
                 return Ok(Progress::Waits(why));
@@ -104,8 +104,8 @@ impl Worker for Scrub {
 
 /// What a step came to.
 enum Read {
-    /// A stretch was read, and the pass is here by then, or at its end.
-    Stretch { position: Option<Vec<u8>>, items: u64, bytes: u64 },
+    /// A stretch was read, and the pass is here by then.
+    Stretch { position: Vec<u8>, items: u64, bytes: u64 },
     /// It could not be read yet.
     Waits(String),
 }
@@ -136,7 +136,7 @@ async fn shards(work: &Work, pass: &mut Pass, node: &NodeId, cursor: VerifyCurso
         Some(next) => Place::Shards(node.clone(), next),
         None => Place::Log(Some(node.clone()), 0),
     };
-    Ok(Read::Stretch { position: Some(encode(&next)), items: report.records, bytes: report.bytes })
+    Ok(Read::Stretch { position: encode(&next), items: report.records, bytes: report.bytes })
 }
 
 /// Reads what a node keeps of the catalog's log, or the log itself. Who keeps it sees to what is damaged.
@@ -150,24 +150,21 @@ async fn log(work: &Work, pass: &mut Pass, node: Option<NodeId>, from: u64) -> R
     };
     pass.count("log_groups", read.groups);
     pass.count("log_damaged", read.damaged);
-    let position = match (read.next, node) {
-        (Some(next), node) => Some(encode(&Place::Log(node, next))),
-        (None, Some(node)) => Some(done(&node)),
-        (None, None) => None,
+    let position = match read.next {
+        Some(next) => encode(&Place::Log(node, next)),
+        None => done(node.as_ref()),
     };
     Ok(Read::Stretch { position, items: read.groups, bytes: read.bytes })
 }
 
-/// Where the pass goes on: at the log when every node was read to its end.
-async fn next_place(work: &Work, pass: &Pass) -> Result<Place> {
-    let (done, at) = decode(&pass.record.position)?;
-    if let Some(place @ Place::Log(None, _)) = at {
-        return Ok(place);
-    }
-    let on_it = at.as_ref().and_then(|place| match place {
-        Place::Shards(node, _) | Place::Log(Some(node), _) => Some(node.clone()),
-        Place::Log(None, _) => None,
-    });
+/// Where the pass goes on; `None` when all was read to its end.
+async fn next_place(work: &Work, pass: &Pass) -> Result<Option<Place>> {
+    let (done, at) = match decode(&pass.record.position)? {
+        Position::Start => return Ok(Some(Place::Log(None, 0))),
+        Position::At(place @ Place::Log(None, _)) => return Ok(Some(place)),
+        Position::Behind(done) => (done, None),
+        Position::At(place) => (None, Some(place)),
+    };
     let range = keys::nodes();
     let switched_off = work.objects.nodes.switched_off();
     for (_, entry) in work.scan(&range, SCAN_ENTRIES_MAX).await? {
@@ -175,16 +172,16 @@ async fn next_place(work: &Work, pass: &Pass) -> Result<Place> {
         if record.state == NodeState::Lost || switched_off.contains(&record.node) {
             continue;
         }
-        match (&on_it, at.clone()) {
-            (Some(node), Some(place)) if *node == record.node => return Ok(place),
-            (Some(node), _) if *node > record.node => {}
-            _ if done.as_ref().is_none_or(|done| record.node > *done) => {
-                return Ok(Place::Shards(record.node, VerifyCursor::default()));
+        match &at {
+            Some(place @ (Place::Shards(node, _) | Place::Log(Some(node), _))) if *node == record.node => {
+                return Ok(Some(place.clone()));
             }
-            _ => {}
+            Some(Place::Shards(node, _) | Place::Log(Some(node), _)) if *node > record.node => {}
+            _ if done.as_ref().is_some_and(|done| record.node <= *done) => {}
+            _ => return Ok(Some(Place::Shards(record.node, VerifyCursor::default()))),
         }
     }
-    Ok(Place::Log(None, 0))
+    Ok(None)
 }
 
 /// Queues the chunk of a damaged shard, if the record still names it.
@@ -204,40 +201,47 @@ async fn queue(work: &Work, node: &NodeId, shard: ShardId) -> Result<()> {
     work.commit(commit).await.map(drop)
 }
 
+/// How far a pass is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Position {
+    /// At its start.
+    Start,
+    /// This node was read to its end or, for none, the log.
+    Behind(Option<NodeId>),
+    /// Here.
+    At(Place),
+}
+
 /// `node`, or nothing for the coordinator's own log, NUL, then segment and offset (u32 BE each), or `j` and the next group (u64 BE).
 fn encode(place: &Place) -> Vec<u8> {
     match place {
         Place::Shards(node, next) => {
-            [done(node), next.segment.to_be_bytes().to_vec(), next.offset.to_be_bytes().to_vec()].concat()
+            [done(Some(node)), next.segment.to_be_bytes().to_vec(), next.offset.to_be_bytes().to_vec()].concat()
         }
-        Place::Log(node, next) => {
-            let node = node.as_ref().map_or(vec![END_OF_NAME], done);
-            [node, vec![LOG], next.to_be_bytes().to_vec()].concat()
-        }
+        Place::Log(node, next) => [done(node.as_ref()), vec![LOG], next.to_be_bytes().to_vec()].concat(),
     }
 }
 
-/// The position behind a node.
-fn done(node: &NodeId) -> Vec<u8> {
-    [node.as_str().as_bytes(), &[END_OF_NAME]].concat()
+/// The position behind a node or, for none, the log.
+fn done(node: Option<&NodeId>) -> Vec<u8> {
+    [node.map_or("", NodeId::as_str).as_bytes(), &[END_OF_NAME]].concat()
 }
 
-/// The node that was read to its end, or the place where it goes on.
-fn decode(position: &[u8]) -> Result<(Option<NodeId>, Option<Place>)> {
-    let Some(end) = position.iter().position(|byte| *byte == END_OF_NAME) else { return Ok((None, None)) };
-    let (name, rest) = (&position[..end], &position[end + 1..]);
-    let node = || -> Result<NodeId> { std::str::from_utf8(name).map_err(|_| malformed())?.parse() };
+fn decode(position: &[u8]) -> Result<Position> {
+    let Some(end) = position.iter().position(|byte| *byte == END_OF_NAME) else { return Ok(Position::Start) };
+    let rest = &position[end + 1..];
+    let name = std::str::from_utf8(&position[..end]).map_err(|_| malformed())?;
+    let node: Option<NodeId> = if name.is_empty() { None } else { Some(name.parse()?) };
     if let Some((&LOG, next)) = rest.split_first()
         && let Ok(next) = next.try_into()
     {
-        let node = if name.is_empty() { None } else { Some(node()?) };
-        return Ok((None, Some(Place::Log(node, u64::from_be_bytes(next)))));
+        return Ok(Position::At(Place::Log(node, u64::from_be_bytes(next))));
     }
-    match rest.as_chunks::<4>() {
-        ([], []) => Ok((Some(node()?), None)),
-        ([segment, offset], []) => {
+    match (rest.as_chunks::<4>(), node) {
+        (([], []), node) => Ok(Position::Behind(node)),
+        (([segment, offset], []), Some(node)) => {
             let cursor = VerifyCursor { segment: u32::from_be_bytes(*segment), offset: u32::from_be_bytes(*offset) };
-            Ok((None, Some(Place::Shards(node()?, cursor))))
+            Ok(Position::At(Place::Shards(node, cursor)))
         }
         _ => Err(malformed()),
     }
@@ -254,7 +258,9 @@ mod tests {
     #[test]
     fn positions_round_trip() {
         let node: NodeId = "n1".parse().unwrap();
-        assert_eq!(decode(&done(&node)).unwrap(), (Some(node.clone()), None));
+        for behind in [None, Some(node.clone())] {
+            assert_eq!(decode(&done(behind.as_ref())).unwrap(), Position::Behind(behind));
+        }
         let cursor = VerifyCursor { segment: 7, offset: 1 << 30 };
         // The first byte of this segment's number is that which says that a group follows.
         let like_a_log = VerifyCursor { segment: u32::from(LOG) << 24, offset: 0 };
@@ -264,9 +270,9 @@ mod tests {
             Place::Log(Some(node), 1 << 40),
             Place::Log(None, 0),
         ] {
-            assert_eq!(decode(&encode(&place)).unwrap(), (None, Some(place)));
+            assert_eq!(decode(&encode(&place)).unwrap(), Position::At(place));
         }
-        assert_eq!(decode(&[]).unwrap(), (None, None));
+        assert_eq!(decode(&[]).unwrap(), Position::Start);
         assert!(decode(b"n1\0abc").is_err());
     }
 }

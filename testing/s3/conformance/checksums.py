@@ -194,6 +194,18 @@ def a_copy_keeps_or_gets_a_checksum(t):
 
 
 @check
+def a_completion_names_one_checksum_of_each(t):
+    bucket, bodies = t.bucket(), [b"alone"]
+    create = {"ChecksumAlgorithm": "CRC32", "ChecksumType": "COMPOSITE"}
+    upload, parts = t.multipart(bucket, "k", bodies, create=create, ChecksumAlgorithm="CRC32")
+    two = [{**parts[0], "ChecksumSHA1": sha1(b"other")}]
+    named = {"Bucket": bucket, "Key": "k", "UploadId": upload, "MultipartUpload": {"Parts": two}}
+    refused(("InvalidArgument", "InvalidRequest"), t.s3.complete_multipart_upload, **named)
+    t.absent(bucket, "k")
+    t.complete(bucket, "k", upload, parts)
+
+
+@check
 def a_part_of_what_was_uploaded_in_parts_tells_its_own(t):
     bucket, bodies = t.bucket(), [random_bytes(FIVE_MIB), b"the end"]
     for kind in ("COMPOSITE", "FULL_OBJECT"):

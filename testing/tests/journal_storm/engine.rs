@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
-const ALL: [&str; 3] = ["sim://n1", "sim://n2", "sim://n3"];
+const ALL: [&str; 4] = ["sim://n1", "sim://n2", "sim://n3", "sim://n4"];
 const WAIT: Duration = Duration::from_secs(30);
 
 fn open(dir: &Path, keepers: &Arc<Keepers>) -> SledMetadata {
@@ -207,56 +207,112 @@ async fn until_none_lags(engine: &SledMetadata, of: &[&str]) {
     timeout(WAIT, caught_up).await.expect("every node is sent all");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_journal_that_rots_is_sent_anew_one_at_a_time() {
-    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
-    let engine = open(dir.path(), &keepers);
+/// An engine over so many nodes, which hold a few hundred groups.
+async fn filled(dir: &Path, count: usize) -> (SledMetadata, Arc<Keepers>) {
+    let keepers = nodes(count);
+    let engine = open(dir, &keepers);
     claimed(&engine).await;
     admit(&engine, &keepers).await;
     for number in 0..300 {
         engine.commit(Batch::new().put(format!("old-{number}"), "value".repeat(100)).clone()).await.unwrap();
     }
-    until_none_lags(&engine, &ALL).await;
-    let [one, other, away] = [0, 1, 2].map(|place| &*keepers.0[place]);
-    assert!(one.rot());
-    let told = one.holds().unwrap();
-    away.power_cut();
-    // As much as tells it from one that only lags behind the fastest.
+    until_none_lags(&engine, &ALL[..count]).await;
+    (engine, keepers)
+}
+
+async fn is_mended(engine: &SledMetadata, keeper: &Keeper) {
     timeout(WAIT, async {
-        while engine.journal_lags()["sim://n3"] <= 1_000 {
-            engine.commit(put("new")).await.unwrap();
+        // It begins anew with the next group, or the one after.
+        while engine.journal_lags().values().any(|lag| *lag > 0)
+            || scrubbed(engine, Some(keeper)).await.unwrap().damaged > 0
+        {
+            engine.commit(put("more")).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
         }
     })
     .await
-    .unwrap();
-    until_none_lags(&engine, &ALL[..2]).await;
-    let waits = scrubbed(&engine, Some(one)).await.unwrap_err();
-    assert!(waits.kind == ErrorKind::Unavailable && waits.message.contains("caught up"), "{waits}");
-    assert_eq!(engine.journal_lags()["sim://n1"], 0, "it is relied on as long as another is away");
+    .expect("it is sent anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quorum() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, keepers) = filled(dir.path(), 4).await;
+    let [one, other, away] = [0, 1, 3].map(|place| &*keepers.0[place]);
+    assert!(one.rot() && other.rot());
+    let told = [one, other].map(|keeper| keeper.holds().unwrap());
+    // Two are left, of which one goes.
+    away.power_cut();
+    for keeper in [one, other] {
+        assert_eq!(scrubbed(&engine, Some(keeper)).await.unwrap().damaged, 1);
+    }
+    for number in 0..50 {
+        engine.commit(put(&format!("new-{number}"))).await.unwrap();
+    }
+    let begun = |keeper: &Keeper| keeper.holds().unwrap().promised.sequence > 0;
+    assert!(!begun(one) && !begun(other), "nobody makes a quorum without them");
 
     away.start();
-    until_none_lags(&engine, &ALL).await;
-    assert_eq!(scrubbed(&engine, Some(other)).await.unwrap().damaged, 0);
-    assert_eq!(scrubbed(&engine, Some(one)).await.unwrap().damaged, 1);
-    until_none_lags(&engine, &ALL).await;
-    let mended = scrubbed(&engine, Some(one)).await.unwrap();
-    assert_eq!(mended.damaged, 0);
-    assert!(mended.groups > 0 && mended.groups == scrubbed(&engine, Some(other)).await.unwrap().groups, "{mended:?}");
-    let holds = one.holds().unwrap();
-    assert!(holds.is_whole() && holds.last >= told.last, "{holds:?}, and it had {told:?}");
-    engine.commit(put("last")).await.unwrap();
+    timeout(WAIT, async {
+        while !begun(one) || !begun(other) {
+            engine.commit(put("more")).await.unwrap();
+        }
+    })
+    .await
+    .expect("they begin anew");
+    for (keeper, told) in [one, other].into_iter().zip(told) {
+        is_mended(&engine, keeper).await;
+        let holds = keeper.holds().unwrap();
+        assert!(holds.is_whole() && holds.last >= told.last, "{holds:?}, and it had {told:?}");
+    }
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_two_keep_the_journal_one_that_rots_goes_on_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, keepers) = filled(dir.path(), 2).await;
+    assert!(keepers.0[0].rot());
+    assert_eq!(scrubbed(&engine, Some(&keepers.0[0])).await.unwrap().damaged, 1);
+    for number in 0..20 {
+        engine.commit(put(&format!("new-{number}"))).await.expect("both are needed for every group");
+    }
+    assert_eq!(keepers.0[0].holds().unwrap().promised.sequence, 0);
+    engine.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_ends_although_groups_keep_coming() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, keepers) = filled(dir.path(), 3).await;
+    let writes = async {
+        loop {
+            engine.commit(put("new")).await.unwrap();
+        }
+    };
+    let scrubs = async {
+        for node in [None, Some(&*keepers.0[0]), Some(&*keepers.0[1]), Some(&*keepers.0[2])] {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let read = engine.scrub_log(node.map(|keeper| &keeper.name), from).await.unwrap();
+                assert_eq!(read.damaged, 0, "{from}");
+                next = read.next;
+                // As long as a worker rests between two steps.
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = writes => {}
+        ended = timeout(WAIT, scrubs) => ended.expect("it comes to an end"),
+    }
     engine.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_rots_in_the_log_is_found_and_a_snapshot_does_without_it() {
-    let (dir, keepers) = (tempfile::tempdir().unwrap(), nodes(3));
-    let engine = open(dir.path(), &keepers);
-    claimed(&engine).await;
-    admit(&engine, &keepers).await;
-    for number in 0..300 {
-        engine.commit(Batch::new().put(format!("old-{number}"), "value".repeat(100)).clone()).await.unwrap();
-    }
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, _keepers) = filled(dir.path(), 3).await;
     let whole = scrubbed(&engine, None).await.unwrap();
     assert!(whole.damaged == 0 && whole.groups >= 290, "{whole:?}");
     let segment = dir.path().join("log").join("0000000003.seg");

@@ -62,8 +62,18 @@ async fn names_that_are_none_are_refused_everywhere() {
     let cluster = Cluster::start().await;
     let port = cluster.coordinator.port;
     let long = "k".repeat(1_025);
-    let buckets =
-        ["ab", "Upper", "under_score", "dot.ted", "%2e%2e", "a%2Fb", "%00%00%00", "%ff%fe%fd", &"b".repeat(64)];
+    let buckets = [
+        "ab",
+        "Upper",
+        "under_score",
+        "dot..ted",
+        "a.-b",
+        "%2e%2e",
+        "a%2Fb",
+        "%00%00%00",
+        "%ff%fe%fd",
+        &"b".repeat(64),
+    ];
     let paths = buckets.iter().map(|bucket| format!("/s3/{bucket}/key"));
     let keys = ["%00", "a%00b", "%ff%fe", "%ed%a0%80", "%c0%af", long.as_str()];
     let paths = paths.chain(keys.iter().map(|key| format!("/s3/good-bucket/{key}")));
@@ -80,6 +90,9 @@ async fn names_that_are_none_are_refused_everywhere() {
         }
     }
     let client = cluster.client();
+    let dotted = client.send(client.request(reqwest::Method::PUT, "/s3/dot.ted/key").body("x")).await.expect(400);
+    assert!(dotted.error().contains("dots"), "{dotted}");
+    client.get("/s3/dot.ted/key").await.expect(404);
     for bucket in ["ab", "Upper", "a..b"] {
         client.get(&format!("/s3/{bucket}")).await.expect(400);
     }

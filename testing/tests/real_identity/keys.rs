@@ -200,7 +200,7 @@ async fn what_no_key_could_be_or_match_is_refused() {
     let cluster = start(plan()).await;
     let admin = cluster.client();
     let policy = |pattern: &str| json!([{ "buckets": [pattern], "actions": ["read"] }]);
-    for pattern in ["a?c", "[ab]", "Big", "a.b", "", "a/b"] {
+    for pattern in ["a?c", "[ab]", "Big", "a_b", "", "a/b"] {
         let refused = post(&admin, "/admin/keys", json!({ "policy": policy(pattern) })).await.expect(400);
         assert!(refused.error().contains("pattern") || refused.error().contains("matches no bucket"), "{refused}");
     }

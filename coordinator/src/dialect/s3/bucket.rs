@@ -3,9 +3,10 @@
 use super::access::may;
 use super::fault::{fault, invalid, not_implemented, of_verb};
 use super::heads::{expected_owner, owner_id, refuse_not_done, text};
+use super::incoming::Overheard;
 use super::read::bucket_name;
 use super::route::trace;
-use super::tags::SentTags;
+use super::tags::{self, SentTags};
 use super::times::timestamp;
 use crate::dialect::Door;
 use crate::identity::Action;
@@ -13,6 +14,7 @@ use crate::metadata::records::{BucketRecord, Versioning};
 use crate::object::{BucketName, NewBucket, Refused};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use s3s::dto::{
     Bucket, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput, GetBucketLocationInput,
     GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput, ListBucketsOutput, Owner,
@@ -55,9 +57,12 @@ pub async fn create(door: &Door, request: S3Request<CreateBucketInput>) -> S3Res
         return Err(not_implemented("a directory bucket"));
     }
     let principal = trace(&request.extensions).principal();
-    let tags = request.extensions.get::<SentTags>().cloned();
+    // The library passes over the tags in the document.
+    let document = request.extensions.get::<Overheard>().map_or(Some(Bytes::new()), Overheard::heard);
+    let too_big = || fault(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.");
+    let SentTags(tags) = tags::of_configuration(&document.ok_or_else(too_big)?)?;
     let new = NewBucket {
-        tags: tags.map(|SentTags(tags)| tags).unwrap_or_default(),
+        tags,
         owner: principal.owner().to_owned(),
         versioning: Versioning::Off,
         object_lock: request.input.object_lock_enabled_for_bucket.unwrap_or(false),

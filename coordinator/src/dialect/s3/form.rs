@@ -94,7 +94,7 @@ pub async fn gathered(pieces: Pieces, headers: &mut HeaderMap, unsigned: bool) -
     }
     form.require_policy_of_bucket()?;
     form.refuse_not_done()?;
-    let tags = form.value("tagging").filter(|document| !document.is_empty()).map(tags::of_form).transpose()?;
+    let tags = form.tags()?;
     if unsigned {
         rename_signature(&mut form.bytes);
     }
@@ -171,11 +171,9 @@ impl Form {
     /// it takes one, and does not say which. It parses more than [`Form::parts`] does: what could be a policy to it and is none here is refused.
     fn require_policy_of_bucket(&self) -> S3Result<()> {
         let mut policies = 0;
-        for policy in self.values("policy") {
+        for policy in self.policies() {
             policies += 1;
-            let policy = std::str::from_utf8(policy).ok().and_then(|policy| PostPolicy::from_base64(policy).ok());
-            let unread = || fault(S3ErrorCode::InvalidPolicyDocument, "Invalid Policy: it is no JSON in base64");
-            if !names_a_bucket(&policy.ok_or_else(unread)?) {
+            if !names_a_bucket(&policy?) {
                 return Err(policy_broken());
             }
         }
@@ -185,6 +183,28 @@ impl Form {
             names && position(line, b"name=\"policy\"").is_some()
         });
         if heads.count() == policies { Ok(()) } else { Err(policy_broken()) }
+    }
+
+    /// The document of tags, if there is one: the library passes over it, and what it takes for a field of that name may be another.
+    fn tags(&self) -> S3Result<Option<SentTags>> {
+        let mut documents = self.values("tagging").filter(|document| !document.is_empty());
+        let Some(document) = documents.next() else { return Ok(None) };
+        if documents.next().is_some() {
+            return Err(invalid("a form has one field tagging at most"));
+        }
+        for policy in self.policies() {
+            if !lets_tags(&policy?, document) {
+                return Err(policy_broken());
+            }
+        }
+        tags::of_form(document).map(Some)
+    }
+
+    /// Its policies.
+    fn policies(&self) -> impl Iterator<Item = S3Result<PostPolicy>> {
+        let unread = || fault(S3ErrorCode::InvalidPolicyDocument, "Invalid Policy: it is no JSON in base64");
+        let read = |policy| std::str::from_utf8(policy).ok().and_then(|policy| PostPolicy::from_base64(policy).ok());
+        self.values("policy").map(move |policy| read(policy).ok_or_else(unread))
     }
 
     /// Refuses what asks for something that is not done, under the names that forms have for it.
@@ -246,6 +266,18 @@ fn names_a_bucket(policy: &PostPolicy) -> bool {
         PostPolicyCondition::Eq { field, .. } | PostPolicyCondition::StartsWith { field, .. } => field == "bucket",
         _ => false,
     })
+}
+
+/// Whether a policy lets a form have this document of tags: every field must be one that it speaks of.
+fn lets_tags(policy: &PostPolicy, document: &[u8]) -> bool {
+    let holds = policy.conditions.iter().filter_map(|condition| match condition {
+        PostPolicyCondition::Eq { field, value } if field == "tagging" => Some(document == value.as_bytes()),
+        PostPolicyCondition::StartsWith { field, prefix } if field == "tagging" => {
+            Some(document.starts_with(prefix.as_bytes()))
+        }
+        _ => None,
+    });
+    holds.reduce(|all, holds| all && holds) == Some(true)
 }
 
 /// Whether the library refused a form because a condition of its policy does not hold. It calls that a wrong document; S3 calls only what

@@ -10,8 +10,8 @@
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, invalid, not_implemented, of_verb, slow_down};
 use super::incoming::{
-    Pieces, Trailers, Witness, for_library, in_short_chunks, never_still, promised, repacked, unpacked, verified,
-    whole, without_cdata,
+    Overheard, Pieces, Trailers, Witness, for_library, in_short_chunks, never_still, promised, repacked, unpacked,
+    verified, without_cdata,
 };
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
@@ -21,7 +21,7 @@ use super::signed_headers::{refuse_unsigned, unfold, unsigned};
 use super::target::{Place, Query, Target};
 use super::unverified::{Packing, has_signed_chunks, packing, take_signature_off};
 use super::write::NO_LENGTH;
-use super::{S3Settings, cors, form, post, tags, told};
+use super::{S3Settings, cors, form, post, told};
 use crate::dialect::Door;
 use crate::limits::{Admission, Refused};
 use crate::metadata::Serves;
@@ -40,7 +40,6 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
@@ -207,24 +206,6 @@ impl Front {
         })
     }
 
-    /// Reads what has to be read of a body before the library has it.
-    async fn take_in(&self, head: &mut Parts, pieces: Pieces, makes_bucket: bool) -> S3Result<Taken> {
-        if form::is_form(head) {
-            let room = Some(self.forms.take().await?);
-            let trusts_all = self.door.guard.identity.trusts_all();
-            let (body, tags) = form::gathered(pieces, &mut head.headers, trusts_all).await?;
-            return Ok(Taken { body, tags, room });
-        }
-        if !makes_bucket {
-            return Ok(Taken { body: for_library(pieces), tags: None, room: None });
-        }
-        let document = whole(pieces, 0, NEW_BUCKET_BYTES_MAX).await?;
-        let too_big = || fault(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.");
-        let document = document.ok_or_else(too_big)?.freeze();
-        let tags = Some(tags::of_configuration(&document)?);
-        Ok(Taken { body: Body::from(document), tags, room: None })
-    }
-
     async fn serve(
         &self,
         mut head: Parts,
@@ -256,8 +237,8 @@ impl Front {
         let packed_for_library = signed && matches!(packing, Packing::Chunks(_));
         let mut witness = None;
         if let Some(promise) = promise_of_document(&head, &query, target)? {
-            if let (true, Packing::Hashed(sha256)) = (signed, packing) {
-                pieces = witness.insert(Witness::new(sha256)).sees(pieces);
+            if let (true, Packing::Hashed(sha256), Some(bytes)) = (signed, packing, length_of(&head.headers)) {
+                pieces = witness.insert(Witness::new(sha256, bytes)).sees(pieces);
             }
             pieces = without_cdata(pieces);
             if !packed_for_library {
@@ -265,8 +246,20 @@ impl Front {
             }
         }
         let pieces = traced(pieces, trace.clone());
-        let makes_bucket = makes_bucket(&head.method, &query, target) && !packed_for_library;
-        let Taken { body, tags, room } = self.take_in(&mut head, pieces, makes_bucket).await?;
+        let overheard = makes_bucket(&head.method, &query, target).then(|| Overheard::new(NEW_BUCKET_BYTES_MAX));
+        let pieces = match &overheard {
+            Some(overheard) => overheard.hears(pieces),
+            None => pieces,
+        };
+        let (room, body, tags) = match is_form {
+            false => (None, for_library(pieces), None),
+            true => {
+                let room = self.forms.take().await?;
+                let trusts_all = self.door.guard.identity.trusts_all();
+                let (body, tags) = form::gathered(pieces, &mut head.headers, trusts_all).await?;
+                (Some(room), body, tags)
+            }
+        };
         let place = Place::of(&head, self.domain.as_deref(), self.scheme, &target.bucket);
         let mut request = Request::from_parts(head, body);
         request.extensions_mut().insert(place);
@@ -275,6 +268,9 @@ impl Front {
         request.extensions_mut().insert(trace.clone());
         if let Some(tags) = tags {
             request.extensions_mut().insert(tags);
+        }
+        if let Some(overheard) = overheard {
+            request.extensions_mut().insert(overheard);
         }
         let answer = self.service.call(request).await;
         drop(room);
@@ -286,7 +282,7 @@ impl Front {
         match trace.body_fault() {
             // The library calls a document that did not come an internal error.
             Some(fault) if !answer.status().is_success() => Err(fault.told()),
-            _ if answer.status().is_server_error() && witness.is_some_and(Witness::saw_another) => {
+            _ if answer.status() == StatusCode::INTERNAL_SERVER_ERROR && witness.is_some_and(Witness::saw_another) => {
                 Err(BodyFault::Sha256.told())
             }
             _ if is_form && form::broke_its_policy(&answer) => Err(form::policy_broken()),
@@ -296,13 +292,8 @@ impl Front {
     }
 }
 
-/// A body as the library takes it.
-struct Taken {
-    body: Body,
-    /// The tags that the library would pass over.
-    tags: Option<tags::SentTags>,
-    /// The place of a form.
-    room: Option<OwnedSemaphorePermit>,
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The body, of which the trace is told when it has ended.

@@ -147,13 +147,14 @@ pub fn verified(pieces: Pieces, expected: [u8; 32]) -> Pieces {
 /// for the end.
 pub struct Witness {
     expected: [u8; 32],
-    seen: Arc<Mutex<Checksummer>>,
+    bytes: u64,
+    seen: Arc<Mutex<(Checksummer, u64)>>,
 }
 
 impl Witness {
-    /// One of a body that is to have this SHA-256.
-    pub fn new(expected: [u8; 32]) -> Witness {
-        Witness { expected, seen: Arc::new(Mutex::new(Checksummer::new(ChecksumAlgorithm::Sha256))) }
+    /// One of a body that is to have this SHA-256, of so many bytes.
+    pub fn new(expected: [u8; 32], bytes: u64) -> Witness {
+        Witness { expected, bytes, seen: Arc::new(Mutex::new((Checksummer::new(ChecksumAlgorithm::Sha256), 0))) }
     }
 
     /// The same body, seen.
@@ -161,17 +162,19 @@ impl Witness {
         let seen = self.seen.clone();
         let look = move |piece: &Result<Bytes, BodyFault>| {
             if let Ok(piece) = piece {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).update(piece);
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.0.update(piece);
+                seen.1 += piece.len() as u64;
             }
         };
         pieces.inspect(look).boxed()
     }
 
-    /// Whether what was seen has another SHA-256.
+    /// Whether all of it was seen, and it has another SHA-256. Of a body that was not read nothing is known.
     pub fn saw_another(self) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = std::mem::replace(&mut *seen, Checksummer::new(ChecksumAlgorithm::Sha256));
-        seen.finish().value != self.expected
+        let (seen, bytes) = std::mem::replace(&mut *seen, (Checksummer::new(ChecksumAlgorithm::Sha256), 0));
+        bytes == self.bytes && seen.finish().value != self.expected
     }
 }
 
@@ -229,6 +232,41 @@ fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailer
     kept.err().map(|fault| BodyFault::Digest(fault.message().unwrap_or_default().to_owned()))
 }
 
+/// The first bytes of a body that another reads, up to a bound.
+#[derive(Clone, Debug)]
+pub struct Overheard {
+    most: usize,
+    /// What was heard; `None` if it was more.
+    heard: Arc<Mutex<Option<BytesMut>>>,
+}
+
+impl Overheard {
+    /// Nothing yet.
+    pub fn new(most: usize) -> Overheard {
+        Overheard { most, heard: Arc::new(Mutex::new(Some(BytesMut::new()))) }
+    }
+
+    /// The same body, overheard.
+    pub fn hears(&self, pieces: Pieces) -> Pieces {
+        let Overheard { most, heard } = self.clone();
+        let look = move |piece: &Result<Bytes, BodyFault>| {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if let (Ok(piece), Some(bytes)) = (piece, heard.as_mut()) {
+                match bytes.len() + piece.len() > most {
+                    true => *heard = None,
+                    false => bytes.extend_from_slice(piece),
+                }
+            }
+        };
+        pieces.inspect(look).boxed()
+    }
+
+    /// What was heard so far; `None` if it was more than the bound.
+    pub fn heard(&self) -> Option<Bytes> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone().map(BytesMut::freeze)
+    }
+}
+
 /// All of a body; `None` if it is more than `most` bytes.
 pub async fn whole(mut pieces: Pieces, room: usize, most: usize) -> S3Result<Option<BytesMut>> {
     let mut bytes = BytesMut::with_capacity(room);
@@ -263,6 +301,35 @@ mod tests {
         };
         assert_eq!(faults(chunk("12") + &chunk("345") + &chunk("")).await, 0);
         assert_eq!(faults(chunk("12") + &chunk("345")).await, 1);
+    }
+
+    #[tokio::test]
+    async fn of_a_body_that_was_not_read_whole_a_witness_says_nothing() {
+        let says = async |read: usize, told: &[u8]| {
+            let mut seen = Checksummer::new(ChecksumAlgorithm::Sha256);
+            seen.update(told);
+            let witness = Witness::new(seen.finish().value.try_into().unwrap(), 6);
+            let pieces = [b"one", b"two"].map(|piece| Ok(Bytes::from_static(piece)));
+            let mut pieces = witness.sees(stream::iter(pieces).boxed());
+            for _ in 0..read {
+                pieces.next().await;
+            }
+            witness.saw_another()
+        };
+        assert!(!says(0, b"other").await, "a limit refused it before it was read");
+        assert!(!says(1, b"other").await && says(2, b"other").await && !says(2, b"onetwo").await);
+    }
+
+    #[tokio::test]
+    async fn what_is_overheard_has_a_bound() {
+        let overheard = Overheard::new(5);
+        assert_eq!(overheard.heard().unwrap().len(), 0);
+        let pieces = [b"one", b"two"].map(|piece| Ok(Bytes::from_static(piece)));
+        let mut pieces = overheard.hears(stream::iter(pieces).boxed());
+        pieces.next().await;
+        assert_eq!(overheard.heard().unwrap(), "one");
+        pieces.next().await;
+        assert!(overheard.heard().is_none());
     }
 
     #[test]

@@ -241,7 +241,7 @@ pub async fn complete(
         condition: condition.clone(),
         checksum,
         size: text(&request.headers, "x-amz-mp-object-size")
-            .map(|size| size.parse().map_err(|_| invalid("x-amz-mp-object-size must be a number")))
+            .map(|size| size.parse().map_err(|_| bad_request("x-amz-mp-object-size must be a number from 0")))
             .transpose()?,
         part_bytes_min: PART_BYTES_MIN,
     };
@@ -275,11 +275,13 @@ fn claim(part: CompletedPart) -> S3Result<PartClaim> {
     let etag = part.e_tag.ok_or_else(|| malformed("a part has no ETag"))?;
     let given =
         [part.checksum_crc32, part.checksum_crc32c, part.checksum_crc64nvme, part.checksum_sha1, part.checksum_sha256];
+    let mut given = given.into_iter().flatten();
     let checksum = given
-        .into_iter()
-        .flatten()
         .next()
         .map(|text| STANDARD.decode(&text).map_err(|_| bad_request("Value for a part's checksum is invalid.")));
+    if given.next().is_some() {
+        return Err(invalid("a part is named with one checksum at most"));
+    }
     Ok(PartClaim { number: part_number(number)?, etag: etag.into_value(), checksum: checksum.transpose()? })
 }
 
@@ -312,6 +314,9 @@ fn whole_checksum(headers: &HeaderMap) -> S3Result<Option<Checksum>> {
     let mut given =
         promise::ALGORITHMS.into_iter().filter_map(|(algorithm, _, header)| Some((algorithm, text(headers, header)?)));
     let Some((algorithm, value)) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return Err(bad_request("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."));
+    }
     let invalid = || bad_request(format!("Value for {} header is invalid.", spelled(algorithm).1));
     let (digits, parts) = match value.split_once('-') {
         Some((digits, parts)) => (digits, Some(parts.parse::<u16>().map_err(|_| invalid())?)),
@@ -369,6 +374,8 @@ mod tests {
         let full = whole_checksum(&headers(&[("x-amz-checksum-crc32", "y/Q5Jg==")])).unwrap().unwrap();
         assert_eq!((full.kind, full.parts), (ChecksumKind::FullObject, None));
         assert!(whole_checksum(&headers(&[("x-amz-checksum-crc32", "y/Q5Jg==-x")])).is_err());
+        let two = [("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-checksum-crc32c", "y/Q5Jg==")];
+        assert!(whole_checksum(&headers(&two)).is_err(), "one of them would be believed");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
     let query = Query::parse(request.uri.query());
     let name = object_name(&request.extensions.get::<Target>().cloned().unwrap_or_default())?;
     refuse_customer_keys(&request.headers)?;
+    let number = query.get("partNumber").map(part_number).transpose()?;
     let (version, versioning) = found_for(door, request, &name, query.get("versionId")).await?;
     let etag = format!("\"{}\"", version.etag_text());
     let validators = Validators { etag, modified_ms: version.created_ms };
@@ -58,7 +59,7 @@ pub async fn answer(door: &Door, request: &S3Request<Body>) -> S3Result<S3Respon
         Verdict::NotModified => return Ok(not_modified(head)),
         Verdict::Failed(condition) => return Err(condition_failed(condition)),
     }
-    let part = part(door, &name, &version, &validators, &request.headers, &query).await?;
+    let part = part(door, &name, &version, &validators, &request.headers, number).await?;
     let range = part.as_ref().map_or(0..version.size, |part| part.range.clone());
     let mut status = StatusCode::OK;
     if let Some(part) = &part {
@@ -203,13 +204,13 @@ async fn part(
     version: &VersionRecord,
     validators: &Validators,
     headers: &HeaderMap,
-    query: &Query,
+    number: Option<u16>,
 ) -> S3Result<Option<Part>> {
-    if let Some(number) = query.get("partNumber") {
+    if let Some(number) = number {
         if headers.contains_key("range") {
             return Err(bad_request("Cannot specify both Range header and partNumber query parameter"));
         }
-        return numbered(door, name, version, part_number(number)?).await.map(Some);
+        return numbered(door, name, version, number).await.map(Some);
     }
     let text = |header: &str| list(headers, header);
     match validators.part(&text, version.size) {

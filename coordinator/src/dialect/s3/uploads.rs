@@ -36,7 +36,10 @@ pub async fn list(
     let upload = input.upload_id_marker.as_deref().filter(|marker| !marker.is_empty() && !key_marker.is_empty());
     let after = match key_marker.is_empty() {
         true => None,
-        false => Some(UploadMarker { key: key_marker.clone(), upload: upload.map(upload_id).transpose()? }),
+        false => {
+            let upload = upload.map(upload_id).transpose().map_err(|_| invalid("Invalid uploadId marker"))?;
+            Some(UploadMarker { key: key_marker.clone(), upload })
+        }
     };
     let page = match limit {
         None => UploadsPage { uploads: Vec::new(), prefixes: Vec::new(), last: None, more: false },

@@ -1,6 +1,6 @@
 //! What the journal knows, under one lock: how far it is, what each lane told, and what follows from that.
 
-use super::lane::LaneState;
+use super::lane::{LaneState, Rot};
 use super::quorum::{self, Electorate};
 use super::ring::Ring;
 use super::{LogEnd, Phase, RING_BYTES_MAX};
@@ -148,7 +148,9 @@ impl Core {
     /// Chooses the fastest nodes that make a quorum, where that many are known and answer.
     fn choose_prompt(&mut self) {
         let answers = |(_, lane): &(&Arc<str>, &LaneState)| {
-            lane.trouble.is_none() && lane.node.as_ref().is_some_and(|node| self.electorate.counts(node))
+            lane.trouble.is_none()
+                && lane.rot == Rot::None
+                && lane.node.as_ref().is_some_and(|node| self.electorate.counts(node))
         };
         let mut lanes: Vec<(&Arc<str>, &LaneState)> = self.lanes.iter().filter(answers).collect();
         lanes.sort_by_key(|(_, lane)| lane.latency_us);
@@ -167,6 +169,37 @@ impl Core {
     fn held_by_quorum(&self) -> u64 {
         let through: Vec<u64> = self.counted().values().map(|lane| lane.through).collect();
         quorum::held_by(through, self.electorate.write_quorum())
+    }
+
+    /// Some of what a node holds cannot be read: it begins anew when that can be, and no group depends on it from now on.
+    pub fn note_rot(&mut self, node: &NodeId) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.node.as_ref() == Some(node) && lane.rot == Rot::None) {
+            lane.rot = Rot::Found;
+            lane.wake.notify_one();
+        }
+        self.choose_prompt();
+    }
+
+    /// Whether the node of a lane is to begin anew now; then nothing of what it held counts any more.
+    pub fn begins_anew(&mut self, url: &Arc<str>) -> bool {
+        let end = self.end.sequence;
+        if self.lanes.get(url).is_none_or(|lane| lane.rot != Rot::Found) || !self.may_begin_anew(url) {
+            return false;
+        }
+        let Some(lane) = self.lanes.get_mut(url) else { return false };
+        (lane.rot, lane.through) = (Rot::BeginsAnew { until: end }, 0);
+        true
+    }
+
+    /// Whether the others make a quorum that holds all that was acknowledged, and none of them begins anew.
+    fn may_begin_anew(&self, url: &Arc<str>) -> bool {
+        let own = self.lanes.get(url).and_then(|lane| lane.node.as_ref());
+        let others: Vec<&LaneState> =
+            self.counted().into_iter().filter(|(node, _)| Some(*node) != own).map(|(_, lane)| lane).collect();
+        let has_all =
+            |lane: &&&LaneState| lane.trouble.is_none() && lane.rot == Rot::None && lane.through >= self.quorum;
+        others.iter().all(|lane| !matches!(lane.rot, Rot::BeginsAnew { .. }))
+            && others.iter().filter(has_all).count() >= self.electorate.write_quorum()
     }
 
     /// Why this coordinator can never have a quorum again.

@@ -51,8 +51,8 @@ pub(super) struct LaneState {
     pub idle: bool,
     /// The claim above ours that it obeys.
     pub obeys: Option<JournalClaim>,
-    /// What it holds cannot be read: it is to begin anew.
-    pub is_rotten: bool,
+    /// Whether what it holds can be read.
+    pub rot: Rot,
     pub wake: Arc<Notify>,
     pub ended: CancellationToken,
 }
@@ -61,6 +61,17 @@ pub(super) struct LaneState {
 pub(super) struct Trouble {
     pub kind: ErrorKind,
     pub message: String,
+}
+
+/// Whether what a node holds can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rot {
+    /// As far as is known.
+    None,
+    /// Not all of it; it begins anew once the others do without it.
+    Found,
+    /// It is sent everything anew, up to this group at least.
+    BeginsAnew { until: u64 },
 }
 
 impl LaneState {
@@ -76,7 +87,7 @@ impl LaneState {
             latency_us,
             idle,
             obeys: None,
-            is_rotten: false,
+            rot: Rot::None,
             wake,
             ended,
         }
@@ -192,7 +203,7 @@ impl Lane {
     fn work(&mut self) -> Work {
         let mut core = self.journal.core();
         let lingered = std::mem::take(&mut self.lingered);
-        if core.lanes.get_mut(&self.member.url).is_some_and(|lane| std::mem::take(&mut lane.is_rotten)) {
+        if core.begins_anew(&self.member.url) {
             (self.joined, self.is_rotten) = (None, true);
         }
         let claim = match core.phase.clone() {
@@ -324,6 +335,9 @@ impl Lane {
             lane.obeys = None;
             lane.through = lane.through.max(through);
             change(lane);
+            if matches!(lane.rot, Rot::BeginsAnew { until } if lane.through >= until) {
+                lane.rot = Rot::None;
+            }
         });
     }
 

@@ -109,20 +109,23 @@ impl Objects {
         Err(contended(upload))
     }
 
-    /// Aborts all uploads of a bucket, as long as `record`, the key of the bucket's record, is as expected. `Conflict` if it is not.
-    pub(in crate::object) async fn abort_uploads(&self, bucket: &BucketName, record: &Bytes, is: Expect) -> Result<()> {
+    /// Has `last`, which checks the record of a bucket, abort its uploads too. Those that are too many for one commit are aborted before, by
+    /// commits that check the same. `Conflict` if that does not hold.
+    pub(in crate::object) async fn abort_uploads(&self, bucket: &BucketName, last: &mut Batch) -> Result<()> {
         let range = keys::uploads(bucket.as_str(), "");
         loop {
-            let found = self.metadata.scan(&range.from, &range.to, ABORTED_AT_ONCE).await?;
-            if found.is_empty() {
+            let found = self.metadata.scan(&range.from, &range.to, ABORTED_AT_ONCE + 1).await?;
+            let are_more = found.len() > ABORTED_AT_ONCE;
+            let mut before = Batch::new();
+            before.checks.clone_from(&last.checks);
+            let commit = if are_more { &mut before } else { &mut *last };
+            for (key, entry) in found.iter().take(ABORTED_AT_ONCE) {
+                abort(commit, key, entry.revision, keys::parse_upload(key)?.2);
+            }
+            if !are_more {
                 return Ok(());
             }
-            let mut commit = Batch::new();
-            commit.check(record.clone(), is);
-            for (key, entry) in found {
-                abort(&mut commit, &key, entry.revision, keys::parse_upload(&key)?.2);
-            }
-            self.metadata.commit(commit).await?;
+            self.metadata.commit(before).await?;
         }
     }
 

@@ -46,6 +46,10 @@ impl Oracle {
             // A clock that jumps a day ahead takes away what says that it was completed.
             Some(Refused::NoSuchUpload) => state.operations[op].refused |= state.operations[op].landed.is_none(),
             Some(Refused::ConditionFailed) => state.counts.puts_refused += 1,
+            // A bucket takes its uploads with it.
+            Some(Refused::NoSuchBucket) if is_gone(&state, op) => {
+                state.operations[op].refused |= state.operations[op].landed.is_none();
+            }
             Some(refused) => {
                 let what = format!("law 1: operation {op} named what was acknowledged, and heard {refused:?}: {error}");
                 state.violated(&self.world, what);
@@ -123,8 +127,10 @@ impl Oracle {
             let left = state.left_open.iter().position(|begun| begun.upload == id);
             if left.map(|place| state.left_open.swap_remove(place)).is_some() {
                 state.counts.uploads_gone_with_buckets += 1;
-                let record: Option<BucketRecord> = self.view.record(&keys::bucket(bucket));
-                if record.is_none_or(|record| record.state != BucketState::Deleting) {
+                let key = keys::bucket(bucket);
+                let goes = batch.deletes.contains(&key) || batch.puts.iter().any(|(put, _)| *put == key);
+                let record: Option<BucketRecord> = self.view.record(&key);
+                if !goes && record.is_none_or(|record| record.state != BucketState::Deleting) {
                     state.violated(&self.world, format!("upload {id} was closed, and nobody asked for it"));
                 }
             }
@@ -136,6 +142,12 @@ impl Oracle {
             }
         }
     }
+}
+
+/// Whether the bucket of an operation was not there at some time since it began.
+fn is_gone(state: &State, op: OpId) -> bool {
+    let operation = &state.operations[op];
+    state.bucket_was(&operation.key, operation.began, false)
 }
 
 impl State {

@@ -91,6 +91,36 @@ fn no_policy_hides_behind_another() {
 }
 
 #[test]
+fn tags_are_those_that_every_policy_lets() {
+    let policy = |conditions: &str| {
+        let text = format!("{{\"expiration\":\"2030-01-01T00:00:00Z\",\"conditions\":{conditions}}}");
+        format!("form-data; name=\"policy\"\r\n\r\n{}", STANDARD.encode(text))
+    };
+    let document =
+        |key: &str| format!("<Tagging><TagSet><Tag><Key>{key}</Key><Value>1</Value></Tag></TagSet></Tagging>");
+    let field = |key: &str| format!("form-data; name=\"tagging\"\r\n\r\n{}", document(key));
+    let exact = policy(&format!(r#"[{{"bucket":"b"}},{{"tagging":"{}"}}]"#, document("a")));
+    let any = policy(r#"[{"bucket":"b"},["starts-with","$tagging",""]]"#);
+    let silent = policy(r#"[{"bucket":"b"}]"#);
+    let file = "form-data; name=\"file\"\r\n\r\nbytes";
+    let (a, other) = (field("a"), field("other"));
+    for parts in [&[&*a, file][..], &[&exact, &a, file], &[&any, &other, file], &[&any, &exact, &a, file]] {
+        let SentTags(tags) = form(parts).tags().unwrap().unwrap();
+        assert_eq!(tags.len(), 1, "{parts:?}");
+    }
+    for parts in
+        [&[&*exact, &other, file][..], &[&silent, &a, file], &[&any, &exact, &other, file], &[&any, &a, &a, file]]
+    {
+        assert!(form(parts).tags().is_err(), "{parts:?}");
+    }
+    assert!(form(&[&exact, file]).tags().unwrap().is_none());
+    // What the library takes for another field, whose policy it does not ask about tags.
+    let hidden = format!("form-data; name=\"x-ignore-a\"\r\n\r\n{}", document("b"));
+    let posing = format!("x: ; name=\"tagging\"\r\ncontent-disposition: {hidden}");
+    assert!(form(&[&silent, &posing, file]).tags().is_err());
+}
+
+#[test]
 fn a_policy_is_about_a_bucket() {
     let policy = |conditions: &str| {
         let text = format!("{{\"expiration\":\"2030-01-01T00:00:00Z\",\"conditions\":{conditions}}}");
