@@ -238,11 +238,13 @@ async fn is_mended(engine: &SledMetadata, keeper: &Keeper) {
 async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quorum() {
     let dir = tempfile::tempdir().unwrap();
     let (engine, keepers) = filled(dir.path(), 4).await;
-    let [one, other, away] = [0, 1, 3].map(|place| &*keepers.0[place]);
+    let [one, other, away, gone] = [0, 1, 2, 3].map(|place| &*keepers.0[place]);
     assert!(one.rot() && other.rot());
     let told = [one, other].map(|keeper| keeper.holds().unwrap());
-    // Two are left, of which one goes.
+    // Every group needs both of them from here on.
     away.power_cut();
+    gone.power_cut();
+    engine.commit(put("missed")).await.unwrap();
     for keeper in [one, other] {
         assert_eq!(scrubbed(&engine, Some(keeper)).await.unwrap().damaged, 1);
     }
@@ -253,6 +255,7 @@ async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quoru
     assert!(!begun(one) && !begun(other), "nobody makes a quorum without them");
 
     away.start();
+    gone.start();
     timeout(WAIT, async {
         while !begun(one) || !begun(other) {
             engine.commit(put("more")).await.unwrap();

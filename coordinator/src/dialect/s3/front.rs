@@ -10,8 +10,8 @@
 use super::access::Trace;
 use super::fault::{self, BodyFault, bad_request, fault, invalid, not_implemented, of_verb, slow_down};
 use super::incoming::{
-    Overheard, Pieces, Trailers, Witness, for_library, in_short_chunks, never_still, promised, repacked, unpacked,
-    verified, without_cdata,
+    Overheard, Pieces, Trailers, Witness, document, for_library, in_short_chunks, never_still, repacked, unpacked,
+    verified,
 };
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
@@ -206,6 +206,16 @@ impl Front {
         })
     }
 
+    /// Tells the trace what is known before anything is verified.
+    fn note(&self, headers: &HeaderMap, query: &Query, trace: &Trace) {
+        if let (Some(_), Some(key)) = (&self.door.guard.audit, named_key(headers, query)) {
+            trace.claim(key);
+        }
+        if query.has("versionId") {
+            trace.name_a_version();
+        }
+    }
+
     async fn serve(
         &self,
         mut head: Parts,
@@ -214,12 +224,7 @@ impl Front {
         trace: &Arc<Trace>,
     ) -> S3Result<Response<Body>> {
         let query = Query::parse(head.uri.query());
-        if let (Some(_), Some(key)) = (&self.door.guard.audit, named_key(&head.headers, &query)) {
-            trace.claim(key);
-        }
-        if query.has("versionId") {
-            trace.name_a_version();
-        }
+        self.note(&head.headers, &query, trace);
         if head.method == Method::OPTIONS {
             trace.name("OptionsPreflight");
             return cors::preflight(&self.door, target, &head.headers).await;
@@ -234,23 +239,14 @@ impl Front {
         let is_form = form::is_form(&head);
         let signed = !self.door.guard.identity.trusts_all() && how != Signed::No;
         let packing = packing(&head.headers, how)?;
-        let packed_for_library = signed && matches!(packing, Packing::Chunks(_));
         let mut witness = None;
         if let Some(promise) = promise_of_document(&head, &query, target)? {
-            if let (true, Packing::Hashed(sha256), Some(bytes)) = (signed, packing, length_of(&head.headers)) {
-                pieces = witness.insert(Witness::new(sha256, bytes)).sees(pieces);
-            }
-            pieces = without_cdata(pieces);
-            if !packed_for_library {
-                pieces = promised(pieces, promise, trailers.clone());
-            }
+            let packing = signed.then_some(packing);
+            (pieces, witness) = document(pieces, promise, packing, &head.headers, &trailers);
         }
         let pieces = traced(pieces, trace.clone());
         let overheard = makes_bucket(&head.method, &query, target).then(|| Overheard::new(NEW_BUCKET_BYTES_MAX));
-        let pieces = match &overheard {
-            Some(overheard) => overheard.hears(pieces),
-            None => pieces,
-        };
+        let pieces = overheard.iter().fold(pieces, |pieces, overheard| overheard.hears(pieces));
         let (room, body, tags) = match is_form {
             false => (None, for_library(pieces), None),
             true => {
@@ -262,16 +258,13 @@ impl Front {
         };
         let place = Place::of(&head, self.domain.as_deref(), self.scheme, &target.bucket);
         let mut request = Request::from_parts(head, body);
-        request.extensions_mut().insert(place);
-        request.extensions_mut().insert(target.clone());
-        request.extensions_mut().insert(trailers);
-        request.extensions_mut().insert(trace.clone());
-        if let Some(tags) = tags {
-            request.extensions_mut().insert(tags);
-        }
-        if let Some(overheard) = overheard {
-            request.extensions_mut().insert(overheard);
-        }
+        let extensions = request.extensions_mut();
+        extensions.insert(place);
+        extensions.insert(target.clone());
+        extensions.insert(trailers);
+        extensions.insert(trace.clone());
+        tags.map(|tags| extensions.insert(tags));
+        overheard.map(|overheard| extensions.insert(overheard));
         let answer = self.service.call(request).await;
         drop(room);
         let mut answer = answer.map_err(|_| fault(S3ErrorCode::InternalError, "the answer cannot be written"))?;
@@ -290,10 +283,6 @@ impl Front {
             _ => Ok(answer),
         }
     }
-}
-
-fn length_of(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The body, of which the trace is told when it has ended.

@@ -5,6 +5,7 @@
 use super::chunked::{Unpacker, framed, last_chunk};
 use super::fault::BodyFault;
 use super::promise::Promise;
+use super::unverified::Packing;
 use crate::dialect::intake::Pace;
 use crate::metadata::records::ChecksumAlgorithm;
 use crate::object::Checksummer;
@@ -13,6 +14,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::HeaderMap;
 use hyper::body::{Frame, Incoming};
+use hyper::header::CONTENT_LENGTH;
 use md5::{Digest, Md5};
 use s3s::{Body, S3Result};
 use std::collections::VecDeque;
@@ -179,7 +181,7 @@ impl Witness {
 }
 
 /// A document's body, and a fault where it has a CDATA section: what the client wrote there would be read as nothing.
-pub fn without_cdata(pieces: Pieces) -> Pieces {
+fn without_cdata(pieces: Pieces) -> Pieces {
     let mut last = Vec::new();
     let look = move |piece: Result<Bytes, BodyFault>| {
         let piece = piece?;
@@ -200,7 +202,7 @@ fn has_cdata(last: &mut Vec<u8>, piece: &[u8]) -> bool {
 }
 
 /// A document's body, and a fault at its end if it is not what was promised of it.
-pub fn promised(pieces: Pieces, promise: Promise, trailers: Trailers) -> Pieces {
+fn promised(pieces: Pieces, promise: Promise, trailers: Trailers) -> Pieces {
     let checksummer = promise.checksummer();
     let state = Some((pieces, Md5::new(), checksummer));
     let told = Arc::new((promise, trailers));
@@ -230,6 +232,31 @@ fn broken(promise: &Promise, md5: Md5, checksummer: Option<Checksummer>, trailer
     }
     let kept = promise.kept(checksummer, trailers.take().as_ref());
     kept.err().map(|fault| BodyFault::Digest(fault.message().unwrap_or_default().to_owned()))
+}
+
+/// A document's body, a fault where it is not what was promised of it, and who sees it where the library compares its SHA-256. `packing`
+/// is that of a body which the library unpacks.
+pub fn document(
+    pieces: Pieces,
+    promise: Promise,
+    packing: Option<Packing>,
+    headers: &HeaderMap,
+    trailers: &Trailers,
+) -> (Pieces, Option<Witness>) {
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let witness = match (packing, length) {
+        (Some(Packing::Hashed(sha256)), Some(bytes)) => Some(Witness::new(sha256, bytes)),
+        _ => None,
+    };
+    let pieces = match &witness {
+        Some(witness) => witness.sees(pieces),
+        None => pieces,
+    };
+    let pieces = without_cdata(pieces);
+    match packing {
+        Some(Packing::Chunks(_)) => (pieces, witness),
+        _ => (promised(pieces, promise, trailers.clone()), witness),
+    }
 }
 
 /// The first bytes of a body that another reads, up to a bound.
