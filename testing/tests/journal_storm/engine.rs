@@ -1,6 +1,6 @@
 //! The real engine on disk over the keepers: what its callers hear, and its readers see, when the nodes do not answer (faults I9).
 
-use crate::keeper::{Keeper, Keepers, SEGMENT_BYTES};
+use crate::keeper::{Keeper, Keepers, SEGMENT_BYTES, Weather};
 use crate::machine::Directory;
 use coordinator::metadata::journal::{JOURNAL_PATIENCE, Journal, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
@@ -256,8 +256,12 @@ async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quoru
 
     away.start();
     gone.start();
+    // A node that begins anew lacks everything until it has answered.
+    [one, other].map(|keeper| keeper.set_weather(Weather { lost_per_mille: 0, delay_ms_max: 200 }));
     timeout(WAIT, async {
         while !begun(one) || !begun(other) {
+            let lags = engine.journal_lags();
+            assert!(lags[ALL[0]] < 300 || lags[ALL[1]] < 300, "two at once: {lags:?}");
             engine.commit(put("more")).await.unwrap();
         }
     })

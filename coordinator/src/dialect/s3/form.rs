@@ -187,8 +187,8 @@ impl Form {
 
     /// The document of tags, if there is one: the library passes over it, and what it takes for a field of that name may be another.
     fn tags(&self) -> S3Result<Option<SentTags>> {
-        let mut documents = self.values("tagging").filter(|document| !document.is_empty());
-        let Some(document) = documents.next() else { return Ok(None) };
+        let mut documents = self.parts().filter(|part| part.name == "tagging").map(|part| part.value);
+        let document = documents.next().unwrap_or_default();
         if documents.next().is_some() {
             return Err(invalid("a form has one field tagging at most"));
         }
@@ -197,7 +197,8 @@ impl Form {
                 return Err(policy_broken());
             }
         }
-        tags::of_form(document).map(Some)
+        let document = document.trim_ascii();
+        (!document.is_empty()).then(|| tags::of_form(document)).transpose()
     }
 
     /// Its policies.
@@ -268,16 +269,16 @@ fn names_a_bucket(policy: &PostPolicy) -> bool {
     })
 }
 
-/// Whether a policy lets a form have this document of tags: every field must be one that it speaks of.
+/// Whether a policy lets a form have this document of tags, or none: every field must be one that it speaks of.
 fn lets_tags(policy: &PostPolicy, document: &[u8]) -> bool {
-    let holds = policy.conditions.iter().filter_map(|condition| match condition {
+    let mut holds = policy.conditions.iter().filter_map(|condition| match condition {
         PostPolicyCondition::Eq { field, value } if field == "tagging" => Some(document == value.as_bytes()),
         PostPolicyCondition::StartsWith { field, prefix } if field == "tagging" => {
             Some(document.starts_with(prefix.as_bytes()))
         }
         _ => None,
     });
-    holds.reduce(|all, holds| all && holds) == Some(true)
+    holds.next().unwrap_or(document.is_empty()) && holds.all(|holds| holds)
 }
 
 /// Whether the library refused a form because a condition of its policy does not hold. It calls that a wrong document; S3 calls only what

@@ -246,6 +246,9 @@ impl Front {
         }
         let pieces = traced(pieces, trace.clone());
         let overheard = makes_bucket(&head.method, &query, target).then(|| Overheard::new(NEW_BUCKET_BYTES_MAX));
+        if let (Some(_), true, Packing::Chunks(1..)) = (&overheard, signed, packing) {
+            return Err(not_implemented("the document of a new bucket in chunks"));
+        }
         let pieces = overheard.iter().fold(pieces, |pieces, overheard| overheard.hears(pieces));
         let (room, body, tags) = match is_form {
             false => (None, for_library(pieces), None),

@@ -22,6 +22,8 @@ pub(super) struct Core {
     pub lanes: BTreeMap<Arc<str>, LaneState>,
     /// The last group that a quorum holds.
     pub quorum: u64,
+    /// The last group behind which this claim began: any before it may be acknowledged.
+    begun: u64,
     /// The group whose callers have gone.
     pub late: Option<u64>,
     /// The nodes that are sent a group at once; all while there are none.
@@ -41,6 +43,7 @@ impl Default for Core {
             ring: Ring::new(RING_BYTES_MAX),
             lanes: BTreeMap::new(),
             quorum: 0,
+            begun: 0,
             late: None,
             prompt: BTreeSet::new(),
             urgent: 0,
@@ -54,7 +57,7 @@ impl Core {
     pub fn begin(&mut self, claim: JournalClaim, end: &LogEnd) {
         self.phase = Phase::Claimed(claim);
         (self.end, self.whole_from) = (end.last, end.whole_from.max(1));
-        (self.quorum, self.late) = (0, None);
+        (self.quorum, self.late, self.begun) = (0, None, end.last.sequence);
         self.ring = Ring::new(RING_BYTES_MAX);
         self.electorate.voters = end.voters.clone();
         self.lanes.values_mut().for_each(LaneState::restart);
@@ -183,7 +186,8 @@ impl Core {
     /// Whether the node of a lane is to begin anew now; then nothing of what it held counts any more.
     pub fn begins_anew(&mut self, url: &Arc<str>) -> bool {
         let end = self.end.sequence;
-        if self.lanes.get(url).is_none_or(|lane| lane.rot != Rot::Found) || !self.may_begin_anew(url) {
+        let is_found = self.lanes.get(url).is_some_and(|lane| lane.rot == Rot::Found);
+        if !is_found || !matches!(self.phase, Phase::Claimed(_)) || !self.may_begin_anew(url) {
             return false;
         }
         let Some(lane) = self.lanes.get_mut(url) else { return false };
@@ -196,8 +200,9 @@ impl Core {
         let own = self.lanes.get(url).and_then(|lane| lane.node.as_ref());
         let others: Vec<&LaneState> =
             self.counted().into_iter().filter(|(node, _)| Some(*node) != own).map(|(_, lane)| lane).collect();
+        let acknowledged = self.quorum.max(self.begun);
         let has_all =
-            |lane: &&&LaneState| lane.trouble.is_none() && lane.rot == Rot::None && lane.through >= self.quorum;
+            |lane: &&&LaneState| lane.trouble.is_none() && lane.rot == Rot::None && lane.through >= acknowledged;
         others.iter().all(|lane| !matches!(lane.rot, Rot::BeginsAnew { .. }))
             && others.iter().filter(has_all).count() >= self.electorate.write_quorum()
     }

@@ -245,8 +245,12 @@ impl Lane {
             true => self.holds(claim, &state, end.sequence, None),
             // What it held and lacks now it holds no more: its disk is another one, or was.
             false => self.note(claim, &state, 0, |lane| {
-                if state.last.sequence < lane.through || self.is_rotten {
+                // Nor what it holds that begins anew, whatever for.
+                if state.last.sequence < lane.through || self.anew {
                     lane.through = 0;
+                }
+                if self.anew && lane.rot == Rot::Found {
+                    lane.rot = Rot::BeginsAnew { until: end.sequence };
                 }
             }),
         }

@@ -19,14 +19,10 @@ impl Journal {
     pub async fn scrub(self: &Arc<Journal>, node: Option<&NodeId>, from: u64) -> Result<LogScrubbed> {
         let Some((from, through)) = self.kept(node, from)? else { return Ok(LogScrubbed::default()) };
         let entries = match node {
-            None => match self.source.entries(from, JOURNAL_READ_BYTES_MAX).await {
-                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt) => Vec::new(),
-                read => read?,
-            },
-            // It gives no entries where it has none. An error says nothing of what it has.
+            None => self.source.entries(from, JOURNAL_READ_BYTES_MAX).await.unwrap_or_default(),
             Some(node) => {
                 let Some(member) = self.member(node) else { return Ok(LogScrubbed::default()) };
-                lane::node(&member)?.journal_read(from, JOURNAL_READ_BYTES_MAX).await?
+                read_of(&member, from).await?
             }
         };
         if entries.first().is_some_and(|first| first.mark.sequence == from) {
@@ -74,6 +70,19 @@ impl Journal {
         let core = self.core();
         let (url, lane) = core.lanes.iter().find(|(_, lane)| lane.node.as_ref() == Some(node))?;
         Some(JournalMember { url: Arc::clone(url), node: Arc::clone(&lane.keeper) })
+    }
+}
+
+/// What a node gives from a group on; nothing where it has that group no more. What was damaged on its way is asked for again.
+async fn read_of(member: &JournalMember, from: u64) -> Result<Vec<JournalEntry>> {
+    let is_lost = |error: &Error| matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt);
+    let node = lane::node(member)?;
+    match node.journal_read(from, JOURNAL_READ_BYTES_MAX).await {
+        Err(error) if is_lost(&error) => match node.journal_read(from, JOURNAL_READ_BYTES_MAX).await {
+            Err(error) if is_lost(&error) => Ok(Vec::new()),
+            read => read,
+        },
+        read => read,
     }
 }
 
