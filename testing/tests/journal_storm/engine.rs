@@ -257,7 +257,9 @@ async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quoru
     away.start();
     gone.start();
     // A node that begins anew lacks everything until it has answered.
-    [one, other].map(|keeper| keeper.set_weather(Weather { lost_per_mille: 0, delay_ms_max: 200 }));
+    for keeper in [one, other] {
+        keeper.set_weather(Weather { lost_per_mille: 0, delay_ms_max: 200 });
+    }
     timeout(WAIT, async {
         while !begun(one) || !begun(other) {
             let lags = engine.journal_lags();
@@ -267,6 +269,9 @@ async fn journals_that_rot_are_sent_anew_one_at_a_time_while_others_make_a_quoru
     })
     .await
     .expect("they begin anew");
+    for keeper in [one, other] {
+        keeper.set_weather(Weather::default());
+    }
     for (keeper, told) in [one, other].into_iter().zip(told) {
         is_mended(&engine, keeper).await;
         let holds = keeper.holds().unwrap();
