@@ -269,6 +269,32 @@ async fn cluster_commit(objects: &Objects, commit: Batch) {
     objects.metadata.commit(commit).await.unwrap();
 }
 
+/// What happens to the commits of an engine.
+#[async_trait]
+trait Fate: Send + Sync + 'static {
+    fn engine(&self) -> &Arc<dyn Metadata>;
+
+    async fn commit(&self, batch: Batch) -> Result<()>;
+}
+
+/// An engine whose commits have this fate.
+struct Fated<T>(T);
+
+#[async_trait]
+impl<T: Fate> Metadata for Fated<T> {
+    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.0.engine().get(key).await
+    }
+
+    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
+        self.0.engine().scan(from, to, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<()> {
+        self.0.commit(batch).await
+    }
+}
+
 /// An engine that loses the answer of the first commit that publishes, and lets another client come in between.
 struct LosesOneAnswer {
     other: Objects,
@@ -285,13 +311,9 @@ enum Between {
 }
 
 #[async_trait]
-impl Metadata for LosesOneAnswer {
-    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.other.metadata.get(key).await
-    }
-
-    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
-        self.other.metadata.scan(from, to, limit).await
+impl Fate for LosesOneAnswer {
+    fn engine(&self) -> &Arc<dyn Metadata> {
+        &self.other.metadata
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
@@ -323,13 +345,9 @@ struct DoesOneLate {
 }
 
 #[async_trait]
-impl Metadata for DoesOneLate {
-    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.inner.get(key).await
-    }
-
-    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
-        self.inner.scan(from, to, limit).await
+impl Fate for DoesOneLate {
+    fn engine(&self) -> &Arc<dyn Metadata> {
+        &self.inner
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
@@ -342,17 +360,17 @@ impl Metadata for DoesOneLate {
     }
 }
 
-impl DoesOneLate {
-    fn over(objects: &Objects) -> (Arc<DoesOneLate>, Objects) {
+impl Fated<DoesOneLate> {
+    fn over(objects: &Objects) -> (Arc<Fated<DoesOneLate>>, Objects) {
         let inner = objects.metadata.clone();
-        let metadata = Arc::new(DoesOneLate { inner, late: Mutex::default(), done: AtomicBool::new(false) });
+        let metadata = Arc::new(Fated(DoesOneLate { inner, late: Mutex::default(), done: AtomicBool::new(false) }));
         (metadata.clone(), Objects { metadata, ..objects.clone() })
     }
 
     async fn land(&self) {
-        let late = self.late.lock().unwrap().take().unwrap();
+        let late = self.0.late.lock().unwrap().take().unwrap();
         // It conflicts, or it happens: now or never.
-        drop(self.inner.commit(late).await);
+        drop(self.0.inner.commit(late).await);
     }
 }
 
@@ -361,7 +379,7 @@ impl DoesOneLate {
 fn an_upload_that_was_closed_is_not_opened_again_by_a_commit_that_comes_late() {
     run(|cluster| async move {
         let objects = objects_of(&cluster, NewBucket::default()).await;
-        let (metadata, late) = DoesOneLate::over(&objects);
+        let (metadata, late) = Fated::over(&objects);
         let upload = late.create_upload(upload_of("a")).await.unwrap();
         late.abort_upload(&name("a"), upload).await.unwrap();
         metadata.land().await;
@@ -402,13 +420,9 @@ struct WritesBeforeAbort {
 }
 
 #[async_trait]
-impl Metadata for WritesBeforeAbort {
-    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.other.metadata.get(key).await
-    }
-
-    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
-        self.other.metadata.scan(from, to, limit).await
+impl Fate for WritesBeforeAbort {
+    fn engine(&self) -> &Arc<dyn Metadata> {
+        &self.other.metadata
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
@@ -426,7 +440,7 @@ fn uploads_of_a_bucket_that_is_written_to_while_it_is_deleted_stay_open() {
     run(|cluster| async move {
         let objects = objects_of(&cluster, NewBucket::default()).await;
         let upload = objects.create_upload(upload_of("a")).await.unwrap();
-        let metadata = Arc::new(WritesBeforeAbort { other: objects.clone(), done: AtomicBool::new(false) });
+        let metadata = Arc::new(Fated(WritesBeforeAbort { other: objects.clone(), done: AtomicBool::new(false) }));
         let late = Objects { metadata, ..objects.clone() };
         let refused = late.delete_bucket(&bucket()).await.unwrap_err();
         assert_eq!(Refused::of(&refused), Some(Refused::BucketNotEmpty));
@@ -438,7 +452,7 @@ fn uploads_of_a_bucket_that_is_written_to_while_it_is_deleted_stay_open() {
 fn a_bucket_that_was_deleted_is_not_made_again_by_a_commit_that_comes_late() {
     run(|cluster| async move {
         let objects = cluster.coordinator().await.objects.clone();
-        let (metadata, late) = DoesOneLate::over(&objects);
+        let (metadata, late) = Fated::over(&objects);
         match late.create_bucket(&bucket(), NewBucket::default()).await {
             Ok(_) => {
                 late.delete_bucket(&bucket()).await.unwrap();
@@ -458,13 +472,9 @@ struct LosesOneDelete {
 }
 
 #[async_trait]
-impl Metadata for LosesOneDelete {
-    async fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.other.metadata.get(key).await
-    }
-
-    async fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Entry)>> {
-        self.other.metadata.scan(from, to, limit).await
+impl Fate for LosesOneDelete {
+    fn engine(&self) -> &Arc<dyn Metadata> {
+        &self.other.metadata
     }
 
     async fn commit(&self, batch: Batch) -> Result<()> {
@@ -482,7 +492,7 @@ fn a_delete_that_was_lost_is_judged_anew_before_it_is_sent_again() {
         let new = NewBucket { versioning: Versioning::Enabled, ..NewBucket::default() };
         let other = objects_of(&cluster, new).await;
         put(&other, target("a"), "hello").await.unwrap();
-        let metadata = LosesOneDelete { other: other.clone(), done: AtomicBool::new(false) };
+        let metadata = Fated(LosesOneDelete { other: other.clone(), done: AtomicBool::new(false) });
         let objects = Objects { metadata: Arc::new(metadata), ..other.clone() };
         let condition = Condition::Is(Wanted { size: Some(5), ..Wanted::default() });
         let request = DeleteRequest { condition, ..DeleteRequest::from(DeleteMode::Mark) };
@@ -518,7 +528,7 @@ fn a_put_whose_answer_was_lost_is_not_published_again_after_others_took_it_away(
                 let other = objects_of(&cluster, NewBucket { versioning, ..NewBucket::default() }).await;
                 // Its bytes are there already: nothing but the records tells whether it happened.
                 put(&other, target("same"), "mine").await.unwrap();
-                let metadata = LosesOneAnswer { other: other.clone(), between, done: AtomicBool::new(false) };
+                let metadata = Fated(LosesOneAnswer { other: other.clone(), between, done: AtomicBool::new(false) });
                 let objects = Objects { metadata: Arc::new(metadata), ..other.clone() };
                 let ended = put(&objects, target("a"), "mine").await;
                 let told_right = match &ended {

@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_bytes_of_nothing_are_the_whole() {
+        for (text, of_nothing) in [
+            ("bytes=-5", Parsed::Ignored),
+            ("bytes=-0", Parsed::Beyond),
+            ("bytes=0-", Parsed::Beyond),
+            ("bytes=0-0", Parsed::Beyond),
+        ] {
+            assert_eq!(parse_range(text, 0), of_nothing, "{text}");
+        }
+    }
+
+    #[test]
     fn a_stale_if_range_gets_the_whole() {
         let stale = headers(&[(RANGE, "bytes=0-1"), (IF_RANGE, "\"old\"")]);
         assert_eq!(validators().range(&stale, 10).unwrap(), None);
