@@ -4,9 +4,10 @@
 //! 1. the bucket's record says that it is being deleted, which changes its revision: whatever is on its way into the bucket conflicts,
 //!    looks again, and makes the bucket live by the commit that makes itself visible;
 //! 2. everything in the bucket is looked through. If there is something, the bucket is live again and the deletion refused;
-//! 3. of uploads in parts that are open in it, those are aborted that the last commit has no room for, as long as nobody has made it live again;
-//! 4. the record goes, and the uploads that are left, if it is still the one of step 1; where names were purged and left their records, it says that it is gone until
-//!    the collector has forgotten them.
+//! 3. of the uploads in parts that are open in it, those are aborted that the last commit has no room for, as long as nobody has made it
+//!    live again;
+//! 4. the record goes, and with it the uploads that are left, if it is still the one of step 1; where names were purged and left their
+//!    records, it says that it is gone until the collector has forgotten them.
 //!
 //! What it keeps true: a bucket is gone only if nothing was visible in it and no upload was open. A crash after step 1 harms nobody: the next
 //! write makes the bucket live, the next deletion goes on. Uploads are aborted only in a bucket that holds nothing else.
@@ -60,18 +61,14 @@ impl Objects {
                 self.try_to_commit(commit).await?;
                 continue;
             }
-            let content = self.content_of(name).await?;
-            if matches!(content, Content::Something) {
-                return Err(self.keep_bucket(name, seen.expect(), record).await);
+            match self.content_of(name).await? {
+                Content::Something => return Err(self.keep_bucket(name, seen.expect(), record).await),
+                Content::PurgedNames => self.leave_names(&mut commit, name, record),
+                Content::Nothing => drop(commit.delete(key.clone())),
             }
             match self.abort_uploads(name, &mut commit).await {
                 Err(error) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Unknown) => continue,
                 aborted => aborted?,
-            }
-            match content {
-                Content::Something => {}
-                Content::PurgedNames => self.leave_names(&mut commit, name, record),
-                Content::Nothing => drop(commit.delete(key.clone())),
             }
             match self.metadata.commit(commit).await {
                 Ok(()) => return Ok(()),

@@ -6,7 +6,7 @@ use super::heads::{expected_owner, owner_id, refuse_not_done, text};
 use super::incoming::Overheard;
 use super::read::bucket_name;
 use super::route::trace;
-use super::tags::{self, SentTags};
+use super::tags;
 use super::times::timestamp;
 use crate::dialect::Door;
 use crate::identity::Action;
@@ -60,9 +60,8 @@ pub async fn create(door: &Door, request: S3Request<CreateBucketInput>) -> S3Res
     // The library passes over the tags in the document.
     let document = request.extensions.get::<Overheard>().map_or(Some(Bytes::new()), Overheard::heard);
     let too_big = || fault(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too big.");
-    let SentTags(tags) = tags::of_configuration(&document.ok_or_else(too_big)?)?;
     let new = NewBucket {
-        tags,
+        tags: tags::of_configuration(&document.ok_or_else(too_big)?)?,
         owner: principal.owner().to_owned(),
         versioning: Versioning::Off,
         object_lock: request.input.object_lock_enabled_for_bucket.unwrap_or(false),

@@ -5,9 +5,9 @@
 //!
 //! What it keeps true: all forms together take [`FORMS_AT_ONCE_MAX`] times [`FORM_FILE_BYTES_MAX`] bytes of memory at most.
 
-use super::fault::{custom, fault, invalid, limited, not_implemented, slow_down};
+use super::fault::{BodyFault, custom, fault, invalid, limited, not_implemented, slow_down};
 use super::heads::{is_not_done, known_acl};
-use super::incoming::{Pieces, whole};
+use super::incoming::Pieces;
 use super::promise::refuse_unknown_names;
 use super::tags::{self, SentTags};
 use crate::object::KEY_BYTES_MAX;
@@ -119,7 +119,7 @@ struct Form {
 
 impl Form {
     /// Gathers a form.
-    async fn gather(pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
+    async fn gather(mut pieces: Pieces, headers: &HeaderMap) -> S3Result<Form> {
         let bytes_max = FORM_FILE_BYTES_MAX as usize + FORM_FIELDS_BYTES_MAX;
         let too_large = || fault(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
         let delimiter = delimiter_of(headers)?;
@@ -127,7 +127,14 @@ impl Form {
         if told.is_some_and(|bytes| bytes > bytes_max) {
             return Err(too_large());
         }
-        let bytes = whole(pieces, told.unwrap_or(0), bytes_max).await?.ok_or_else(too_large)?;
+        let mut bytes = BytesMut::with_capacity(told.unwrap_or(0));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|fault: BodyFault| fault.told())?;
+            if bytes.len() + piece.len() > bytes_max {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&piece);
+        }
         Ok(Form { bytes, delimiter })
     }
 

@@ -16,7 +16,7 @@ use hyper::HeaderMap;
 use hyper::body::{Frame, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use md5::{Digest, Md5};
-use s3s::{Body, S3Result};
+use s3s::Body;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -292,19 +292,6 @@ impl Overheard {
     pub fn heard(&self) -> Option<Bytes> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone().map(BytesMut::freeze)
     }
-}
-
-/// All of a body; `None` if it is more than `most` bytes.
-pub async fn whole(mut pieces: Pieces, room: usize, most: usize) -> S3Result<Option<BytesMut>> {
-    let mut bytes = BytesMut::with_capacity(room);
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|fault| fault.told())?;
-        if bytes.len() + piece.len() > most {
-            return Ok(None);
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(Some(bytes))
 }
 
 /// The body as the library takes it.

@@ -25,14 +25,14 @@ pub const ALGORITHMS: [(ChecksumAlgorithm, &str, &str); 5] = [
     (ChecksumAlgorithm::Sha256, "SHA256", "x-amz-checksum-sha256"),
 ];
 
+/// Algorithms of S3 that nobody here computes.
+const NOT_DONE: [&str; 5] = ["MD5", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"];
+
 /// An algorithm's name and header.
 pub fn spelled(algorithm: ChecksumAlgorithm) -> (&'static str, &'static str) {
     let found = ALGORITHMS.into_iter().find(|(known, _, _)| *known == algorithm);
     found.map(|(_, name, header)| (name, header)).expect("every algorithm is in the table")
 }
-
-/// Algorithms of S3 that nobody here computes.
-const NOT_DONE: [&str; 5] = ["MD5", "SHA512", "XXHASH64", "XXHASH3", "XXHASH128"];
 
 /// The algorithm of this name.
 pub fn algorithm(name: &str) -> S3Result<ChecksumAlgorithm> {

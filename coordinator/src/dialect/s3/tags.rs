@@ -29,7 +29,7 @@ pub fn of_set(set: Vec<Tag>, most: usize) -> S3Result<BTreeMap<String, String>> 
     checked(set.into_iter().map(pair), most)
 }
 
-/// Tags that came where the library does not look: in a form's field, or with the configuration of a bucket to be made.
+/// Tags that came in a field of a form, where the library does not look.
 #[derive(Clone, Debug)]
 pub struct SentTags(pub BTreeMap<String, String>);
 
@@ -43,7 +43,7 @@ pub fn of_form(xml: &[u8]) -> S3Result<SentTags> {
 }
 
 /// The tags of a bucket to be made. Of a document that has none nothing else is judged here.
-pub fn of_configuration(xml: &[u8]) -> S3Result<SentTags> {
+pub fn of_configuration(xml: &[u8]) -> S3Result<BTreeMap<String, String>> {
     let mut tags = Vec::new();
     let element = |reader: &mut Deserializer<'_>, name: &[u8]| {
         match name {
@@ -59,7 +59,7 @@ pub fn of_configuration(xml: &[u8]) -> S3Result<SentTags> {
     if read.is_none() && xml.windows(TAGS.len()).any(|window| window == TAGS) {
         return Err(fault(S3ErrorCode::MalformedXML, "the bucket's Tags cannot be read"));
     }
-    of_set(tags, BUCKET_TAGS_MAX).map(SentTags)
+    of_set(tags, BUCKET_TAGS_MAX)
 }
 
 /// What the whole of a document says.
@@ -149,14 +149,14 @@ mod tests {
     fn a_bucket_to_be_made_has_tags_or_other_settings_or_both() {
         let of = |inner: &str| {
             let document = format!("<CreateBucketConfiguration xmlns=\"u\">{inner}</CreateBucketConfiguration>");
-            of_configuration(document.as_bytes()).map(|SentTags(tags)| query(&tags))
+            of_configuration(document.as_bytes()).map(|tags| query(&tags))
         };
         let tags = "<Tags><Tag><Key>a</Key><Value>1</Value></Tag><Tag><Key>b</Key><Value/></Tag></Tags>";
         let place = "<LocationConstraint>eu-west-1</LocationConstraint>";
         assert_eq!(of(tags).unwrap(), "a=1&b=");
         assert_eq!(of(&format!("{place}{tags}")).unwrap(), "a=1&b=");
         assert_eq!(of(place).unwrap() + &of("<Location><Type>x</Type></Location>").unwrap(), "");
-        assert_eq!(of_configuration(b"").unwrap().0.len(), 0);
+        assert_eq!(of_configuration(b"").unwrap().len(), 0);
         assert_eq!(of("<Location><Type>x</Type></Location><Tags/>").unwrap_err().code().as_str(), "MalformedXML");
         assert_eq!(of("<Tags><Tag><Key></Key></Tag></Tags>").unwrap_err().code().as_str(), "InvalidTag");
     }

@@ -4,7 +4,7 @@
 //! - A node whose journal is rotten begins anew only while others make a quorum without it, which hold every group that was acknowledged; and
 //!   one at a time ([`Core::may_begin_anew`]). Until then it is relied on for what it can give.
 //! - What the log itself has lost a snapshot does without.
-//! - A pass ends, however fast groups come: it reads what there is when it looks.
+//! - Whoever reads on comes to an end, unless groups come faster than they are read: a stretch ends with what there was when it was looked.
 //!
 //! [`Core::may_begin_anew`]: super::core::Core::may_begin_anew
 
