@@ -51,6 +51,9 @@ use tracing::{Instrument, Span};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client that was answered before all of its body was read may go on sending it: whoever closes at once makes its machine throw
+/// the answer away (RFC 9112, 9.6). nginx's `lingering_time`.
+const LINGER: Duration = Duration::from_secs(30);
 /// How long requests under way may take after a stop was asked for, in seconds.
 const STOP_PATIENCE_S: u64 = 30;
 /// Connections per worker; beyond them clients wait to be accepted.
@@ -112,6 +115,7 @@ pub fn serve(door: Door, listeners: Vec<TcpListener>, tls: Option<ServerConfig>)
     .worker_max_blocking_threads(COMPUTE_THREADS)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(HEAD_TIMEOUT)
+    .client_disconnect_timeout(LINGER)
     .max_connections(CONNECTIONS_PER_WORKER_MAX)
     .tcp_nodelay(true)
     .shutdown_timeout(STOP_PATIENCE_S)

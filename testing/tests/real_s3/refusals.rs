@@ -231,3 +231,27 @@ async fn a_sha256_is_a_promise_without_a_signature_too() {
     refused(&reply, 400, "XAmzContentSHA256Mismatch");
     send(&client, Method::PUT, &format!("{B}/x"), &head, "").await.expect(200);
 }
+
+#[tokio::test]
+async fn whoever_sends_all_of_a_refused_body_hears_why() {
+    const PIECE: usize = 1 << 20;
+    const PIECES: usize = 48;
+    let cluster = Cluster::start().await;
+    let client = cluster.s3();
+    make_bucket(&client).await;
+    let s3 = ("PUT /bucket/x", "x-amz-storage-class: GLACIER\r\n", cluster.s3_port(), 501);
+    let native = ("PUT /buckets/No/objects/x", "", cluster.coordinator.port, 400);
+    for (request, header, port, status) in [s3, native] {
+        let mut connection = RawConnection::open(port).await;
+        let length = PIECE * PIECES;
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: {length}\r\n\r\n");
+        connection.send(head).await;
+        for piece in 0..PIECES {
+            assert!(connection.try_send(vec![0; PIECE]).await, "{request}: hung up before piece {piece}");
+            // Longer, in all, than a server waits that closes without a thought for who still sends.
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        let reply = connection.reply().await.expect("an answer");
+        assert_eq!(reply.status, status, "{}", reply.head);
+    }
+}

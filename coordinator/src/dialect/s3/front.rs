@@ -13,6 +13,7 @@ use super::incoming::{
     Overheard, Pieces, Trailers, Witness, document, for_library, in_short_chunks, never_still, repacked, unpacked,
     verified,
 };
+use super::linger::{Lent, Rest, read_on};
 use super::particulars::{Asked, told_with};
 use super::promise::{Promise, refuse_unknown};
 use super::served::{is_document, makes_bucket, not_served};
@@ -40,6 +41,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
@@ -91,6 +93,8 @@ impl Front {
         let trace = Arc::new(Trace::default());
         let has_body = !HttpBody::is_end_stream(&body);
         let waits_for_nothing = !has_body && head.headers.contains_key(EXPECT);
+        let rest = Rest::default();
+        let body = rest.lend(body);
         let serving = async {
             let target =
                 target.as_ref().map_err(|refused| fault(refused.code().clone(), "the URI cannot be parsed"))?;
@@ -116,7 +120,18 @@ impl Front {
         }
         let response = told_with(response, &asked, &id);
         span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
-        response.map(|body| Outgoing { body, _admission: admission })
+        let sent = rest.take().map(|left| self.linger(left));
+        response.map(|body| Outgoing { body, _admission: admission, _sent: sent })
+    }
+
+    /// Reads the body on once what comes back is dropped.
+    fn linger(&self, left: Incoming) -> oneshot::Sender<()> {
+        let (sent, dropped) = oneshot::channel();
+        drop(self.tasks().spawn_here(async move {
+            dropped.await.ok();
+            read_on(left).await;
+        }));
+        sent
     }
 
     /// What is asked of every request before anything of it is looked at.
@@ -219,7 +234,7 @@ impl Front {
     async fn serve(
         &self,
         mut head: Parts,
-        body: Incoming,
+        body: Lent,
         target: &Target,
         trace: &Arc<Trace>,
     ) -> S3Result<Response<Body>> {
@@ -231,7 +246,7 @@ impl Front {
         }
         let how = self.require_head(&mut head, &query, target, trace)?;
         let trailers = Trailers::default();
-        if HttpBody::is_end_stream(&body) {
+        if body.has_ended() {
             tell_length(&mut head, &query, target)?;
         }
         let pieces = watched(never_still(body, self.door.settings.body_stall), trace.clone());
@@ -356,10 +371,11 @@ pub fn limited(refused: Refused, limit: &'static str) -> S3Error {
     }
 }
 
-/// The body of an answer, and the place that its request takes.
+/// The body of an answer, the place that its request takes, and who waits for it to have left.
 pub struct Outgoing {
     body: Body,
     _admission: Option<Admission>,
+    _sent: Option<oneshot::Sender<()>>,
 }
 
 impl HttpBody for Outgoing {

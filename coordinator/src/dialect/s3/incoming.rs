@@ -4,6 +4,7 @@
 
 use super::chunked::{Unpacker, framed, last_chunk};
 use super::fault::BodyFault;
+use super::linger::Lent;
 use super::promise::Promise;
 use super::unverified::Packing;
 use crate::dialect::intake::Pace;
@@ -11,9 +12,9 @@ use crate::metadata::records::ChecksumAlgorithm;
 use crate::object::Checksummer;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 use hyper::HeaderMap;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use hyper::header::CONTENT_LENGTH;
 use md5::{Digest, Md5};
 use s3s::Body;
@@ -45,7 +46,7 @@ impl Trailers {
 }
 
 /// The body as it comes, ended by a fault once it brings too little for `stall`.
-pub fn never_still(body: Incoming, stall: Duration) -> Pieces {
+pub fn never_still(body: Lent, stall: Duration) -> Pieces {
     stream::unfold(Some((body, Pace::new(stall))), move |state| async move {
         let (mut body, mut pace) = state?;
         loop {

@@ -19,6 +19,7 @@ mod front;
 mod heads;
 mod incoming;
 mod lifecycle;
+mod linger;
 mod list;
 mod listener;
 mod lock;
