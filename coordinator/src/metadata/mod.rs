@@ -261,7 +261,21 @@ impl Serves {
     }
 }
 
-/// What reading a stretch of the catalog's log came to.
+/// Groups of the catalog's log, from one through another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogStretch {
+    /// The first.
+    pub from: u64,
+    /// The last.
+    pub through: u64,
+}
+
+impl LogStretch {
+    /// All that there are.
+    pub const ALL: LogStretch = LogStretch { from: 0, through: u64::MAX };
+}
+
+/// What reading the beginning of a stretch came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogScrubbed {
     /// Groups read.
@@ -270,8 +284,8 @@ pub struct LogScrubbed {
     pub bytes: u64,
     /// Places where a group should be and is not whole: one at most, behind which nothing was read.
     pub damaged: u64,
-    /// The group to go on with; `None` at the end.
-    pub next: Option<u64>,
+    /// What is left of the stretch, which ends with what there was when it was begun; `None` at the end.
+    pub next: Option<LogStretch>,
 }
 
 /// An ordered key space. Contract of every engine:
@@ -305,9 +319,9 @@ pub trait Metadata: Send + Sync + 'static {
         Serves::All
     }
 
-    /// Reads and checks a stretch, from group `from` on, of what `node` keeps of the catalog's log, or of the log itself. What is damaged is mended
+    /// Reads and checks the beginning of a stretch of what `node` keeps of the catalog's log, or of the log itself. What is damaged is mended
     /// from elsewhere. Nothing is read where no journal is kept. `Unavailable` if it cannot be read now.
-    async fn scrub_log(&self, _node: Option<&NodeId>, _from: u64) -> Result<LogScrubbed> {
+    async fn scrub_log(&self, _node: Option<&NodeId>, _groups: LogStretch) -> Result<LogScrubbed> {
         Ok(LogScrubbed::default())
     }
 

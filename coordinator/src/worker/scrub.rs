@@ -6,10 +6,10 @@
 
 use super::{Backlog, Pass, Progress, Work, Worker};
 use crate::metadata::records::{ChunkRecord, ChunkState, NodeRecord, NodeState, Record, RepairRecord};
-use crate::metadata::{Batch, SCAN_ENTRIES_MAX, keys};
+use crate::metadata::{Batch, LogStretch, SCAN_ENTRIES_MAX, keys};
 use crate::names;
 use async_trait::async_trait;
-use protocol::{Error, NodeId, Result, ShardId, VerifyCursor};
+use protocol::{NodeId, Result, ShardId, VerifyCursor};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
@@ -36,8 +36,8 @@ pub struct Scrub {
 enum Place {
     /// At the records of a node.
     Shards(NodeId, VerifyCursor),
-    /// At the group of the catalog's log that comes next, of those that a node keeps or, for none, in the log itself.
-    Log(Option<NodeId>, u64),
+    /// At the groups of the catalog's log that come next, of those that a node keeps or, for none, in the log itself.
+    Log(Option<NodeId>, LogStretch),
 }
 
 impl Scrub {
@@ -71,7 +71,7 @@ impl Worker for Scrub {
         }
         let read = match next_place(work, &pass).await? {
             Some(Place::Shards(node, cursor)) => shards(work, &mut pass, &node, cursor).await?,
-            Some(Place::Log(node, from)) => log(work, &mut pass, node, from).await?,
+            Some(Place::Log(node, groups)) => log(work, &mut pass, node, groups).await?,
             None => {
                 pass.finish(work).await?;
                 return Ok(Progress::Idle);
@@ -134,14 +134,14 @@ async fn shards(work: &Work, pass: &mut Pass, node: &NodeId, cursor: VerifyCurso
     pass.count("damaged_stretches", report.damaged_stretches);
     let next = match report.next {
         Some(next) => Place::Shards(node.clone(), next),
-        None => Place::Log(Some(node.clone()), 0),
+        None => Place::Log(Some(node.clone()), LogStretch::ALL),
     };
     Ok(Read::Stretch { position: encode(&next), items: report.records, bytes: report.bytes })
 }
 
 /// Reads what a node keeps of the catalog's log, or the log itself. Who keeps it sees to what is damaged.
-async fn log(work: &Work, pass: &mut Pass, node: Option<NodeId>, from: u64) -> Result<Read> {
-    let read = match work.objects.metadata.scrub_log(node.as_ref(), from).await {
+async fn log(work: &Work, pass: &mut Pass, node: Option<NodeId>, groups: LogStretch) -> Result<Read> {
+    let read = match work.objects.metadata.scrub_log(node.as_ref(), groups).await {
         Ok(read) => read,
         Err(error) => {
             let whose = node.map_or("the catalog's log".to_owned(), |node| format!("node {node}"));
@@ -159,8 +159,9 @@ async fn log(work: &Work, pass: &mut Pass, node: Option<NodeId>, from: u64) -> R
 
 /// Where the pass goes on; `None` when all was read to its end.
 async fn next_place(work: &Work, pass: &Pass) -> Result<Option<Place>> {
-    let (done, at) = match decode(&pass.record.position)? {
-        Position::Start => return Ok(Some(Place::Log(None, 0))),
+    // One that an earlier program wrote in its own way is none: the pass reads all once more.
+    let (done, at) = match decode(&pass.record.position).unwrap_or(Position::Start) {
+        Position::Start => return Ok(Some(Place::Log(None, LogStretch::ALL))),
         Position::At(place @ Place::Log(None, _)) => return Ok(Some(place)),
         Position::Behind(done) => (done, None),
         Position::At(place) => (None, Some(place)),
@@ -212,13 +213,16 @@ enum Position {
     At(Place),
 }
 
-/// `node`, or nothing for the coordinator's own log, NUL, then segment and offset (u32 BE each), or `j` and the next group (u64 BE).
+/// `node`, or nothing for the coordinator's own log, NUL, then segment and offset (u32 BE each), or `j`, the next group and the last (u64 BE
+/// each).
 fn encode(place: &Place) -> Vec<u8> {
     match place {
         Place::Shards(node, next) => {
             [done(Some(node)), next.segment.to_be_bytes().to_vec(), next.offset.to_be_bytes().to_vec()].concat()
         }
-        Place::Log(node, next) => [done(node.as_ref()), vec![LOG], next.to_be_bytes().to_vec()].concat(),
+        Place::Log(node, LogStretch { from, through }) => {
+            [done(node.as_ref()), vec![LOG], from.to_be_bytes().to_vec(), through.to_be_bytes().to_vec()].concat()
+        }
     }
 }
 
@@ -227,28 +231,25 @@ fn done(node: Option<&NodeId>) -> Vec<u8> {
     [node.map_or("", NodeId::as_str).as_bytes(), &[END_OF_NAME]].concat()
 }
 
-fn decode(position: &[u8]) -> Result<Position> {
-    let Some(end) = position.iter().position(|byte| *byte == END_OF_NAME) else { return Ok(Position::Start) };
+fn decode(position: &[u8]) -> Option<Position> {
+    let Some(end) = position.iter().position(|byte| *byte == END_OF_NAME) else { return Some(Position::Start) };
     let rest = &position[end + 1..];
-    let name = std::str::from_utf8(&position[..end]).map_err(|_| malformed())?;
-    let node: Option<NodeId> = if name.is_empty() { None } else { Some(name.parse()?) };
-    if let Some((&LOG, next)) = rest.split_first()
-        && let Ok(next) = next.try_into()
+    let name = std::str::from_utf8(&position[..end]).ok()?;
+    let node: Option<NodeId> = if name.is_empty() { None } else { Some(name.parse().ok()?) };
+    if let Some((&LOG, groups)) = rest.split_first()
+        && let ([from, through], []) = groups.as_chunks()
     {
-        return Ok(Position::At(Place::Log(node, u64::from_be_bytes(next))));
+        let [from, through] = [from, through].map(|group| u64::from_be_bytes(*group));
+        return Some(Position::At(Place::Log(node, LogStretch { from, through })));
     }
     match (rest.as_chunks::<4>(), node) {
-        (([], []), node) => Ok(Position::Behind(node)),
+        (([], []), node) => Some(Position::Behind(node)),
         (([segment, offset], []), Some(node)) => {
             let cursor = VerifyCursor { segment: u32::from_be_bytes(*segment), offset: u32::from_be_bytes(*offset) };
-            Ok(Position::At(Place::Shards(node, cursor)))
+            Some(Position::At(Place::Shards(node, cursor)))
         }
-        _ => Err(malformed()),
+        _ => None,
     }
-}
-
-fn malformed() -> Error {
-    Error::corrupt("the scrub's position cannot be read")
 }
 
 #[cfg(test)]
@@ -267,12 +268,12 @@ mod tests {
         for place in [
             Place::Shards(node.clone(), cursor),
             Place::Shards(node.clone(), like_a_log),
-            Place::Log(Some(node), 1 << 40),
-            Place::Log(None, 0),
+            Place::Log(Some(node), LogStretch { from: 1 << 40, through: 1 << 41 }),
+            Place::Log(None, LogStretch::ALL),
         ] {
             assert_eq!(decode(&encode(&place)).unwrap(), Position::At(place));
         }
         assert_eq!(decode(&[]).unwrap(), Position::Start);
-        assert!(decode(b"n1\0abc").is_err());
+        assert_eq!(decode(b"n1\0abc"), None);
     }
 }

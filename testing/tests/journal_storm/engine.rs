@@ -5,7 +5,7 @@ use crate::machine::Directory;
 use coordinator::metadata::journal::{JOURNAL_PATIENCE, Journal, Phase};
 use coordinator::metadata::records::{NodeRecord, NodeState, Record};
 use coordinator::metadata::sled::{SledMetadata, SledSettings};
-use coordinator::metadata::{Batch, LogScrubbed, Metadata, Serves, keys};
+use coordinator::metadata::{Batch, LogScrubbed, LogStretch, Metadata, Serves, keys};
 use protocol::{ClusterId, ErrorKind, JournalClaim, JournalNode, Result, SystemClock};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -188,9 +188,9 @@ async fn a_coordinator_that_no_node_ever_obeyed_learns_that_another_has_taken_ov
 
 /// Reads the log, or what a node keeps of it, to its end.
 async fn scrubbed(engine: &SledMetadata, node: Option<&Keeper>) -> Result<LogScrubbed> {
-    let (mut sum, mut next) = (LogScrubbed::default(), Some(0));
-    while let Some(from) = next {
-        let read = engine.scrub_log(node.map(|keeper| &keeper.name), from).await?;
+    let (mut sum, mut next) = (LogScrubbed::default(), Some(LogStretch::ALL));
+    while let Some(groups) = next {
+        let read = engine.scrub_log(node.map(|keeper| &keeper.name), groups).await?;
         sum.groups += read.groups;
         sum.damaged += read.damaged;
         next = read.next;
@@ -304,10 +304,10 @@ async fn a_scrub_ends_although_groups_keep_coming() {
     };
     let scrubs = async {
         for node in [None, Some(&*keepers.0[0]), Some(&*keepers.0[1]), Some(&*keepers.0[2])] {
-            let mut next = Some(0);
-            while let Some(from) = next {
-                let read = engine.scrub_log(node.map(|keeper| &keeper.name), from).await.unwrap();
-                assert_eq!(read.damaged, 0, "{from}");
+            let mut next = Some(LogStretch::ALL);
+            while let Some(groups) = next {
+                let read = engine.scrub_log(node.map(|keeper| &keeper.name), groups).await.unwrap();
+                assert_eq!(read.damaged, 0, "{groups:?}");
                 next = read.next;
                 // As long as a worker rests between two steps.
                 sleep(Duration::from_millis(20)).await;

@@ -3,10 +3,10 @@
 
 use crate::keeper::{Bug, Keepers, planted};
 use async_trait::async_trait;
-use coordinator::metadata::Reserve;
 use coordinator::metadata::journal::claim::{ClaimFile, Claimed, Unclaimed, attempt};
 use coordinator::metadata::journal::quorum::Voters;
 use coordinator::metadata::journal::{Journal, JournalMembers, JournalSource, LogEnd, Phase};
+use coordinator::metadata::{LogStretch, Reserve};
 use protocol::{Error, JournalClaim, JournalEntry, JournalMark, NodeId, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Entries are this long, so that few of them fill a segment.
 const GROUP_BYTES: usize = 1_500;
 /// A snapshot begins when so many groups stand in the log.
-const SNAPSHOT_GROUPS: usize = 24;
+pub const SNAPSHOT_GROUPS: usize = 24;
 /// How often a start tries to claim before it is given up.
 const ATTEMPTS: usize = 6;
 
@@ -204,9 +204,9 @@ impl Process {
 
     /// Reads what a node keeps to its end; whether all of it is whole.
     pub async fn scrub(&self, node: &NodeId) -> Result<bool> {
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let read = self.journal.scrub(Some(node), from).await?;
+        let mut next = Some(LogStretch::ALL);
+        while let Some(groups) = next {
+            let read = self.journal.scrub(Some(node), groups).await?;
             if read.damaged > 0 {
                 return Ok(false);
             }

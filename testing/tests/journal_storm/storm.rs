@@ -1,7 +1,7 @@
 //! One storm from a seed: what happens, and whether what was promised holds.
 
 use crate::keeper::{Bug, Keeper, Keepers, Weather, plant};
-use crate::machine::{Answer, Death, Directory, Process, state_of};
+use crate::machine::{Answer, Death, Directory, Process, SNAPSHOT_GROUPS, state_of};
 use coordinator::metadata::journal::JournalMembers;
 use coordinator::metadata::journal::claim::ClaimFile;
 use coordinator::metadata::journal::quorum::Electorate;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use testing::sim::clock::SimClock;
 use testing::sim::rng::Rng;
 use testing::sim::runtime::simulate;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const STEPS: u64 = 90;
 /// Storms have so many nodes, or one or two more.
@@ -90,6 +90,52 @@ struct Storm {
     refused: BTreeSet<u64>,
     counts: Counts,
     violations: Vec<String>,
+}
+
+/// What is acknowledged under the claims before counts, too.
+#[test]
+fn a_rotten_journal_is_kept_after_a_new_claim_until_others_hold_what_was_acknowledged() {
+    let ((), panics) = simulate(async {
+        let dir = tempfile::tempdir().unwrap();
+        let keepers = Arc::new(Keepers((1..=4).map(|number| Keeper::new(number, 1)).collect()));
+        let [rotten, well, behind, gone] = [0, 1, 2, 3].map(|place| &*keepers.0[place]);
+        let directory = Directory { path: dir.path().to_owned(), log: Arc::default() };
+        let clock = SimClock::new(Instant::now(), 1, 1, 0);
+        let mut process = Process::start(directory, Arc::clone(&keepers), clock, 1).await.unwrap();
+        behind.power_cut();
+        gone.power_cut();
+        for id in 2..=SNAPSHOT_GROUPS as u64 / 2 {
+            assert_eq!(process.commit(id, Death::Never).await, Answer::Acknowledged);
+        }
+        assert!(rotten.rot());
+        assert!(!process.scrub(&rotten.name).await.unwrap());
+        let acknowledged = well.holds().unwrap().last;
+        assert_eq!(rotten.holds().unwrap().promised.sequence, 0, "it cannot be done without");
+
+        behind.start();
+        assert_eq!(process.commit(100, Death::AppendFails).await, Answer::Unknown);
+        behind.set_weather(Weather { lost_per_mille: 0, delay_ms_max: 1_000 });
+        let begins_anew = async {
+            while rotten.holds().unwrap().promised.sequence == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            behind.holds().unwrap().last >= acknowledged
+        };
+        let writes = async {
+            for id in 101.. {
+                process.commit(id, Death::Never).await;
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let is_elsewhere = tokio::select! {
+            is_elsewhere = timeout(Duration::from_secs(60), begins_anew) => is_elsewhere.expect("it begins anew"),
+            () = writes => unreachable!("ids do not end"),
+        };
+        assert!(is_elsewhere, "what was acknowledged was on one node, whole");
+        process.kill(Duration::ZERO);
+        sleep(Duration::from_secs(1)).await;
+    });
+    assert!(panics.is_empty(), "{panics:?}");
 }
 
 /// Runs a storm; what happened, and what was violated.

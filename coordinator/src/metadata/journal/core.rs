@@ -5,7 +5,7 @@ use super::quorum::{self, Electorate};
 use super::ring::Ring;
 use super::{LogEnd, Phase, RING_BYTES_MAX};
 use crate::metadata::{FullDisks, Reserve};
-use protocol::{Error, ErrorKind, JournalClaim, JournalMark, NodeId, Result};
+use protocol::{Error, ErrorKind, JournalClaim, JournalEntry, JournalMark, NodeId, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -174,19 +174,34 @@ impl Core {
         quorum::held_by(through, self.electorate.write_quorum())
     }
 
-    /// Some of what a node holds cannot be read: it begins anew when that can be, and no group depends on it from now on.
-    pub fn note_rot(&mut self, node: &NodeId) {
-        for lane in self.lanes.values_mut().filter(|lane| lane.node.as_ref() == Some(node) && lane.rot == Rot::None) {
-            lane.rot = Rot::Found;
-            lane.wake.notify_one();
+    /// Some of what a node holds cannot be read: it begins anew when that can be, and no group depends on it from now on. False for a node
+    /// that takes no groups: it may have lost its disk.
+    pub fn note_rot(&mut self, node: &NodeId, at: u64) -> bool {
+        let its = |lane: &&mut LaneState| lane.node.as_ref() == Some(node) && lane.trouble.is_none();
+        let mut takes_groups = false;
+        for lane in self.lanes.values_mut().filter(its) {
+            takes_groups = true;
+            if lane.rot == Rot::None {
+                lane.rot = Rot::Found { at };
+                lane.wake.notify_one();
+            }
         }
         self.choose_prompt();
+        takes_groups
+    }
+
+    /// The next group, and what stands before the last whole snapshot no more: nor does the rot in it.
+    pub fn extend(&mut self, entry: JournalEntry) {
+        (self.end, self.whole_from) = (entry.mark, entry.whole_from);
+        let is_behind = |rot| matches!(rot, Rot::Found { at } if at < entry.whole_from);
+        self.lanes.values_mut().filter(|lane| is_behind(lane.rot)).for_each(|lane| lane.rot = Rot::None);
+        self.ring.push(entry);
     }
 
     /// Whether the node of a lane is to begin anew now; then nothing of what it held counts any more.
     pub fn begins_anew(&mut self, url: &Arc<str>) -> bool {
         let end = self.end.sequence;
-        let is_found = self.lanes.get(url).is_some_and(|lane| lane.rot == Rot::Found);
+        let is_found = self.lanes.get(url).is_some_and(|lane| matches!(lane.rot, Rot::Found { .. }));
         if !is_found || !matches!(self.phase, Phase::Claimed(_)) || !self.may_begin_anew(url) {
             return false;
         }

@@ -68,8 +68,8 @@ pub(super) struct Trouble {
 pub(super) enum Rot {
     /// As far as is known.
     None,
-    /// Not all of it; it begins anew once the others do without it.
-    Found,
+    /// Not what it has from this group on; it begins anew once the others do without it.
+    Found { at: u64 },
     /// It is sent everything anew, up to this group at least.
     BeginsAnew { until: u64 },
 }
@@ -249,7 +249,7 @@ impl Lane {
                 if state.last.sequence < lane.through || self.anew {
                     lane.through = 0;
                 }
-                if self.anew && lane.rot == Rot::Found {
+                if self.anew && matches!(lane.rot, Rot::Found { .. }) {
                     lane.rot = Rot::BeginsAnew { until: end.sequence };
                 }
             }),

@@ -156,8 +156,7 @@ impl Journal {
     /// Sends the next group to every node. It counts when [`Journal::wait`] says so.
     pub fn send(self: &Arc<Journal>, entry: JournalEntry) {
         let mut core = self.core();
-        (core.end, core.whole_from) = (entry.mark, entry.whole_from);
-        core.ring.push(entry);
+        core.extend(entry);
         self.refresh(&mut core);
     }
 

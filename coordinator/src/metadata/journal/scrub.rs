@@ -4,20 +4,22 @@
 //! - A node whose journal is rotten begins anew only while others make a quorum without it, which hold every group that was acknowledged; and
 //!   one at a time ([`Core::may_begin_anew`]). Until then it is relied on for what it can give.
 //! - What the log itself has lost a snapshot does without.
-//! - Whoever reads on comes to an end, unless groups come faster than they are read: a stretch ends with what there was when it was looked.
+//! - Whoever reads on comes to an end: with the group that was the last when he began.
+//! - A node that takes no groups is read as well; but whether it has what it had is known when it takes some again.
 //!
 //! [`Core::may_begin_anew`]: super::core::Core::may_begin_anew
 
 use super::lane;
 use super::{Journal, JournalMember, Phase};
-use crate::metadata::{LogScrubbed, names};
+use crate::metadata::{LogScrubbed, LogStretch, names};
 use protocol::{Error, ErrorKind, JOURNAL_READ_BYTES_MAX, JournalEntry, NodeId, Result};
 use std::sync::Arc;
 
 impl Journal {
-    /// Reads a stretch from group `from` on, of what `node` keeps, or of the log here. `Unavailable` if that cannot be read now.
-    pub async fn scrub(self: &Arc<Journal>, node: Option<&NodeId>, from: u64) -> Result<LogScrubbed> {
-        let Some((from, through)) = self.kept(node, from)? else { return Ok(LogScrubbed::default()) };
+    /// Reads the beginning of a stretch of what `node` keeps, or of the log here. `Unavailable` if that cannot be read now.
+    pub async fn scrub(self: &Arc<Journal>, node: Option<&NodeId>, groups: LogStretch) -> Result<LogScrubbed> {
+        let Some(groups) = self.kept(node, groups)? else { return Ok(LogScrubbed::default()) };
+        let from = groups.from;
         let entries = match node {
             None => self.source.entries(from, JOURNAL_READ_BYTES_MAX).await.unwrap_or_default(),
             Some(node) => {
@@ -27,19 +29,18 @@ impl Journal {
         };
         if entries.first().is_some_and(|first| first.mark.sequence == from) {
             metrics::counter!(names::LOG_SCRUBBED_GROUPS_TOTAL).increment(entries.len() as u64);
-            return Ok(read_well(&entries, through));
+            return Ok(read_well(&entries, groups));
         }
         // It may have been cut down meanwhile, or the disk replaced.
-        match self.kept(node, from)? {
+        match self.kept(node, groups)? {
             None => return Ok(LogScrubbed::default()),
-            Some((now_from, _)) if now_from > from => {
-                return Ok(LogScrubbed { next: Some(now_from), ..LogScrubbed::default() });
-            }
+            Some(now) if now.from > from => return Ok(LogScrubbed { next: Some(now), ..LogScrubbed::default() }),
             Some(_) => {}
         }
         match node {
             None => self.source.want_snapshot(),
-            Some(node) => self.core().note_rot(node),
+            Some(node) if !self.core().note_rot(node, from) => return Ok(LogScrubbed::default()),
+            Some(_) => {}
         }
         let place = node.map_or("the coordinator's log", NodeId::as_str);
         tracing::warn!(target: "degradation", place, group = from, "scrub found damage in the catalog's journal");
@@ -47,8 +48,8 @@ impl Journal {
         Ok(LogScrubbed { damaged: 1, ..LogScrubbed::default() })
     }
 
-    /// From which group on there is something to read, `from` or a later one, and the last; `None` if nothing is there.
-    fn kept(&self, node: Option<&NodeId>, from: u64) -> Result<Option<(u64, u64)>> {
+    /// What of these groups is there; `None` if nothing is.
+    fn kept(&self, node: Option<&NodeId>, groups: LogStretch) -> Result<Option<LogStretch>> {
         let core = self.core();
         let Phase::Claimed(_) = &core.phase else {
             return Err(Error::unavailable("catalog journal: the epoch is not held"));
@@ -58,12 +59,11 @@ impl Journal {
             None => core.end.sequence.saturating_sub(1),
             Some(node) => {
                 let lane = core.lanes.values().find(|lane| lane.node.as_ref() == Some(node));
-                let taking = lane.filter(|lane| lane.trouble.is_none());
-                taking.map_or(0, |lane| lane.through.min(core.end.sequence))
+                lane.map_or(0, |lane| lane.through.min(core.end.sequence))
             }
         };
-        let from = from.max(core.whole_from);
-        Ok((from <= last).then_some((from, last)))
+        let (from, through) = (groups.from.max(core.whole_from), groups.through.min(last));
+        Ok((from <= through).then_some(LogStretch { from, through }))
     }
 
     fn member(&self, node: &NodeId) -> Option<JournalMember> {
@@ -86,13 +86,13 @@ async fn read_of(member: &JournalMember, from: u64) -> Result<Vec<JournalEntry>>
     }
 }
 
-/// What was read of a journal that ended with `through` when it was looked.
-fn read_well(entries: &[JournalEntry], through: u64) -> LogScrubbed {
-    let last = entries.last().map_or(through, |last| last.mark.sequence);
+/// What was read of these groups.
+fn read_well(entries: &[JournalEntry], groups: LogStretch) -> LogScrubbed {
+    let last = entries.last().map_or(groups.through, |last| last.mark.sequence);
     LogScrubbed {
         groups: entries.len() as u64,
         bytes: entries.iter().map(|entry| entry.frame().len() as u64).sum(),
         damaged: 0,
-        next: (last < through).then_some(last + 1),
+        next: (last < groups.through).then_some(LogStretch { from: last + 1, ..groups }),
     }
 }

@@ -35,7 +35,7 @@ use crate::metadata::commit_log::batch_bytes;
 use crate::metadata::journal::claim::ClaimFile;
 use crate::metadata::journal::{Journal, JournalMembers, Phase};
 use crate::metadata::{
-    Batch, Entry, FullDisks, LogScrubbed, Metadata, Reserve, Serves, names, validate_key, validate_scan,
+    Batch, Entry, FullDisks, LogScrubbed, LogStretch, Metadata, Reserve, Serves, names, validate_key, validate_scan,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -326,9 +326,9 @@ impl Metadata for SledMetadata {
         outcome
     }
 
-    async fn scrub_log(&self, node: Option<&NodeId>, from: u64) -> Result<LogScrubbed> {
+    async fn scrub_log(&self, node: Option<&NodeId>, groups: LogStretch) -> Result<LogScrubbed> {
         match self.journal.get() {
-            Some(journal) => journal.scrub(node, from).await,
+            Some(journal) => journal.scrub(node, groups).await,
             None => Ok(LogScrubbed::default()),
         }
     }
