@@ -41,7 +41,7 @@ pub fn subject(request: &HttpRequest) -> Result<Subject, Refusal> {
 
 /// What is to be changed; what is not named stays.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Wanted {
     owner: Option<String>,
     public_read: Option<bool>,
@@ -54,7 +54,7 @@ struct Wanted {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct WantedQuota {
     bytes: Option<u64>,
     objects: Option<u64>,

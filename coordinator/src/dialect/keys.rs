@@ -39,7 +39,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// A grant, as it is written.
 #[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Grant {
     buckets: Vec<String>,
     actions: Vec<String>,
@@ -48,7 +48,7 @@ struct Grant {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Wanted {
     #[serde(default)]
     name: String,
@@ -112,7 +112,7 @@ async fn rotate(door: Data<Door>, id: Path<String>) -> Result<HttpResponse, Refu
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Expiry {
     /// It must be there: nothing is no `null`.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -127,7 +127,7 @@ async fn expire(door: Data<Door>, id: Path<String>, payload: Payload) -> Result<
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Policy {
     policy: Vec<Grant>,
 }

@@ -57,7 +57,7 @@ async fn show(door: Data<Door>, id: Path<String>) -> Result<HttpResponse, Refusa
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Announcement {
     url: String,
 }
@@ -94,7 +94,7 @@ async fn recommission(door: Data<Door>, id: Path<String>) -> Result<HttpResponse
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Weight {
     weight: u32,
 }

@@ -22,7 +22,8 @@ pub struct Query {
 const PARAMETERS_MAX: usize = 32;
 
 impl Query {
-    /// Parses a query string; 400 for bytes that are not UTF-8.
+    /// Parses a query string; 400 for bytes that are not UTF-8, and for a parameter that stands twice: who reads the first is not whom the
+    /// client meant the last for.
     pub fn parse(text: &str) -> Result<Query, Refusal> {
         let mut pairs = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -30,7 +31,11 @@ impl Query {
                 return Err(Refusal::bad_request(format!("the query has more than {PARAMETERS_MAX} parameters")));
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            pairs.push((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?));
+            let (name, value) = (decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?);
+            if pairs.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(Refusal::bad_request(format!("the query has {name}= twice; say it once")));
+            }
+            pairs.push((name, value));
         }
         Ok(Query { pairs })
     }
@@ -38,6 +43,17 @@ impl Query {
     /// The first value of the parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// 400 for what names a version otherwise than by `takes`: the latest would be answered, or deleted, in its place.
+    pub fn versions_by(&self, takes: Option<&str>) -> Result<(), Refusal> {
+        let means_one = |name: &str| {
+            let plain: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
+            takes != Some(name) && ["version", "versionid"].contains(&plain.to_lowercase().as_str())
+        };
+        let Some((name, _)) = self.pairs.iter().find(|(name, _)| means_one(name)) else { return Ok(()) };
+        let hint = takes.map_or("all of them are meant".to_owned(), |takes| format!("use {takes}="));
+        Err(Refusal::bad_request(format!("{name}= names no version here; {hint}")))
     }
 
     /// A flag: `true` and `1` are yes; `false` and `0` are no. Without a value it may be a client's mistake, and some flags cannot be undone.
@@ -63,6 +79,7 @@ impl Query {
 
 /// Which version `version=` asks for; without it, the latest.
 pub fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
+    query.versions_by(Some("version"))?;
     let bad = || Refusal::bad_request("Invalid version number format");
     match query.get("version") {
         None => Ok(VersionSelector::Latest),
@@ -75,6 +92,7 @@ pub fn selector(query: &Query) -> Result<VersionSelector, Refusal> {
 
 /// Which version `versionId=` asks for: a UUID, or `null`; without it, the latest.
 pub fn version_named(query: &Query) -> Result<Option<VersionName>, Refusal> {
+    query.versions_by(Some("versionId"))?;
     let parsed = query.get("versionId").map(str::parse).transpose();
     parsed.map_err(|error: Error| Refusal::bad_request(format!("versionId: {}", error.message)).headed("Bad Request"))
 }
@@ -185,6 +203,19 @@ mod tests {
         for bad in ["", "1", "Null", "..%2F..%2Fetc", "0199d0a0-0000-7000-8000-00000000000g"] {
             assert!(named(&format!("versionId={bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_version_named_in_another_way_is_never_taken_for_none() {
+        let query = |text: &str| Query::parse(text).unwrap();
+        for text in ["versionId=1", "versionid=1", "version_id=1", "Version=1", "VERSION-ID="] {
+            assert!(selector(&query(text)).is_err() && query(text).versions_by(None).is_err(), "{text}");
+        }
+        for text in ["version=1", "VersionId=null", "version-id=null"] {
+            assert!(version_named(&query(text)).is_err(), "{text}");
+        }
+        assert!(version_named(&query("versions&prefix=version")).is_ok());
+        assert!(Query::parse("key=a&x&key=b").is_err(), "nor one of two keys for the other");
     }
 
     #[test]

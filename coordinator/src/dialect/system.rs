@@ -139,12 +139,13 @@ async fn node_status(door: web::Data<Door>) -> HttpResponse {
     HttpResponse::Ok().json(told.collect::<Map<String, Value>>())
 }
 
-/// `GET /storage_usage`: bytes of live shards over all nodes, by their last probe; 0 once everything is deleted and reclaimed (C13).
+/// `GET /storage_usage`: bytes of live shards over all nodes, by their last probe; 0 once everything is deleted and reclaimed (C13). A node
+/// that does not answer still has its bytes, as far as is known; it is not active.
 async fn storage_usage(door: web::Data<Door>) -> HttpResponse {
     let nodes = door.objects.nodes.status();
     HttpResponse::Ok().json(json!({
         "total_system_size": nodes.iter().map(|node| node.live_bytes).sum::<u64>(),
-        "active_nodes_with_data": nodes.iter().filter(|node| node.live_bytes > 0).count(),
+        "active_nodes_with_data": nodes.iter().filter(|node| node.healthy && node.live_bytes > 0).count(),
         "total_nodes_queried": nodes.len(),
     }))
 }

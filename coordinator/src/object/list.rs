@@ -6,7 +6,7 @@ use super::attributes::VersionName;
 use super::name::{BucketName, ObjectName};
 use super::resolve::{Version, VersionSelector};
 use super::walk::{Route, Step, Walk};
-use crate::metadata::records::{ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, Sha256, StorageClass};
+use crate::metadata::records::{ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, Sha256, StorageClass, VersionId};
 use protocol::Result;
 use serde::Serialize;
 
@@ -53,6 +53,8 @@ pub struct ListedObject {
     pub modified_ms: u64,
     /// The current version's number.
     pub number: u64,
+    /// Its id.
+    pub id: VersionId,
     /// What S3 calls the current version.
     pub version_name: VersionName,
     /// Its digest; `None` for what was put together from parts.
@@ -136,6 +138,7 @@ impl Objects {
             size: record.size,
             modified_ms: record.modified_ms,
             number: record.number,
+            id: record.current,
             sha256: record.sha256,
             content_type: record.content_type,
             availability,

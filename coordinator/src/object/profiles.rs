@@ -9,7 +9,7 @@ use super::{Attributes, BucketName, Objects, Refused};
 use crate::code::Code;
 use crate::metadata::keys;
 use crate::metadata::records::{BucketRecord, Record, StorageClass, Strategy};
-use protocol::{NodeId, Result};
+use protocol::{Error, NodeId, Result};
 
 /// The codes of the storage classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +100,18 @@ impl Objects {
         let registered = self.nodes.registered().iter().filter(stays).count();
         let answering = self.nodes.answering().iter().filter(stays).count();
         let fits = |code: &Code| registered >= code.shards() && answering >= code.write_quorum();
-        [Some(wanted), ec_fallback].into_iter().flatten().find(fits).ok_or_else(|| {
-            let needed = wanted.shards();
-            // Contract C12, to the letter.
-            Refused::TooFewNodes.error(format!("Service unavailable: Insufficient EC nodes (need {needed})"))
-        })
+        [Some(wanted), ec_fallback].into_iter().flatten().find(fits).ok_or_else(|| too_few_for(wanted))
     }
+
+    /// `Unavailable` if too few nodes answer for a write that leans on chunks of this code: who stores something else with them asks first.
+    pub fn require_quorum_of(&self, code: Code) -> Result<()> {
+        let answering = self.nodes.answering().len();
+        if answering < code.write_quorum() { Err(too_few_for(code)) } else { Ok(()) }
+    }
+}
+
+/// Contract C12, to the letter.
+fn too_few_for(code: Code) -> Error {
+    let needed = code.shards();
+    Refused::TooFewNodes.error(format!("Service unavailable: Insufficient EC nodes (need {needed})"))
 }

@@ -35,6 +35,9 @@ async fn first_write_hot_update_and_mixed_update() {
     assert_eq!(shown(&forced), (true, "Pure Hot Update", 3, 0));
     assert_eq!(forced["ignored_fields"], json!(["title"]));
     assert_eq!(read(&client, "post:1").await, document(4, "b"));
+    let added = written(&client, &format!("{query}&hot_only=true"), r#"{"inventory_count":1}"#).await;
+    assert_eq!(shown(&added), (true, "Pure Hot Update", 3, 0), "a field that was not there is hot, too");
+    assert!(read(&client, "post:1").await.contains(r#""inventory_count":1"#));
     for (version, views, title) in [(1, 1, "a"), (2, 2, "a"), (3, 3, "b")] {
         assert_eq!(read(&client, &format!("post:1?version={version}")).await, document(views, title));
     }

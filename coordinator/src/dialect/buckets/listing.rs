@@ -43,6 +43,7 @@ async fn page(request: &HttpRequest, door: &Door) -> Result<HttpResponse, Refusa
 
 fn line(object: &ListedObject) -> Value {
     json!({
+        "object_id": object.id,
         "object_name": object.key,
         "size_bytes": object.size,
         "content_type": object.content_type,

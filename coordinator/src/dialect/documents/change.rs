@@ -12,7 +12,7 @@ use crate::object::{Change, DocumentDone, JSON, ObjectName, joined};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::time::Instant;
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
 
 pub(super) async fn patch(
     request: HttpRequest,

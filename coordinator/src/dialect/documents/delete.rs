@@ -3,6 +3,7 @@
 use super::super::Door;
 use super::super::guard::owner;
 use super::super::intake::condition;
+use super::super::query::Query;
 use super::super::reply::Refusal;
 use super::told::told_gone;
 use super::{document_in_path, refusal_for};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
     let began = Instant::now();
     let name = document_in_path(&request)?;
+    Query::parse(request.query_string())?.versions_by(None)?;
     let delete = DeleteRequest { mode: DeleteMode::Purge, condition: condition(&request)?, owner: owner(&request) };
     let gone = door.objects.delete_document(&name, &delete).await;
     let gone = gone.map_err(|error| refusal_for(name.key(), error))?;

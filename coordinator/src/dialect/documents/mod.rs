@@ -12,6 +12,8 @@ mod read;
 mod told;
 mod write;
 
+pub use change::MERGE_PATCH;
+
 use super::guard::Subject;
 use super::query::{Query, decode};
 use super::reply::{Refusal, only};

@@ -17,6 +17,7 @@ pub(super) async fn delete(request: HttpRequest, door: web::Data<Door>) -> Resul
             "a delete is of the file, not of a version: without version= it keeps the older ones, and purge=true ends them all",
         ));
     }
+    query.versions_by(None)?;
     let mode = if query.flag("purge")? { DeleteMode::Purge } else { DeleteMode::Mark };
     let delete = DeleteRequest { mode, condition: condition(&request)?, owner: owner(&request) };
     let message = match door.objects.delete_as(&name, &delete).await?.deleted {

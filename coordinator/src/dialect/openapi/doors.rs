@@ -255,7 +255,7 @@ pub(super) const DOCUMENTS: &[Route] = &[
             method: "PATCH",
             summary: "Change a document by a JSON merge patch (RFC 7396)",
             headers: WRITE_HEADERS,
-            takes: Takes::Json("any"),
+            takes: Takes::MergePatch,
             gives: &[(200, Gives::Json("Written"))],
             refuses: &[404, 408, 411, 412, 413, 415, 422],
             ..GET

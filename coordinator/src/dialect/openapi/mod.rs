@@ -9,6 +9,7 @@ mod operators;
 mod parameters;
 mod schemas;
 
+use super::documents::MERGE_PATCH;
 use super::reply::only;
 use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
@@ -55,7 +56,7 @@ async fn show() -> HttpResponse {
 
 fn document() -> OpenApi {
     let about = "Every native door of a Holdfast coordinator. Errors are JSON with `error` and, mostly, `detail`. \
-                 The S3 protocol has a port of its own.";
+                 HEAD is answered wherever GET is. The S3 protocol has a port of its own.";
     let info = InfoBuilder::new().title("Holdfast").version(env!("CARGO_PKG_VERSION")).description(Some(about));
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let mut components = ComponentsBuilder::new().security_scheme(BEARER, bearer);
@@ -96,7 +97,7 @@ fn described(pattern: &str, tag: &str, operation: &Operation) -> utoipa::openapi
         responses = responses.response(status.to_string(), answer(operation, *status, *gives));
     }
     let of_body: &[u16] = match operation.takes {
-        Takes::Json(_) | Takes::JsonOrNothing(_) => &[408, 413],
+        Takes::Json(_) | Takes::JsonOrNothing(_) | Takes::MergePatch => &[408, 413],
         Takes::Nothing | Takes::Bytes | Takes::Form => &[],
     };
     for status in ANY_ROUTE_REFUSES.iter().chain(operation.refuses).chain(of_body) {
@@ -133,10 +134,15 @@ fn body(takes: Takes) -> Option<RequestBody> {
         Takes::Nothing => return None,
         Takes::Json(name) => ("application/json", of(name), Required::True),
         Takes::JsonOrNothing(name) => ("application/json", of(name), Required::False),
+        Takes::MergePatch => (MERGE_PATCH, of("any"), Required::True),
         Takes::Bytes => ("application/octet-stream", bytes(), Required::True),
         Takes::Form => ("multipart/form-data", form(), Required::True),
     };
-    Some(RequestBodyBuilder::new().content(media_type, content).required(Some(required)).build())
+    let mut body = RequestBodyBuilder::new().content(media_type, content).required(Some(required));
+    if media_type == MERGE_PATCH {
+        body = body.content("application/json", of("any"));
+    }
+    Some(body.build())
 }
 
 fn of(notation: &str) -> Content {

@@ -50,6 +50,8 @@ pub(super) enum Takes {
     Json(&'static str),
     /// JSON of this schema, or nothing.
     JsonOrNothing(&'static str),
+    /// A JSON merge patch, or the same said to be JSON.
+    MergePatch,
     /// Any bytes of any type.
     Bytes,
     /// A form with parts `file` and `filename`.

@@ -123,7 +123,7 @@ pub(super) const INSIGHT: &[Route] = &[
         &[
             Operation {
                 summary: "What waits to be stored otherwise, and why",
-                query: "limit after_version",
+                query: "limit after_id",
                 gives: &[(200, Gives::Json("Transitions"))],
                 ..GET
             },

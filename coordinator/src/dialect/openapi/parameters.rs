@@ -17,7 +17,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("delimiter", "prefix", "Names that have this behind the prefix are shown by what they start with, up to its end"),
     ("limit", "1..1000", "At most so many"),
     ("after", "prefix", "Names behind this one: `next` of the page before"),
-    ("after_version", "version-id", "With versions: `next_version` of the page before"),
+    ("after_version", "version-id", "With versions, beside `after`: `next_version` of the page before"),
     ("purge", "flag", "Take every version away"),
     ("strategy", "replication/ec/auto", "How it is stored; without it, as its bucket has it"),
     ("hot_only", "flag", "Change the hot fields of a document, and leave the others as they are"),
@@ -71,13 +71,13 @@ fn example(name: &str) -> Option<Value> {
     }
 }
 
-/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket, `after_version` a version id, `document_strategy` the
+/// `after_number` is an `after` that is a number, `after_bucket` one that is a bucket, `after_id` a version id, `document_strategy` the
 /// `strategy` of a document; `!` marks what must be there.
 fn known(name: &str, place: ParameterIn) -> Parameter {
     let (name, must) = name.strip_suffix('!').map_or((name, false), |name| (name, true));
     let (name, kind, says) = match name {
         "after_bucket" => ("after", "bucket", "Buckets behind this one: `next` of the page before"),
-        "after_version" => ("after", "uuid", "Behind the version with this id: `next` of the page before"),
+        "after_id" => ("after", "uuid", "Behind the version with this id: `next` of the page before"),
         "document_strategy" => ("strategy", "replication/ec/field_hybrid", "How it is stored; without it, in copies"),
         "after_number" => ("after", "int", "Behind this number: `next` of the page before"),
         _ => *KNOWN.iter().find(|known| known.0 == name).unwrap_or_else(|| panic!("{name:?} is no parameter")),

@@ -22,7 +22,7 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Bucket: bucket_name text, created_at time, owner text, versioning off/enabled/suspended, message? text",
     "Buckets: buckets [Bucket], count int, next text|null",
     "Uploaded: message text, path text, etag text, storage text, object_id uuid, bucket_name text, object_name text, size_bytes int, created_at time, content_type text, md5? text, version int, versionId text, receipt Receipt",
-    "BucketObject: object_name text, size_bytes int, content_type text, etag text, created_at time, versionId text",
+    "BucketObject: object_id uuid, object_name text, size_bytes int, content_type text, etag text, created_at time, versionId text",
     "BucketObjects: bucket_name text, prefix text, objects [BucketObject], prefixes [text], count int, next text|null",
     "Line: Bucket text, Key text, Hash text, Size int",
     "BucketSettings: bucket text, owner text, created time, public_read flag, quota Quota|null, strategy replication/ec/auto, usage BucketUsage|null",

@@ -38,6 +38,18 @@ fn every_schema_that_is_named_is_there() {
     assert_eq!(document["openapi"], "3.1.0");
 }
 
+#[test]
+fn no_operation_has_a_parameter_twice() {
+    let document = shown();
+    let items = document["paths"].as_object().unwrap().values();
+    for operation in items.flat_map(|item| item.as_object().unwrap().values()) {
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        let names: BTreeSet<String> =
+            parameters.iter().map(|parameter| format!("{}:{}", parameter["in"], parameter["name"])).collect();
+        assert_eq!(names.len(), parameters.len(), "{}", operation["operationId"]);
+    }
+}
+
 fn references(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

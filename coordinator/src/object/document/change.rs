@@ -6,7 +6,7 @@
 use super::cut::by_content;
 use super::json::{Member, members};
 use super::merge::merged;
-use super::split::with_values;
+use super::split::{HotNames, with_values};
 use super::store::{DocumentDone, Halves};
 use super::stored::StoredDocument;
 use super::{Document, Strategy, refuse_larger};
@@ -154,7 +154,7 @@ impl Objects {
             hot.iter().map(|member| (member.name.to_string(), member.value.to_owned())).collect();
         let mut done = match hot.iter().all(is_hot) {
             true => self.write_hot(version, stored, &changes, target).await?,
-            false => self.rewrite(version, Some(stored), |text| replaced(text, &hot), target).await?,
+            false => self.rewrite(version, Some(stored), |text| replaced(text, &hot, &stored.hot), target).await?,
         };
         done.ignored_fields = others.iter().map(|member| member.name.to_string()).collect();
         Ok(done)
@@ -191,6 +191,7 @@ impl Objects {
         refuse_larger(usize::try_from(size).unwrap_or(usize::MAX))?;
         let hot_code = self.code_of(StorageClass::Standard)?;
         let cold_code = stored.cold_code.unwrap_or(hot_code);
+        self.require_quorum_of(cold_code)?;
         let (hot, cold) = join(self.store_batch(hot_code, hot), self.lean_on(cold_code, cold)).await;
         let halves = Halves { hot: hot?, cold: cold?, codes: (hot_code, cold_code), keeps_cold: true, size };
         let done = self.publish_halves(halves, target).await?;
@@ -244,16 +245,19 @@ fn changes_of_hot(stored: &StoredDocument, patch: &[Member<'_>]) -> Option<Vec<(
     patch.iter().map(change).collect()
 }
 
-/// An object with these members' values, those that it does not have behind the others.
-fn replaced(text: &str, values: &[Member<'_>]) -> String {
+/// An object with these members' values, those that it does not have behind the last hot one: so the cold ones stay as they lie.
+fn replaced(text: &str, values: &[Member<'_>], hot: &HotNames) -> String {
     let before = members(text);
+    let behind_hot = before.iter().rposition(|member| hot.contains(member.name.as_ref()));
+    let (head, tail) = before.split_at(behind_hot.map_or(before.len(), |last| last + 1));
     let is_new = |member: &&Member<'_>| before.iter().all(|before| before.name != member.name);
     let value = |member: &Member<'_>| {
         let value = values.iter().find(|value| value.name == member.name).map_or(member.value, |value| value.value);
         format!("{}:{value}", member.key)
     };
     let new = values.iter().filter(is_new).map(|member| format!("{}:{}", member.key, member.value));
-    format!("{{{}}}", before.iter().map(value).chain(new).collect::<Vec<_>>().join(","))
+    let all = head.iter().map(value).chain(new).chain(tail.iter().map(value));
+    format!("{{{}}}", all.collect::<Vec<_>>().join(","))
 }
 
 /// The version that follows: what was said of the document stays, and so does how it is stored.
@@ -288,9 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn values_replace_or_come_behind() {
-        let replaced = |text, values: &str| replaced(text, &members(values));
-        assert_eq!(replaced(r#"{"n":1,"a":{"n":2}}"#, r#"{"m":null,"n":[]}"#), r#"{"n":[],"a":{"n":2},"m":null}"#);
+    fn values_replace_or_come_behind_the_hot_ones() {
+        let replaced = |text, values: &str| replaced(text, &members(values), &HotNames::from(["n".to_owned()]));
+        assert_eq!(replaced(r#"{"n":1,"a":{"n":2}}"#, r#"{"m":null,"n":[]}"#), r#"{"n":[],"m":null,"a":{"n":2}}"#);
+        assert_eq!(replaced(r#"{"a":1,"n":2}"#, r#"{"m":3}"#), r#"{"a":1,"n":2,"m":3}"#);
         assert_eq!(replaced("{}", r#"{"n":1}"#), r#"{"n":1}"#);
     }
 }

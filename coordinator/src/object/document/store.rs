@@ -169,6 +169,9 @@ impl Objects {
             None if cut.cold.is_empty() => hot_code,
             None => self.code_of(StorageClass::StandardIa)?,
         };
+        if keeps_cold {
+            self.require_quorum_of(cold_code)?;
+        }
         // Both are let come to their ends: a write that is dropped half way leaves shards behind.
         let (hot, cold) = join(self.store_batch(hot_code, cut.hot), self.store_batch(cold_code, cut.cold)).await;
         let (hot, cold) = (hot?, cold?);
