@@ -129,7 +129,10 @@ fn too_few_nodes_for_a_code_are_said_and_leave_no_trace() {
         assert_eq!(newest(objects).await.unwrap().number, 1, "no trace");
         let before = shards(&cluster);
         let refused = change(objects, Change::Patch(r#"{"view_count":3}"#.to_owned())).await.unwrap_err();
-        assert!(refused.message.contains("Insufficient EC nodes (need 6)"), "a reuse is as durable as a write: {refused}");
+        assert!(
+            refused.message.contains("Insufficient EC nodes (need 6)"),
+            "a reuse is as durable as a write: {refused}"
+        );
         sleep(REST).await;
         assert_eq!(shards(&cluster), before, "no trace");
         write(objects, Strategy::Replication, &text(2, 2)).await.unwrap();

@@ -46,7 +46,6 @@ pub struct Member {
     /// Bytes stored since the last probe told the free space.
     stored_bytes: AtomicU64,
     vitals: Mutex<Vitals>,
-    born: Instant,
     /// Raised whenever something changed that candidates show; shared by all members.
     changes: Arc<AtomicU64>,
 }
@@ -91,7 +90,6 @@ impl Member {
             in_flight: AtomicU32::new(0),
             stored_bytes: AtomicU64::new(0),
             vitals: Mutex::new(Vitals::new(Instant::now())),
-            born: Instant::now(),
             changes,
         }
     }
@@ -123,10 +121,9 @@ impl Member {
         self.vitals().identity == Identity::Admitted
     }
 
-    /// How long ago it answered last.
+    /// For how long it has been asked in vain. One that is not who it should be answers in vain.
     pub fn silent_for(&self) -> Duration {
-        // One that is not who it should be answers in vain.
-        self.vitals().last_admitted.unwrap_or(self.born).elapsed()
+        self.vitals().silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// The state of its breaker.

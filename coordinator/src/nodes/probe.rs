@@ -186,7 +186,7 @@ impl Member {
             Ok(health) => {
                 self.node().admitted(health.disk);
                 vitals.identity = Identity::Admitted;
-                vitals.last_admitted = Some(Instant::now());
+                vitals.silent_since = None;
                 vitals.health = Some(health.clone());
                 (vitals.probe_failed, vitals.suspect, vitals.full, vitals.error) = (false, false, false, None);
                 self.restart_free_bytes();
@@ -195,6 +195,7 @@ impl Member {
                 if error.kind == ErrorKind::Denied {
                     vitals.identity = Identity::Refused(error.message.clone());
                 }
+                vitals.silent_since.get_or_insert_with(Instant::now);
                 vitals.probe_failed = true;
                 vitals.error = Some(error.message.clone());
             }

@@ -70,8 +70,9 @@ pub(super) struct Vitals {
     /// Whether it refused a write for lack of room since the last probe.
     pub(super) full: bool,
     pub(super) last_answer: Option<Instant>,
-    /// When it answered last as who it should be.
-    pub(super) last_admitted: Option<Instant>,
+    /// Since when it is asked in vain; `None` while it answers as who it should be. Between two probes of a node that is not used nobody
+    /// knows that it is gone, and it is not counted as silence.
+    pub(super) silent_since: Option<Instant>,
     pub(super) error: Option<String>,
     pub(super) reads: Average,
     pub(super) writes: Average,
@@ -88,7 +89,7 @@ impl Vitals {
             suspect: false,
             full: false,
             last_answer: None,
-            last_admitted: None,
+            silent_since: Some(now),
             error: None,
             reads: Average::default(),
             writes: Average::default(),
@@ -125,14 +126,16 @@ impl Vitals {
         match outcome {
             Outcome::Answered => {
                 self.last_answer = Some(now);
-                if self.identity == Identity::Admitted {
-                    self.last_admitted = Some(now);
+                match self.identity {
+                    Identity::Admitted => self.silent_since = None,
+                    Identity::Unseen | Identity::Refused(_) => drop(self.silent_since.get_or_insert(now)),
                 }
                 if clears && self.identity == Identity::Admitted {
                     (self.probe_failed, self.suspect, self.error) = (false, false, None);
                 }
             }
             Outcome::Failed | Outcome::Refused => {
+                self.silent_since.get_or_insert(now);
                 self.suspect = true;
                 self.error = error.map(str::to_owned);
             }
