@@ -103,6 +103,27 @@ fn chunks_that_cannot_be_mended_do_not_starve_those_that_can() {
     assert_eq!(mended, 40, "all that can be mended are");
 }
 
+/// `replication_lag` counts objects, however many chunks of each are short (contract B9).
+#[test]
+fn an_object_that_waits_for_repair_counts_once() {
+    let ((objects, chunks), panics) = simulate(async {
+        let stage = Stage::set(3).await;
+        stage.put("whole", 1).await;
+        stage.node(2).crash();
+        sleep(REST).await;
+        for (key, tag) in [("small", 2), ("large", 3)] {
+            let body = TestBody::new(tag, if key == "large" { 2 << 20 } else { 300 });
+            let ended = stage.client.put(key, &body, Condition::None, Sending::Whole).await;
+            assert!(matches!(ended, Ended::Answered(Ok(_))), "{key}: {ended:?}");
+        }
+        sleep(REST).await;
+        let objects = stage.cluster.watching_coordinator(0).objects.clone();
+        (objects.objects_to_repair().await.unwrap(), objects.repair_queue().await.unwrap().short())
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert!(objects == 2 && chunks > 4, "{objects} objects of {chunks} chunks");
+}
+
 /// What is lost for good stays on record, and keeps no other work from being done.
 #[test]
 fn a_chunk_that_is_lost_does_not_stop_rebalance() {

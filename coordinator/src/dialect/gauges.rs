@@ -30,6 +30,10 @@ pub(super) async fn read(door: &Door) -> Readings {
         Ok(queue) => repair(&mut readings, &queue, objects.clock.now_ms()),
         Err(error) => warn!(%error, "the repair queue cannot be counted"),
     }
+    match objects.objects_to_repair().await {
+        Ok(waiting) => readings.add(&names::REPLICATION_LAG, &[], waiting as f64),
+        Err(error) => warn!(%error, "the objects that wait for repair cannot be counted"),
+    }
     match scrub_finished_ms(objects).await {
         Ok(finished_ms) => readings.add(&names::SCRUB_FINISHED, &[], finished_ms as f64 / 1e3),
         Err(error) => warn!(%error, "when the last scrub ended cannot be read"),
@@ -139,7 +143,6 @@ fn repair(readings: &mut Readings, queue: &RepairQueue, now_ms: u64) {
     }
     let waited_ms = queue.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
     readings.add(&names::REPAIR_LOST_CHUNKS, &[], queue.lost as f64);
-    readings.add(&names::REPLICATION_LAG, &[], queue.short() as f64);
     readings.add(&names::REPAIR_QUEUE_BYTES, &[], queue.bytes as f64);
     readings.add(&names::REPAIR_OLDEST_SECONDS, &[], waited_ms as f64 / 1e3);
 }

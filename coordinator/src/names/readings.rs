@@ -53,8 +53,11 @@ pub const CLUSTER_ACCEPTS_WRITES: Reading = Reading {
     name: "cluster_accepts_writes",
     help: "1 while enough storage nodes are healthy for a write to be acknowledged, else 0.",
 };
-/// Chunks short of shards (contract B9, B10).
-pub const REPLICATION_LAG: Reading = Reading { name: "replication_lag", help: "Objects waiting for repair." };
+/// Objects short of shards (contract B9, B10).
+pub const REPLICATION_LAG: Reading = Reading {
+    name: "replication_lag",
+    help: "Objects (versions) waiting for repair; of more than 4,096 chunks that are short, those of the most urgent ones.",
+};
 /// Chunks in the repair queue.
 pub const REPAIR_QUEUE_CHUNKS: Reading = Reading {
     name: "repair_queue_chunks",

@@ -10,6 +10,7 @@ use crate::metadata::{Entry, SCAN_ENTRIES_MAX};
 use bytes::Bytes;
 use protocol::Result;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Chunks whose size is looked up, to estimate that of all.
 const SAMPLED_CHUNKS_MAX: usize = 64;
@@ -34,7 +35,7 @@ pub struct RepairQueue {
 }
 
 impl RepairQueue {
-    /// Chunks that are short of shards (contract B9, B10).
+    /// Chunks that are short of shards.
     pub fn short(&self) -> usize {
         self.lost + self.last_copy + self.degraded
     }
@@ -80,6 +81,20 @@ impl Objects {
         let waiting = (queue.chunks() - queue.lost) as u64;
         queue.bytes = sampled_bytes.saturating_mul(waiting).checked_div(sampled).unwrap_or(0);
         Ok(queue)
+    }
+
+    /// How many objects wait for repair (contract B9, B10): versions that need a chunk which is short of shards, a version that needs many of
+    /// them once. Of more than [`SCAN_ENTRIES_MAX`] such chunks, those that need the most urgent ones.
+    pub async fn objects_to_repair(&self) -> Result<usize> {
+        let short = KeyRange { from: keys::repairs().from, to: keys::repairs_from(SEVERITY_DRAIN).from };
+        let mut versions = BTreeSet::new();
+        for (key, _) in self.entries(&short).await? {
+            let (_, chunk) = keys::parse_repair(&key)?;
+            for (key, _) in self.entries(&keys::references(chunk)).await? {
+                versions.insert(keys::parse_reference(&key)?.1);
+            }
+        }
+        Ok(versions.len())
     }
 
     async fn entries(&self, range: &KeyRange) -> Result<Vec<(Bytes, Entry)>> {
