@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use coordinator::metadata::keys;
 use coordinator::metadata::records::{NodeRecord, Record, RepairRecord};
-use coordinator::object::{Condition, DeleteMode};
+use coordinator::object::{
+    Availability, BucketName, Condition, DeleteMode, ListRequest, ObjectName, Version, VersionSelector,
+};
 use coordinator::worker::Pass;
 use coordinator::worker::Progress;
 use coordinator::worker::census::{REMOVAL_ALLOWED, WITHHELD};
@@ -148,6 +150,55 @@ fn a_chunk_that_is_lost_does_not_stop_rebalance() {
     let waits = |progress: &Progress| matches!(progress, Progress::Waits(why) if why.contains("repair comes first"));
     assert!(waits(&before), "as long as it may be mended: {before:?}");
     assert!(!waits(&after), "{after:?}");
+}
+
+/// What is on record as lost is told wherever durability is, and a read that would meet it does not begin.
+#[test]
+fn a_version_with_a_lost_chunk_is_shown_as_what_it_is() {
+    let (_, panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        let body = TestBody::new(1, 2 << 20);
+        stage.client.put("rotten", &body, Condition::None, Sending::Whole).await;
+        stage.put("well", 2).await;
+        sleep(REST).await;
+        let chunks = stage.chunks();
+        let chunk = chunks[chunks.len() / 2];
+        let flipped = |node: &&Arc<SimNode>| (0..3).any(|index| node.flip(ShardId { chunk, index }));
+        assert_eq!(stage.cluster.nodes().iter().filter(flipped).count(), 3);
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        stage.cluster.want("scrub").await;
+        crew.finish("scrub").await;
+        crew.finish("repair").await;
+        let objects = &process.objects;
+        let name = |key: &str| ObjectName::new(BucketName::files(), key).unwrap();
+        let resolved = async |key: &str| match objects.resolve(&name(key), VersionSelector::Latest).await.unwrap() {
+            Version::Found(version) => version,
+            other => panic!("{key}: {other:?}"),
+        };
+        for (key, copies, status, lost) in
+            [("rotten", 0, Availability::Unavailable, true), ("well", 3, Availability::Available, false)]
+        {
+            let version = resolved(key).await;
+            let standing = objects.standing(&name(key), &version).await.unwrap();
+            assert_eq!((standing.receipt.copies, standing.recorded), (copies, 3), "{key}");
+            let unreadable = objects.out_of_reach(&name(key), &version, &(0..version.size)).await.unwrap();
+            assert_eq!(unreadable.is_some(), lost, "{key}: {unreadable:?}");
+            let listing = ListRequest {
+                bucket: BucketName::files(),
+                prefix: key.to_owned(),
+                delimiter: None,
+                after: None,
+                limit: 1,
+                shows_availability: true,
+            };
+            let listed = objects.list(&listing).await.unwrap();
+            assert_eq!(listed.objects[0].availability, Some(status), "{key}");
+            assert_eq!(objects.lost_versions().await.unwrap().contains(&version.id), lost, "{key}");
+        }
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
 }
 
 /// A census beside writes finds nothing missing that is not, and so a replaced disk is proved while clients go on.

@@ -98,24 +98,27 @@ fn missed(door: &Door) -> Vec<NodeReport> {
     expected(door).into_iter().filter(|node| !node.healthy).collect()
 }
 
-/// `GET /system/health`: `healthy` while every node answers and writes are taken, else `degraded`, with counts and what that means.
-async fn system_health(door: web::Data<Door>) -> HttpResponse {
+/// `GET /system/health`: `healthy` while every node answers, writes are taken and nothing is lost, else `degraded`, with counts and what that
+/// means.
+async fn system_health(door: web::Data<Door>) -> Result<HttpResponse, Refusal> {
     let nodes = expected(&door);
     let healthy = nodes.iter().filter(|node| node.healthy).count();
     let accepts_writes = gauges::accepts_writes(&door.objects);
-    let degraded = healthy < nodes.len() || nodes.is_empty() || !accepts_writes;
+    let lost = door.objects.lost_versions().await?.len();
+    let degraded = healthy < nodes.len() || nodes.is_empty() || !accepts_writes || lost > 0;
     let code = door.objects.profiles.replication;
-    HttpResponse::Ok().json(json!({
+    Ok(HttpResponse::Ok().json(json!({
         "status": if degraded { "degraded" } else { "healthy" },
         "totalNodes": nodes.len(),
         "healthyNodes": healthy,
         "unhealthyNodes": nodes.len() - healthy,
         "openCircuits": nodes.iter().filter(|node| node.circuit_state == crate::placement::Circuit::Open).count(),
         "acceptsWrites": accepts_writes,
+        "lostObjects": lost,
         "code": code.to_string(),
         "bytesUsed": nodes.iter().map(|node| node.used_bytes).sum::<u64>(),
         "bytesFree": nodes.iter().map(|node| node.free_bytes).sum::<u64>(),
-    }))
+    })))
 }
 
 /// `GET /system/nodes`: what is known of each node.

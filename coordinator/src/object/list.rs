@@ -9,6 +9,7 @@ use super::walk::{Route, Step, Walk};
 use crate::metadata::records::{ChecksumAlgorithm, ChecksumKind, ETag, ObjectRecord, Sha256, StorageClass, VersionId};
 use protocol::Result;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The most objects in one page.
 pub const LIST_LIMIT_MAX: usize = 1_000;
@@ -103,6 +104,7 @@ impl Objects {
             live_only: true,
             steps: limit,
         };
+        let lost = if request.shows_availability { self.lost_versions().await? } else { BTreeSet::new() };
         let mut walk = Walk::begin(self, route);
         let mut page = ListPage { objects: Vec::new(), prefixes: Vec::new(), last: None, more: false };
         while let Some(step) = walk.next().await? {
@@ -113,7 +115,7 @@ impl Objects {
             match step {
                 Step::Name(key, record) => {
                     page.last = Some(key.clone());
-                    page.objects.push(self.listed(request, key, *record).await?);
+                    page.objects.push(self.listed(request, key, *record, &lost).await?);
                 }
                 Step::Prefix(prefix) => {
                     page.last = Some(prefix.clone());
@@ -124,8 +126,15 @@ impl Objects {
         Ok(page)
     }
 
-    async fn listed(&self, request: &ListRequest, key: String, record: ObjectRecord) -> Result<ListedObject> {
+    async fn listed(
+        &self,
+        request: &ListRequest,
+        key: String,
+        record: ObjectRecord,
+        lost: &BTreeSet<VersionId>,
+    ) -> Result<ListedObject> {
         let availability = match request.shows_availability {
+            true if lost.contains(&record.current) => Some(Availability::Unavailable),
             true => Some(self.availability(&request.bucket, &key, &record).await?),
             false => None,
         };

@@ -31,6 +31,8 @@ struct Placed {
 struct ReachWalk<'a> {
     objects: &'a Objects,
     answering: &'a BTreeSet<NodeId>,
+    /// Whether a chunk may be on record as lost.
+    any_lost: bool,
     walk: ManifestWalk,
     run: VecDeque<Placed>,
     rest: Range<u64>,
@@ -45,7 +47,7 @@ impl<'a> ReachWalk<'a> {
         answering: &'a BTreeSet<NodeId>,
     ) -> ReachWalk<'a> {
         let walk = ManifestWalk::new(name.version_key(version.number), version);
-        ReachWalk { objects, answering, walk, run: VecDeque::new(), rest: range }
+        ReachWalk { objects, answering, any_lost: false, walk, run: VecDeque::new(), rest: range }
     }
 
     /// The next chunk that has too few shards on nodes that answer.
@@ -71,6 +73,9 @@ impl<'a> ReachWalk<'a> {
         let Some(found) = self.objects.metadata.get(&keys::chunk(entry.chunk)).await? else {
             return Ok(false);
         };
+        if self.any_lost && self.objects.is_lost(entry.chunk).await? {
+            return Ok(false);
+        }
         let record = ChunkRecord::decode(&found.value)?;
         let shards = record.shards.iter().filter(|place| self.answering.contains(&place.node)).count();
         Ok(shards >= record.code.read_quorum())
@@ -100,7 +105,8 @@ impl Objects {
         Ok(walk.next_out_of_reach().await?.is_none())
     }
 
-    /// Why bytes of `range` cannot be had, if so, while so many nodes are away that this may be: a read that has begun can only be cut off.
+    /// Why bytes of `range` cannot be had, if so, while so many nodes are away that this may be, or chunks are lost: a read that has begun can
+    /// only be cut off.
     pub async fn out_of_reach(
         &self,
         name: &ObjectName,
@@ -108,11 +114,12 @@ impl Objects {
         range: &Range<u64>,
     ) -> Result<Option<Error>> {
         let answering = self.nodes.answering();
-        if self.away(&answering) <= 1 {
+        let any_lost = self.any_may_be_lost().await?;
+        if self.away(&answering) <= 1 && !any_lost {
             return Ok(None);
         }
         let looked_through = range.start..range.end.min(range.start + LOOKED_THROUGH_BYTES_MAX);
-        let mut walk = ReachWalk::new(self, name, version, looked_through, &answering);
+        let mut walk = ReachWalk { any_lost, ..ReachWalk::new(self, name, version, looked_through, &answering) };
         let (began, mut read) = (Instant::now(), 0);
         while read < READ_ALL_THE_SAME_MAX && began.elapsed() < LOOKED_FOR_MAX {
             let Placed { start, entry } = match walk.next_out_of_reach().await {

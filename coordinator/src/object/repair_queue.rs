@@ -5,10 +5,10 @@
 
 use super::Objects;
 use crate::metadata::keys::{self, KeyRange};
-use crate::metadata::records::{ChunkRecord, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE};
+use crate::metadata::records::{ChunkRecord, Record, RepairRecord, SEVERITY_DRAIN, SEVERITY_REBALANCE, VersionId};
 use crate::metadata::{Entry, SCAN_ENTRIES_MAX};
 use bytes::Bytes;
-use protocol::Result;
+use protocol::{ChunkId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -46,13 +46,22 @@ impl RepairQueue {
     }
 }
 
+/// From the one up to the other.
+fn class(from: KeyRange, to: KeyRange) -> KeyRange {
+    KeyRange { from: from.from, to: to.from }
+}
+
+/// Repairs of chunks that can lose no further shard, or have none.
+fn most_urgent() -> KeyRange {
+    class(keys::repairs(), keys::repairs_from(1))
+}
+
 impl Objects {
     /// What waits for repair now.
     pub async fn repair_queue(&self) -> Result<RepairQueue> {
-        let class = |from: KeyRange, to: KeyRange| KeyRange { from: from.from, to: to.from };
         let (least, drain) = (keys::repairs_from(1), keys::repairs_from(SEVERITY_DRAIN));
         let rebalance = keys::repairs_from(SEVERITY_REBALANCE);
-        let most_urgent = self.entries(&class(keys::repairs(), least.clone())).await?;
+        let most_urgent = self.entries(&most_urgent()).await?;
         let degraded = self.entries(&class(least, drain.clone())).await?;
         let drained = self.entries(&class(drain, rebalance.clone())).await?;
         let moved = self.entries(&KeyRange { from: rebalance.from, ..keys::repairs() }).await?;
@@ -86,7 +95,7 @@ impl Objects {
     /// How many objects wait for repair (contract B9, B10): versions that need a chunk which is short of shards, a version that needs many of
     /// them once. Of more than [`SCAN_ENTRIES_MAX`] such chunks, those that need the most urgent ones.
     pub async fn objects_to_repair(&self) -> Result<usize> {
-        let short = KeyRange { from: keys::repairs().from, to: keys::repairs_from(SEVERITY_DRAIN).from };
+        let short = class(keys::repairs(), keys::repairs_from(SEVERITY_DRAIN));
         let mut versions = BTreeSet::new();
         for (key, _) in self.entries(&short).await? {
             let (_, chunk) = keys::parse_repair(&key)?;
@@ -95,6 +104,32 @@ impl Objects {
             }
         }
         Ok(versions.len())
+    }
+
+    /// The versions that need a chunk of which no good copy is known; of more than [`SCAN_ENTRIES_MAX`] endangered chunks, of the first.
+    pub async fn lost_versions(&self) -> Result<BTreeSet<VersionId>> {
+        let mut versions = BTreeSet::new();
+        for (key, entry) in self.entries(&most_urgent()).await? {
+            if RepairRecord::decode(&entry.value)?.lost {
+                let (_, chunk) = keys::parse_repair(&key)?;
+                for (key, _) in self.entries(&keys::references(chunk)).await? {
+                    versions.insert(keys::parse_reference(&key)?.1);
+                }
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Whether any chunk may be lost: whether there is one that can lose no further shard.
+    pub(super) async fn any_may_be_lost(&self) -> Result<bool> {
+        let KeyRange { from, to } = most_urgent();
+        Ok(!self.metadata.scan(&from, &to, 1).await?.is_empty())
+    }
+
+    /// Whether no good copy of a chunk is known.
+    pub(super) async fn is_lost(&self, chunk: ChunkId) -> Result<bool> {
+        let found = self.metadata.get(&keys::repair(0, chunk)).await?;
+        found.map_or(Ok(false), |found| RepairRecord::decode(&found.value).map(|repair| repair.lost))
     }
 
     async fn entries(&self, range: &KeyRange) -> Result<Vec<(Bytes, Entry)>> {

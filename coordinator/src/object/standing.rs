@@ -1,7 +1,7 @@
 //! The durability receipt of a version, asked for again: what is true of it now.
 //!
 //! What it keeps true: only copies on nodes that answer are counted. A copy on a node that is away may be there or not, and a
-//! receipt promises nothing it does not know; how many copies the records name is told beside it.
+//! receipt promises nothing it does not know; how many copies the records name is told beside it. Of a chunk that repair found lost none counts.
 
 use super::Objects;
 use super::name::ObjectName;
@@ -68,6 +68,8 @@ impl Objects {
         let holders: Vec<NodeId> =
             record.map_or_else(Vec::new, |record| record.shards.into_iter().map(|place| place.node).collect());
         let recorded = holders.len() as u32;
+        // What the record names and nobody could read is no copy.
+        let holders = if self.is_lost(entry.chunk).await? { Vec::new() } else { holders };
         let (nodes, away): (Vec<NodeId>, Vec<NodeId>) = holders.into_iter().partition(|node| answering.contains(node));
         let receipt = Receipt::of(code, nodes.len() as u32);
         if standing.weakest.is_none() || standing.receipt.weakest(receipt) != standing.receipt {
