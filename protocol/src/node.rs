@@ -220,6 +220,9 @@ pub struct NodeHealth {
     /// Its starts on this disk; none from a node of before.
     #[serde(default)]
     pub starts: Starts,
+    /// Whether it may have less than it had before its last start: segments are damaged or missing, or its index, which would know, is.
+    #[serde(default)]
+    pub doubtful: bool,
 }
 
 /// A storage node: a place for immutable shards, addressed by id. Contract of every implementation:

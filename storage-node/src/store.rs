@@ -82,6 +82,8 @@ pub struct Store<D: Disk> {
     pub(crate) segment_bytes: u64,
     /// Why the index was made anew when the store was opened.
     rebuilt: Option<String>,
+    /// Whether it may hold less than it did before it was opened.
+    doubtful: bool,
     writer: Mutex<Writer<D>>,
     vitals: Mutex<Vitals>,
 }
@@ -119,7 +121,11 @@ impl<D: Disk> Store<D> {
         if let Err(error) = replayed {
             index.distrust(&error.message);
         }
-        if let Some(number) = index.census().lost_segment(&log.segments()) {
+        let lost_segment = index.census().lost_segment(&log.segments());
+        // What an index that is gone knew of segments that are gone nobody knows.
+        let is_emptied = report.records == 0 && index.census().shards == 0 && config.starts.number > 1;
+        let doubtful = index.begun_anew().is_some() || lost_segment.is_some() || report.damaged > 0 || is_emptied;
+        if let Some(number) = lost_segment {
             index.distrust(&format!("segment {number} is missing or shorter than the index says"));
         }
         index.apply(&[], log.end());
@@ -128,7 +134,7 @@ impl<D: Disk> Store<D> {
         let reader = log.reader();
         let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
         let (compaction, vitals) = (Mutex::default(), Mutex::default());
-        let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, writer, vitals };
+        let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, doubtful, writer, vitals };
         if store.index.broken().is_some()
             && let Err(error) = store.rebuild_index()
         {

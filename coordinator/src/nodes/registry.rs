@@ -8,7 +8,7 @@ use protocol::{Clock, Error, NodeHealth, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// The worker that compares what nodes hold with what the records say. It looks at everything when a node is not what it was.
 pub const CENSUS: &str = "census";
@@ -69,6 +69,13 @@ impl KnownNodes for Registry {
         }
         let now_ms = self.clock.now_ms();
         let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
+        let lacks = match (replaced, same_disk) {
+            (true, _) => Some("has a new disk"),
+            (false, Some(known)) if health.doubtful && known.start != start => {
+                Some("may have lost some of what it had")
+            }
+            (false, _) => None,
+        };
         let state = known.as_ref().map_or(NodeState::Active, |known| known.state);
         let record = NodeRecord {
             node: health.node.clone(),
@@ -80,15 +87,16 @@ impl KnownNodes for Registry {
             state,
             state_since_ms: known.as_ref().map_or(now_ms, |known| known.state_since_ms),
             decommissioned: known.as_ref().is_some_and(|known| known.decommissioned),
-            unproved: replaced || known.as_ref().is_some_and(|known| known.unproved),
+            unproved: lacks.is_some() || known.as_ref().is_some_and(|known| known.unproved),
             start,
         };
         let mut commit = Batch::new();
         commit.check(key.clone(), Expect::unchanged(entry.as_ref()));
         // A node brings room.
         commit.put(key, record.encode()).reclaim();
-        if replaced {
-            let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} has a new disk", health.node) };
+        if let Some(lacks) = lacks {
+            warn!(target: "degradation", node = %health.node, "the node {lacks}; a census finds what is to be repaired");
+            let wanted = WantedRecord { since_ms: now_ms, reason: format!("node {} {lacks}", health.node) };
             commit.put(keys::wanted(CENSUS, self.clock.fresh_id()), wanted.encode());
         }
         if same_disk.is_none() {

@@ -1,6 +1,6 @@
 //! The durability receipt of a version, asked for again: what is true of it now.
 //!
-//! What it keeps true: only copies on nodes that answer are counted. A copy on a node that is away may be there or not, and a
+//! What it keeps true: only copies on nodes that answer, and have what they had, are counted. A copy on a node that is away may be there or not, and a
 //! receipt promises nothing it does not know; how many copies the records name is told beside it. Of a chunk that repair found lost none counts.
 
 use super::Objects;
@@ -41,7 +41,8 @@ pub struct WeakestChunk {
 impl Objects {
     /// What is true of the version now: its chunk records against the nodes that answer.
     pub async fn standing(&self, name: &ObjectName, version: &VersionRecord) -> Result<Standing> {
-        let answering = self.nodes.answering();
+        // Of those that answer, one with a new disk, or without some of its segments, may not have what the records say.
+        let answering = self.nodes.proved();
         let mut standing =
             Standing { receipt: Receipt::empty(self.profiles.replication), recorded: 0, chunks: 0, weakest: None };
         let (key, mut offset) = (name.version_key(version.number), 0);

@@ -1,6 +1,6 @@
 //! What is lost for good is made again (faults 16, 31, 32, 37; B1, B2, I17): a census of the segment files says so, no server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testing::fsck::{self, Report};
 use testing::real::{Client, Cluster, Plan, eventually, flip_bits_in, random_bytes};
@@ -61,6 +61,15 @@ async fn scrubbed(client: &Client) -> f64 {
     told("damaged_copies_total{found_by=\"scrub\"}").await.expect("it is counted from the start")
 }
 
+/// The segment files of a node, in their order.
+fn sealed_in(segments: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(segments).expect("it has segments").map(|entry| entry.expect("a segment").path());
+    let mut sealed: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
+    sealed.sort();
+    sealed
+}
+
 async fn read_all(client: &Client, files: &[(String, Vec<u8>)]) {
     for (name, data) in files {
         assert!(client.download(name, None).await.expect(200).body == *data, "{name}");
@@ -92,12 +101,7 @@ async fn rot_and_cut_segments_are_found_by_a_scrub_and_mended() {
     // Stopped in order, every segment is sealed.
     cluster.stop_all();
     let segments = cluster.data("n3").join("segments");
-    let mut sealed: Vec<PathBuf> = std::fs::read_dir(&segments)
-        .expect("n3 has segments")
-        .map(|entry| entry.expect("a segment").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
-        .collect();
-    sealed.sort();
+    let mut sealed = sealed_in(&segments);
     assert!(sealed.len() >= 2, "{sealed:?}");
     let cut = sealed.pop().expect("a segment");
     let length = cut.metadata().expect("a segment").len();
@@ -124,4 +128,22 @@ async fn rot_and_cut_segments_are_found_by_a_scrub_and_mended() {
     cluster.node(1).kill();
     cluster.node(2).kill();
     read_all(&client, &files).await;
+}
+
+/// As a mount that is missing leaves it, or a directory that was emptied in part: the disk is the one that it was, and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_comes_back_with_less_than_it_had_is_filled_again() {
+    let (mut cluster, files) = filled().await;
+    mended(&cluster).await;
+    let segments = cluster.data("n1").join("segments");
+    for loses_all in [true, false] {
+        cluster.node(1).kill();
+        match loses_all {
+            true => std::fs::remove_dir_all(&segments).expect("a directory can be removed"),
+            false => std::fs::remove_file(&sealed_in(&segments)[0]).expect("a file can be removed"),
+        }
+        cluster.start_node(1).await;
+        mended(&cluster).await;
+    }
+    read_all(&cluster.client(), &files).await;
 }
