@@ -12,12 +12,13 @@ use crate::metadata::records::{
     ChunkEntry, ChunkList, CollectRecord, Garbage, GarbageRecord, ObjectRecord, PageRecord, Record, VersionId,
     VersionRecord,
 };
-use crate::metadata::{Batch, Entry, Expect, keys};
+use crate::metadata::{Batch, Entry, Expect, SCAN_ENTRIES_MAX, keys};
 use crate::worker::Work;
 use bytes::Bytes;
 use protocol::{ChunkId, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Garbage records looked at in one step.
 const GARBAGE_MAX: usize = 64;
@@ -31,10 +32,33 @@ const VERSIONS_MAX: usize = 64;
 /// Windows of garbage looked at in one step while none of it is due.
 const WINDOWS_MAX: usize = 8;
 
+/// Garbage of a time to come that is watched at once.
+const AHEAD_MAX: usize = SCAN_ENTRIES_MAX;
+
 /// Where the next step looks. What is kept for its trash window must not hold up what is behind it and due.
 #[derive(Default)]
 pub(super) struct Place {
     from: Bytes,
+    /// Garbage that was made when a clock was ahead, and since when it is seen here: its window counts from then on.
+    ahead: BTreeMap<Bytes, Instant>,
+}
+
+impl Place {
+    /// Whether the trash window of garbage made at `since_ms` is over.
+    fn is_over(&mut self, window: Duration, key: &Bytes, since_ms: u64, now_ms: u64) -> bool {
+        if let Some(age_ms) = now_ms.checked_sub(since_ms) {
+            self.ahead.remove(key);
+            return u128::from(age_ms) >= window.as_millis();
+        }
+        if self.ahead.len() >= AHEAD_MAX && !self.ahead.contains_key(key) {
+            return false;
+        }
+        let is_over = self.ahead.entry(key.clone()).or_insert_with(Instant::now).elapsed() >= window;
+        if is_over {
+            self.ahead.remove(key);
+        }
+        is_over
+    }
 }
 
 /// Takes some garbage apart; how many records it changed. Only what is older than `window`.
@@ -46,7 +70,7 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration, place: &mut P
         if let (Some((last, _)), GARBAGE_MAX) = (found.last(), found.len()) {
             place.from = keys::after(last);
         }
-        let done = take_those_due(work, window, found).await?;
+        let done = take_those_due(work, window, place, found).await?;
         if done > 0 || place.from.is_empty() {
             return Ok(done);
         }
@@ -54,13 +78,12 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration, place: &mut P
     Ok(0)
 }
 
-async fn take_those_due(work: &Work, window: Duration, found: Vec<(Bytes, Entry)>) -> Result<u64> {
+async fn take_those_due(work: &Work, window: Duration, place: &mut Place, found: Vec<(Bytes, Entry)>) -> Result<u64> {
     let now_ms = work.objects.clock.now_ms();
     let mut done = 0;
     for (key, entry) in found {
         let record = GarbageRecord::decode(&entry.value)?;
-        let due = u128::from(now_ms.saturating_sub(record.since_ms)) >= window.as_millis();
-        if record.since_ms > 0 && !due {
+        if record.since_ms > 0 && !place.is_over(window, &key, record.since_ms, now_ms) {
             continue;
         }
         done += match record.garbage {
@@ -180,4 +203,26 @@ async fn drop_references(work: &Work, version: VersionId, entries: &[ChunkEntry]
     }
     commit.reclaim();
     work.commit(commit).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_clock_that_was_ahead_deleted_goes_when_its_window_was_seen_to_pass() {
+        let (mut place, window) = (Place::default(), Duration::from_secs(60));
+        let key = Bytes::from_static(b"garbage");
+        let (now_ms, year_ms) = (1_000_000_000, 31_536_000_000);
+        let mut is_over = |since_ms, now_ms| place.is_over(window, &key, since_ms, now_ms);
+        assert!(!is_over(now_ms - 59_000, now_ms) && is_over(now_ms - 60_000, now_ms));
+        assert!(!is_over(now_ms + year_ms, now_ms));
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        assert!(!is_over(now_ms + year_ms, now_ms + 59_000));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(is_over(now_ms + year_ms, now_ms + 60_000));
+        assert!(!is_over(now_ms + year_ms, now_ms + 60_000), "seen for the first time once more");
+        assert!(!is_over(now_ms, now_ms + 1_000), "its time has come");
+        assert!(place.ahead.is_empty());
+    }
 }
