@@ -92,7 +92,7 @@ pub struct Config {
     #[arg(long, env = "HOLDFAST_PROBE_INTERVAL_S", value_name = "SECONDS", default_value_t = 30)]
     pub probe_interval_s: u64,
 
-    /// A request body that brings no byte for this many seconds is ended (or less than 1 KiB in the longer of these and 30), and an answer of which the client takes none
+    /// A request body that brings no byte for this many seconds is ended (or less than 1 KiB in the longer of these and 30), and, after twenty times as many, an answer of which the client takes none
     #[arg(long, env = "HOLDFAST_BODY_STALL_S", value_name = "SECONDS", default_value_t = 30)]
     pub body_stall_s: u64,
 

@@ -291,11 +291,16 @@ fn bind(config: &Config) -> Result<Vec<TcpListener>> {
     config.listen.iter().map(|address| listen_on(*address, config.body_stall())).collect()
 }
 
-/// Connections inherit from the listener that the kernel ends them when their client has not taken a byte for `stall`: whoever asks
-/// and does not read would hold what memory its answer has, and nothing in the process runs that could notice (faults row 76).
+/// How many times longer than a body may stand still an answer may: to the kernel a client that reads slowly looks as if it read nothing for as
+/// long as it has less room than the next segment needs, which was over a minute at 25 KB/s (curl, Linux 6.18).
+const UNREAD_STALLS: u32 = 20;
+
+/// Connections inherit from the listener that the kernel ends them when their client has not taken a byte for [`UNREAD_STALLS`] times `stall`: a
+/// client that asks and does not read would keep its connection, and nothing in the process runs that could notice (faults row 76). What memory
+/// its answer has others are given before.
 fn listen_on(address: SocketAddr, stall: Duration) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let stall_ms = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+    let stall_ms = u32::try_from((stall * UNREAD_STALLS).as_millis()).unwrap_or(u32::MAX);
     set_tcp_user_timeout(&listener, stall_ms).context("the kernel knows no time limit for unread answers")?;
     Ok(listener)
 }

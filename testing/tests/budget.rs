@@ -10,12 +10,13 @@ use coordinator::object::{
     VersionSelector, body_channel, whole_body,
 };
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use testing::sim::body::{BLOCK_BYTES, TestBody};
 use testing::sim::cluster::{Cluster, Plants};
 use testing::sim::runtime::simulate;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const NODES: usize = 4;
 /// A node takes so long for a call that batches are still under way when the client has gone.
@@ -98,6 +99,44 @@ fn a_chunk_that_is_read_alone_counts_unless_it_is_small() {
             drop(reader);
             assert_eq!(held(objects).1, 0);
         }
+    });
+}
+
+/// Clients that take long are many times as many as have room at once; so were those that hold a connection and read nothing at all.
+#[test]
+fn clients_that_take_long_keep_nobody_waiting() {
+    const CLIENTS: usize = 60;
+    play(async |_, objects| {
+        let data = TestBody::new(5, 3 << 20).data;
+        objects.put(Code::REPLICATION, whole_body(data.clone(), target("large")).await).await.unwrap();
+        let version = match objects.resolve(&name("large"), VersionSelector::Latest).await.unwrap() {
+            Version::Found(version) => *version,
+            _ => panic!("it was put"),
+        };
+        assert!(version.chunk_count > 4 && objects.read_budget.held_and_most().1 < CLIENTS * (512 << 10));
+        let began = Instant::now();
+        let begins = (0..CLIENTS).map(async |_| {
+            let pieces = pieces_of(objects, &name("large"), &version, 0..version.size).await.ok().unwrap();
+            let ObjectPieces::Stream(mut rest) = pieces else { panic!("all at once") };
+            (rest.next().await.unwrap().unwrap().to_vec(), rest)
+        });
+        let mut begun = join_all(begins).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(held(objects).1 <= objects.read_budget.held_and_most().1);
+        // Half of them read nothing any more. The others take a piece now and then, and get all of them, in order.
+        let gone = begun.split_off(CLIENTS / 2);
+        let reads = begun.into_iter().enumerate().map(async |(number, (mut all, mut rest))| {
+            while let Some(piece) = rest.next().await {
+                all.extend_from_slice(&piece.unwrap());
+                sleep(Duration::from_millis(50 * number as u64)).await;
+            }
+            assert!(all == data, "{number}");
+        });
+        join_all(reads).await;
+        drop(gone);
+        // What was being read ahead for them comes to its end first.
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(held(objects).1, 0);
     });
 }
 

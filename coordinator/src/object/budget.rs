@@ -1,11 +1,14 @@
 //! How many bytes of clients' data the coordinator holds at once (law 10): memory grows neither with object size nor with the
 //! number of clients.
 //!
-//! What it keeps true: every stream works within its own allowance, and waits for no other of the same budget while it holds one. Changes of
+//! What it keeps true: every stream works within its own allowance, and waits for no other of the same budget while it holds one. Who holds what
+//! nobody asks for gives it back when others wait. Changes of
 //! documents and copies with a checksum hold one of each budget: a circle of them ends when a wait does. Who gets no allowance in time is told to come again (`Unavailable`).
 
 use protocol::{Error, Result};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,11 +28,63 @@ const UNIT_BYTES: usize = 4 << 10;
 /// Share of `--memory-bytes` for uploads; downloads get the rest.
 const UPLOAD_SHARE_PERCENT: u64 = 67;
 
+/// Who waits looks so often for what nobody has asked for lately,
+const TAKES_BACK_EVERY: Duration = Duration::from_millis(100);
+/// which is for so long.
+const IDLE_MIN: Duration = Duration::from_millis(500);
+
 /// The whole budget, shared by all streams.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Budget {
     units: Arc<Semaphore>,
     bytes: usize,
+    /// How many wait for an allowance.
+    waiting: Arc<AtomicUsize>,
+    lenders: Arc<Mutex<Lenders>>,
+}
+
+/// Who can do without what was given to it.
+pub(super) trait Lender: Send + Sync {
+    /// Gives back what nobody has asked for, for so long; how many bytes that are.
+    fn take_back(&self, idle: Duration) -> usize;
+}
+
+#[derive(Default)]
+struct Lenders {
+    number: u64,
+    by_number: BTreeMap<u64, Weak<dyn Lender>>,
+}
+
+/// That a lender may be asked; it is not any more when this is dropped.
+pub(super) struct Lent {
+    number: u64,
+    lenders: Arc<Mutex<Lenders>>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        known(&self.lenders).by_number.remove(&self.number);
+    }
+}
+
+fn known(lenders: &Mutex<Lenders>) -> MutexGuard<'_, Lenders> {
+    lenders.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One stream's share; given back when dropped.
@@ -48,14 +103,18 @@ impl Budget {
     /// A budget of about `bytes`, at least [`BUDGET_BYTES_MIN`].
     pub fn new(bytes: usize) -> Budget {
         let bytes = bytes.max(BUDGET_BYTES_MIN);
-        Budget { units: Arc::new(Semaphore::new(bytes / UNIT_BYTES)), bytes }
+        let units = Arc::new(Semaphore::new(bytes / UNIT_BYTES));
+        Budget { units, bytes, waiting: Arc::default(), lenders: Arc::default() }
     }
 
     /// Waits for an allowance of `least` bytes, and takes up to `most` while there is plenty; `Unavailable` when none came free
     /// in time.
     pub async fn admit(&self, least: usize, most: usize) -> Result<Allowance> {
-        let waited = tokio::time::timeout(ADMISSION_WAIT, self.wait_for(least));
-        let Ok(Ok(Allowance { mut permit })) = waited.await else {
+        let admitted = match self.try_admit(least) {
+            None => tokio::time::timeout(ADMISSION_WAIT, self.wait_or_take_back(least)).await.ok().and_then(Result::ok),
+            now => now,
+        };
+        let Some(Allowance { mut permit }) = admitted else {
             return Err(Error::unavailable(format!(
                 "too many transfers at once: no part of the {} bytes for data in flight came free within {} s; retry later",
                 self.bytes,
@@ -66,6 +125,44 @@ impl Budget {
             permit.merge(extra.permit);
         }
         Ok(Allowance { permit })
+    }
+
+    /// Waits, and has others give back meanwhile what nobody has asked them for lately.
+    async fn wait_or_take_back(&self, bytes: usize) -> Result<Allowance> {
+        let _waiting = Waiting::new(&self.waiting);
+        let waiting = self.wait_for(bytes);
+        tokio::pin!(waiting);
+        loop {
+            match tokio::time::timeout(TAKES_BACK_EVERY, &mut waiting).await {
+                Ok(admitted) => return admitted,
+                Err(_) => self.take_back(bytes),
+            }
+        }
+    }
+
+    fn take_back(&self, bytes: usize) {
+        let lenders: Vec<Weak<dyn Lender>> = known(&self.lenders).by_number.values().cloned().collect();
+        let mut taken = 0;
+        for lender in lenders.iter().filter_map(Weak::upgrade) {
+            if taken >= bytes {
+                return;
+            }
+            taken += lender.take_back(IDLE_MIN);
+        }
+    }
+
+    /// Asks this one, too, when others wait; those that came first are asked first.
+    pub(super) fn lend(&self, lender: Weak<dyn Lender>) -> Lent {
+        let mut known = known(&self.lenders);
+        known.number += 1;
+        let number = known.number;
+        known.by_number.insert(number, lender);
+        Lent { number, lenders: Arc::clone(&self.lenders) }
+    }
+
+    /// Whether somebody waits for an allowance.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Whoever stands in line is given what comes free until it is enough, and all behind it get nothing meanwhile: one that wants much looks
@@ -122,6 +219,12 @@ impl Allowance {
     /// Gives so many bytes back, which must not be in use any more.
     pub fn give_back(&mut self, bytes: usize) {
         drop(self.permit.split(units(bytes) as usize));
+    }
+
+    /// Gives back what is more than so many bytes.
+    pub fn keep(&mut self, bytes: usize) {
+        let units = (units(bytes) as usize).min(self.permit.num_permits());
+        drop(self.permit.split(self.permit.num_permits() - units));
     }
 
     /// How many bytes this stream may hold.

@@ -1,23 +1,25 @@
 //! Get: the bytes of a version, whole or a range, as verified chunks in order, read ahead within a bounded window.
 //!
-//! What it keeps true: at most the allowance is held, or one chunk where that is longer, and besides it the chunk that is being sent (law 10);
-//! an error in the middle is an error of the stream, never its end.
+//! What it keeps true:
+//! - At most the allowance is held, or one chunk where that is longer, and besides it the chunk that is being sent (law 10).
+//! - While others wait for memory nobody reads ahead: each reads one chunk, and stands in line again for the next.
+//! - An error in the middle is an error of the stream, never its end.
 
 use super::Objects;
-use super::budget::Allowance;
+use super::budget::{Allowance, Lent};
 use super::clients::Served;
 use super::manifest::{ManifestRun, ManifestWalk};
 use super::name::ObjectName;
 use super::profiles::Profiles;
 use super::tasks::joined;
+use super::window::{Found, Parked, Part, Window};
 use crate::metadata::keys;
 use crate::metadata::records::{ChunkEntry, ChunkList, DigestRecord, Record, VersionRecord};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use protocol::{ErrorKind, Result};
 use std::collections::VecDeque;
 use std::ops::Range;
-use tokio::task::JoinHandle;
+use std::sync::{Arc, Weak};
 
 /// The smallest read-ahead, in bytes: a few chunks of a small object.
 pub(super) const WINDOW_BYTES_MIN: usize = 512 << 10;
@@ -27,6 +29,11 @@ pub const UNCOUNTED_BYTES_MAX: usize = 64 << 10;
 /// The read-ahead when there is plenty, in bytes.
 pub(super) const WINDOW_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes handed to a server at a time, which copies them into a buffer of its own, one that it frees again above 128 KiB, and sends them at
+/// once. With a quarter of it whoever reads is woken four times as often. Together with a pool that keeps the buffers of the sizes in use, it took
+/// 5 % off the CPU of 1 GiB down (measured, three paired runs).
+const PIECE_BYTES_MAX: usize = 256 << 10;
+
 /// A version that is being read.
 pub struct ObjectReader {
     objects: Objects,
@@ -34,20 +41,17 @@ pub struct ObjectReader {
     /// What is still to be planned.
     rest: Range<u64>,
     planned: VecDeque<Part>,
-    under_way: VecDeque<(Part, JoinHandle<Result<Bytes>>)>,
-    under_way_bytes: usize,
-    allowance: Option<Allowance>,
+    parked: Arc<Parked>,
     /// Whether it reads ahead, as far as the allowance goes.
     is_ahead: bool,
+    /// Whether it would, if nobody waited for memory.
+    may_be_ahead: bool,
+    /// Whether the allowance is the one that it was opened with.
+    is_fresh: bool,
+    /// Whether its client took so long that others were given its memory.
+    is_slow: bool,
+    _lent: Option<Lent>,
     _served: Served,
-}
-
-/// A chunk, and which of its bytes are wanted.
-#[derive(Clone, Debug)]
-struct Part {
-    entry: ChunkEntry,
-    length: usize,
-    wanted: Range<usize>,
 }
 
 impl Objects {
@@ -55,27 +59,31 @@ impl Objects {
     pub async fn open(&self, name: &ObjectName, version: &VersionRecord, range: Range<u64>) -> Result<ObjectReader> {
         assert!(range.start <= range.end && range.end <= version.size, "dialects check ranges against the size");
         self.heat.count(version, &range);
+        let parked = Arc::new(Parked::new(Window::new(self.tasks.clone(), None)));
         let mut reader = ObjectReader {
             objects: self.clone(),
             walk: ManifestWalk::new(name.version_key(version.number), version),
             rest: range,
             planned: VecDeque::new(),
-            under_way: VecDeque::new(),
-            under_way_bytes: 0,
-            allowance: None,
+            parked,
             is_ahead: false,
+            may_be_ahead: false,
+            is_fresh: true,
+            is_slow: false,
+            _lent: None,
             _served: self.clients.serve(),
         };
         let is_inline = matches!(version.chunks, ChunkList::Inline(_) | ChunkList::Document { .. });
-        if is_inline && !reader.rest.is_empty() {
-            reader.plan_next_run().await?;
+        if is_inline {
+            reader.plan_more().await?;
         }
-        reader.is_ahead = !is_inline || reader.planned.len() > 1;
+        reader.may_be_ahead = !is_inline || reader.planned.len() > 1;
+        reader.is_ahead = reader.may_be_ahead;
         let alone = reader.planned.front().map_or(0, |part| part.length);
         if reader.is_ahead {
-            reader.allowance = Some(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
+            reader.hold(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
         } else if alone > UNCOUNTED_BYTES_MAX {
-            reader.allowance = Some(self.read_budget.admit(alone, alone).await?);
+            reader.hold(self.read_budget.admit(alone, alone).await?);
         }
         Ok(reader)
     }
@@ -108,43 +116,139 @@ impl Objects {
 }
 
 impl ObjectReader {
-    /// The next verified bytes; `None` at the end of the range.
+    /// The next verified bytes, up to the end of their chunk; `None` at the end of the range.
     pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        if let Err(error) = self.read_ahead().await {
-            return Some(Err(error));
-        }
-        if let Some((part, chunk)) = self.under_way.pop_front() {
-            self.under_way_bytes -= part.length;
-            return Some(joined(chunk).await.map(|data| data.slice(part.wanted)));
-        }
-        let part = self.planned.pop_front()?;
-        Some(self.objects.fetch_entry(&part.entry).await.map(|data| data.slice(part.wanted)))
+        self.next_of(usize::MAX).await
     }
 
-    /// Starts reading what fits the window. A range within one chunk is read in place, without a task.
-    async fn read_ahead(&mut self) -> Result<()> {
-        let Some(window_bytes) = self.allowance.as_ref().filter(|_| self.is_ahead).map(Allowance::bytes) else {
+    /// The next verified bytes for a server, which asks for more when it has sent most of these.
+    pub async fn next_piece(&mut self) -> Option<Result<Bytes>> {
+        // What a server holds for a client that takes long is as little as any request may cost.
+        self.next_of(if self.is_slow { UNCOUNTED_BYTES_MAX } else { PIECE_BYTES_MAX }).await
+    }
+
+    /// How many bytes [`ObjectReader::next`] will give. They are here then, as long as they are asked for soon.
+    pub async fn ready(&mut self) -> Option<Result<usize>> {
+        let mut window = self.resume();
+        let ready = self.fill(&mut window).await?;
+        if ready.is_ok() {
+            self.parked.put(window, 0);
+        }
+        Some(ready)
+    }
+
+    async fn next_of(&mut self, most: usize) -> Option<Result<Bytes>> {
+        let mut window = self.resume();
+        if let Err(error) = self.fill(&mut window).await? {
+            return Some(Err(error));
+        }
+        let piece = window.cut(most)?;
+        self.parked.put(window, piece.len());
+        Some(Ok(piece))
+    }
+
+    /// The window as it was left; an empty one where others were given its memory.
+    fn resume(&mut self) -> Window {
+        match self.parked.take() {
+            Found::Window(window) => return window,
+            Found::Emptied(parts) => {
+                (self.is_slow, self.is_ahead, self.may_be_ahead) = (true, false, false);
+                parts.into_iter().rev().for_each(|part| self.planned.push_front(part));
+            }
+            Found::Nothing => {}
+        }
+        Window::new(self.objects.tasks.clone(), None)
+    }
+
+    /// Has bytes in hand, and tells how many; `None` at the end of the range.
+    async fn fill(&mut self, window: &mut Window) -> Option<Result<usize>> {
+        if let Some((_, left)) = window.current.as_ref().filter(|(_, left)| !left.is_empty()) {
+            return Some(Ok(left.len()));
+        }
+        window.current = None;
+        if let Err(error) = self.read_ahead(window).await {
+            return Some(Err(error));
+        }
+        let (part, read) = match window.under_way.pop_front() {
+            Some((part, chunk)) => {
+                window.under_way_bytes -= part.length;
+                (part, joined(chunk).await)
+            }
+            None => {
+                let part = self.planned.pop_front()?;
+                if let Err(error) = self.hold_one(window, part.length).await {
+                    return Some(Err(error));
+                }
+                let read = self.objects.fetch_entry(&part.entry).await;
+                (part, read)
+            }
+        };
+        Some(read.map(|data| {
+            let left = data.slice(part.wanted.clone());
+            let length = left.len();
+            window.current = Some((part, left));
+            length
+        }))
+    }
+
+    /// Starts reading what fits the window, unless others wait for memory. A range within one chunk is read in place, without a task.
+    async fn read_ahead(&mut self, window: &mut Window) -> Result<()> {
+        self.plan_more().await?;
+        self.is_ahead &= !self.objects.read_budget.is_wanted();
+        let Some(window_bytes) = window.allowance.as_ref().filter(|_| self.is_ahead).map(Allowance::bytes) else {
+            // What was read ahead when nobody waited goes first.
+            if !window.under_way.is_empty() {
+                window.shrink();
+            }
             return Ok(());
         };
+        self.is_fresh = false;
         loop {
-            if self.planned.is_empty() && !self.rest.is_empty() {
-                self.plan_next_run().await?;
-            }
+            self.plan_more().await?;
             let Some(part) = self.planned.front() else {
                 return Ok(());
             };
-            if !self.under_way.is_empty() && self.under_way_bytes + part.length > window_bytes {
+            if !window.under_way.is_empty() && window.under_way_bytes + part.length > window_bytes {
                 return Ok(());
             }
             let part = self.planned.pop_front().expect("just seen");
             let (objects, entry) = (self.objects.clone(), part.entry.clone());
             let read = self.objects.tasks.spawn_here(async move { objects.fetch_entry(&entry).await });
-            self.under_way_bytes += part.length;
-            self.under_way.push_back((part, read));
+            window.under_way_bytes += part.length;
+            window.under_way.push_back((part, read));
         }
     }
 
-    async fn plan_next_run(&mut self) -> Result<()> {
+    /// Waits for memory for one chunk, behind all that wait for some; or, where there is plenty again, for reading ahead.
+    async fn hold_one(&mut self, window: &mut Window, length: usize) -> Result<()> {
+        let budget = self.objects.read_budget.clone();
+        let is_enough = window.allowance.as_ref().is_some_and(|allowance| allowance.bytes() >= length);
+        if is_enough && (std::mem::take(&mut self.is_fresh) || !budget.is_wanted()) {
+            window.keep(length);
+            return Ok(());
+        }
+        window.allowance = None;
+        if self.may_be_ahead
+            && let Some(allowance) = budget.admit_of_plenty(WINDOW_BYTES_MIN.max(length))
+        {
+            (window.allowance, self.is_ahead) = (Some(allowance), true);
+        } else if length > UNCOUNTED_BYTES_MAX {
+            window.allowance = Some(budget.admit(length, length).await?);
+        }
+        Ok(())
+    }
+
+    /// Holds what it is opened with, and gives it back when others wait and its client takes long.
+    fn hold(&mut self, allowance: Allowance) {
+        self.parked.put(Window::new(self.objects.tasks.clone(), Some(allowance)), 0);
+        let lender: Weak<Parked> = Arc::downgrade(&self.parked);
+        self._lent = Some(self.objects.read_budget.lend(lender));
+    }
+
+    async fn plan_more(&mut self) -> Result<()> {
+        if !self.planned.is_empty() || self.rest.is_empty() {
+            return Ok(());
+        }
         if let Some(run) = self.walk.from(&self.objects, self.rest.start).await? {
             self.plan(&run);
             self.rest.start = run.end().min(self.rest.end);
@@ -160,19 +264,6 @@ impl ObjectReader {
                 let wanted = (from - start) as usize..(to - start) as usize;
                 self.planned.push_back(Part { entry: entry.clone(), length: (entry.end - start) as usize, wanted });
             }
-        }
-    }
-}
-
-impl Drop for ObjectReader {
-    /// What is being read holds its memory until it is there, whether or not anybody still waits for it.
-    fn drop(&mut self) {
-        let (allowance, under_way) = (self.allowance.take(), std::mem::take(&mut self.under_way));
-        if let Some(allowance) = allowance.filter(|_| !under_way.is_empty()) {
-            self.objects.tasks.spawn(async move {
-                join_all(under_way.into_iter().map(|(_, read)| read)).await;
-                drop(allowance);
-            });
         }
     }
 }

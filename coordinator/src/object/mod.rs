@@ -70,6 +70,7 @@ mod upload_memory;
 mod usage;
 mod versions;
 mod walk;
+mod window;
 pub mod write;
 
 pub use attributes::{Attributes, VersionName};
