@@ -11,6 +11,12 @@ target_dir=${CARGO_TARGET_DIR:-$PWD/target}
 
 fail() { echo "install-test-deps: $1" >&2; exit 1; }
 
+case ${1:-} in
+  '') ;;
+  -h | --help) sed -n '2,3s/^# //p' scripts/install-test-deps.sh; exit 0 ;;
+  *) fail "unknown option $1; it takes none but --help" ;;
+esac
+
 as_root() {
   if [[ $EUID -eq 0 ]]; then
     "$@"

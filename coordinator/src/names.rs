@@ -86,7 +86,7 @@ const COUNTERS: [(&str, Unit, &str); 19] = [
 ];
 
 const GAUGES: [(&str, Unit, &str); 2] = [
-    (ACTIVE_CONNECTIONS, Unit::Count, "Requests whose answer has not begun."),
+    (ACTIVE_CONNECTIONS, Unit::Count, "Requests whose answer has not left to its last byte."),
     (NODE_QUEUE_WAITING, Unit::Bytes, "Bytes that wait to be sent to a node."),
 ];
 

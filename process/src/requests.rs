@@ -44,9 +44,9 @@ struct Answered {
 }
 
 /// A request under way, for as long as this lives.
-pub struct UnderWay<'a>(&'a Gauge);
+pub struct UnderWay(Gauge);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }
@@ -66,9 +66,9 @@ impl Requests {
     }
 
     /// Counts a request among those under way.
-    pub fn begin(&self) -> UnderWay<'_> {
+    pub fn begin(&self) -> UnderWay {
         self.under_way.increment(1.0);
-        UnderWay(&self.under_way)
+        UnderWay(self.under_way.clone())
     }
 
     /// A request to `endpoint` was answered with `status`, `seconds` after its head.

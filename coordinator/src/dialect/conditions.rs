@@ -166,7 +166,9 @@ pub enum Parsed {
 
 /// A single byte range; several at once are ignored, which answers with the whole.
 fn parse_range(text: &str, size: u64) -> Parsed {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+    // A unit has no case (14.1).
+    let range = text.split_once('=').filter(|(unit, _)| unit.eq_ignore_ascii_case("bytes")).map(|(_, range)| range);
+    let Some((first, last)) = range.and_then(|range| range.trim().split_once('-')) else {
         return Parsed::Ignored;
     };
     let number = |text: &str| -> Option<u64> {
@@ -208,6 +210,7 @@ mod tests {
     fn ranges() {
         let cases = [
             ("bytes=0-0", Parsed::Part(0..1)),
+            ("Bytes=0-0", Parsed::Part(0..1)),
             ("bytes=5-", Parsed::Part(5..10)),
             ("bytes=-3", Parsed::Part(7..10)),
             ("bytes=-30", Parsed::Part(0..10)),

@@ -52,8 +52,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client that was answered before all of its body was read may go on sending it: whoever closes at once makes its machine throw
-/// the answer away (RFC 9112, 9.6). nginx's `lingering_time`.
-const LINGER: Duration = Duration::from_secs(30);
+/// the answer away (RFC 9112, 9.6). It is as long for one that has fallen silent, so it is short.
+const LINGER: Duration = Duration::from_secs(10);
 /// How long requests under way may take after a stop was asked for, in seconds.
 const STOP_PATIENCE_S: u64 = 30;
 /// Connections per worker; beyond them clients wait to be accepted.

@@ -33,9 +33,7 @@ pub async fn watch(
     let endpoint = request.match_pattern().unwrap_or_else(|| UNMATCHED.to_owned());
     let place = request.headers().get(TRACEPARENT).and_then(|value| traces::accepted(value.to_str().ok()?));
     let span = info_span!("request", request_id = %id, method = %method, endpoint = %endpoint, traceparent = place);
-    let under_way = door.as_ref().map(|door| door.requests.begin());
     let outcome = nodes::REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await;
-    drop(under_way);
     let mut response = outcome?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Instrument, debug_span};
+use tracing::{Instrument, debug, debug_span};
 
 /// A call that its caller gave up after this long counts as failed: a node that hangs is noticed even where every caller turns to
 /// another node in time.
@@ -233,6 +233,14 @@ impl Member {
         let now = Instant::now();
         let elapsed = now.duration_since(began);
         let message = error.map(|error| error.message.as_str());
+        debug!(
+            node = self.label(),
+            operation = operation.as_str(),
+            ?outcome,
+            us = elapsed.as_micros() as u64,
+            error = message,
+            "node call"
+        );
         if let Some(outcome) = outcome {
             self.measure(operation, elapsed, outcome, error);
         }

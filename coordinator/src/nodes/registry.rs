@@ -117,7 +117,12 @@ impl KnownNodes for Registry {
         if is_known {
             return Ok(true);
         }
-        info!(target: "degradation", node = %health.node, url, disk = %health.disk, new = known.is_none(), "node recorded");
+        match known {
+            None => info!(node = %health.node, url, disk = %health.disk, "node recorded"),
+            Some(_) => {
+                info!(target: "degradation", node = %health.node, url, disk = %health.disk, "what is known of the node has changed")
+            }
+        }
         Ok(true)
     }
 

@@ -189,7 +189,7 @@ async fn a_body_that_stands_still_is_ended() {
         let took = begun.elapsed();
         assert_eq!(reply.status, 408, "{}", String::from_utf8_lossy(&reply.body));
         assert!((Duration::from_secs(2)..Duration::from_secs(10)).contains(&took), "{took:?}");
-        assert!(connection.hangs_up(Duration::from_secs(10)).await, "the connection of a stalled upload is closed");
+        assert!(connection.hangs_up(Duration::from_secs(20)).await, "the connection of a stalled upload is closed");
     }
     invisible(&client, "stalled.bin").await;
     assert_eq!(client.download("kept.bin", None).await.expect(200).body, "the version before");

@@ -59,13 +59,14 @@ pub async fn admit<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<Held<B>>>, Error> {
     let began = Instant::now();
     let door = request.app_data::<web::Data<Door>>().cloned().expect("every application has its door");
+    let under_way = door.requests.begin();
     let mut entry = Entry { principal: Principal::Anonymous, pattern: None, action: None };
     let response = match enter(&door, &request, &mut entry).await {
         Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
         Ok(admission) => {
             request.extensions_mut().insert(entry.principal.clone());
             let answered = next.call(request).await?;
-            answered.map_body(|_, body| EitherBody::left(Held::new(body, admission)))
+            answered.map_body(|_, body| EitherBody::left(Held::new(body, admission, under_way)))
         }
     };
     tell(&door, &response, &entry, began);

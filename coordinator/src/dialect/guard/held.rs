@@ -3,18 +3,19 @@
 use crate::limits::Admission;
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use process::requests::UnderWay;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// The body, and the place that its request takes.
 pub struct Held<B> {
     body: Pin<Box<B>>,
-    _admission: Admission,
+    _kept: (Admission, UnderWay),
 }
 
 impl<B> Held<B> {
-    pub(super) fn new(body: B, admission: Admission) -> Held<B> {
-        Held { body: Box::pin(body), _admission: admission }
+    pub(super) fn new(body: B, admission: Admission, under_way: UnderWay) -> Held<B> {
+        Held { body: Box::pin(body), _kept: (admission, under_way) }
     }
 }
 

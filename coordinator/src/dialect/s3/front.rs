@@ -34,6 +34,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use process::requests::UnderWay;
 use process::traces::{self, TRACEPARENT};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError};
@@ -86,7 +87,7 @@ impl Front {
             info_span!("request", request_id = %id, method = %request.method(), endpoint = "s3", traceparent = place);
         let (head, body) = request.into_parts();
         let seen = told::Seen { method: head.method.clone(), peer, began };
-        let _under_way = self.door.requests.begin();
+        let under_way = self.door.requests.begin();
         let origin = head.headers.get(hyper::header::ORIGIN).cloned();
         let target = Target::of(&head, self.domain.as_deref());
         let asked = Asked::of(&head, target.as_ref().ok());
@@ -121,7 +122,7 @@ impl Front {
         let response = told_with(response, &asked, &id);
         span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
         let sent = rest.take().map(|left| self.linger(left));
-        response.map(|body| Outgoing { body, _admission: admission, _sent: sent })
+        response.map(|body| Outgoing { body, _admission: admission, _under_way: under_way, _sent: sent })
     }
 
     /// Reads the body on once what comes back is dropped.
@@ -375,6 +376,7 @@ pub fn limited(refused: Refused, limit: &'static str) -> S3Error {
 pub struct Outgoing {
     body: Body,
     _admission: Option<Admission>,
+    _under_way: UnderWay,
     _sent: Option<oneshot::Sender<()>>,
 }
 

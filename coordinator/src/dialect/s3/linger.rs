@@ -6,14 +6,15 @@
 //! What it keeps true: nothing is read on before the answer has left, and nothing for longer than [`LINGER`], or from a client that has
 //! fallen silent.
 
-use crate::dialect::LINGER;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How long a client may be silent before nothing more is expected of it. nginx's `lingering_timeout`.
+/// How long a client may go on sending. nginx's `lingering_time`.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long it may be silent before nothing more is expected of it. nginx's `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where a body goes back to when whoever read it has no more use for it.
