@@ -161,6 +161,9 @@ pub struct Starts {
     pub number: u64,
     /// The ids of the last of them, in order.
     pub ids: Vec<u32>,
+    /// The last one that may have found less than there was before it: segments were damaged or missing, as far as was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubtful: Option<u64>,
 }
 
 impl Starts {
@@ -174,6 +177,11 @@ impl Starts {
     /// The last one.
     pub fn last(&self) -> Option<Start> {
         self.ids.last().map(|id| Start { number: self.number, id: *id })
+    }
+
+    /// Whether one after `seen` may have found less than there was.
+    pub fn doubtful_since(&self, seen: Option<Start>) -> bool {
+        self.doubtful.is_some_and(|number| seen.is_none_or(|seen| number > seen.number))
     }
 
     /// Whether this may be the disk that had that start, as far as it is told.
@@ -220,9 +228,6 @@ pub struct NodeHealth {
     /// Its starts on this disk; none from a node of before.
     #[serde(default)]
     pub starts: Starts,
-    /// Whether it may have less than it had before its last start: segments are damaged or missing, or its index, which would know, is.
-    #[serde(default)]
-    pub doubtful: bool,
 }
 
 /// A storage node: a place for immutable shards, addressed by id. Contract of every implementation:

@@ -116,6 +116,17 @@ impl DataDir {
         Ok(())
     }
 
+    /// Notes what an opened store says of its starts: that one of them may have found less than there was is told until a coordinator knows.
+    pub fn note_starts(&mut self, starts: &Starts) {
+        if self.starts != *starts {
+            self.starts = starts.clone();
+            let text = serde_json::to_vec(&self.starts).expect("plain numbers");
+            if let Err(error) = durable::write_file(self.root.join("starts"), &text) {
+                tracing::warn!(%error, "that this start may have found less than there was is not noted");
+            }
+        }
+    }
+
     /// Directory of the segment files.
     pub fn segments(&self) -> PathBuf {
         self.root.join("segments")

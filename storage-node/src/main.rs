@@ -61,8 +61,9 @@ async fn run(config: Config) -> Result<()> {
     segments::names::describe_all();
     let cluster = process::cluster_file::read(&config.cluster_file)?;
     let owner = Owner { cluster: cluster.cluster, node: config.node_id.clone() };
-    let directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
+    let mut directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
     let store = open_store(&config, &cluster, &directory)?;
+    directory.note_starts(&store.health().starts);
     let journal = Arc::new(open_journal(&config, &cluster, &directory)?);
     let certificate = certificate(&config)?;
     // Bound only now: whoever can connect is answered.

@@ -82,16 +82,24 @@ pub struct Store<D: Disk> {
     pub(crate) segment_bytes: u64,
     /// Why the index was made anew when the store was opened.
     rebuilt: Option<String>,
-    /// Whether it may hold less than it did before it was opened.
-    doubtful: bool,
     writer: Mutex<Writer<D>>,
     vitals: Mutex<Vitals>,
 }
 
+/// Whether segments may be missing that the index does not name: the one that it ended with is shorter, or it is gone and there are gaps, as
+/// compaction leaves them, too.
+fn may_be_short(segments: &[SegmentInfo], indexed: Option<Position>, begun_anew: bool) -> bool {
+    let has_gaps = segments.iter().zip(1..).any(|(segment, number)| segment.number != number);
+    let bytes_of = |number| segments.iter().find(|segment| segment.number == number).map_or(0, |segment| segment.bytes);
+    let is_cut = indexed.is_some_and(|end| bytes_of(end.segment) < u64::from(end.offset));
+    is_cut || (begun_anew && has_gaps)
+}
+
 impl<D: Disk> Store<D> {
     /// Opens the store on `disk`: the index, then every record that the index does not know.
-    pub fn open(disk: D, config: StoreConfig) -> Result<Store<D>> {
+    pub fn open(disk: D, mut config: StoreConfig) -> Result<Store<D>> {
         let segment_bytes = segment_bytes(&config, &disk)?;
+        let before = disk.list().map_err(|error| Error::caused(ErrorKind::Unavailable, "list the segments", error))?;
         let index = Arc::new(Index::open(IndexConfig {
             directory: config.index_directory.clone(),
             cache_bytes: config.index_cache_bytes,
@@ -122,9 +130,13 @@ impl<D: Disk> Store<D> {
             index.distrust(&error.message);
         }
         let lost_segment = index.census().lost_segment(&log.segments());
-        // What an index that is gone knew of segments that are gone nobody knows.
-        let is_emptied = report.records == 0 && index.census().shards == 0 && config.starts.number > 1;
-        let doubtful = index.begun_anew().is_some() || lost_segment.is_some() || report.damaged > 0 || is_emptied;
+        let may_be_short = may_be_short(&log.segments(), from, index.begun_anew().is_some());
+        // What there was before the first start ended is told by the file that keeps room for deletes.
+        let is_foreign = before.is_empty() || before.iter().any(|name| name.ends_with(".seg"));
+        let is_emptied = is_foreign && report.records == 0 && index.census().shards == 0 && config.starts.number > 1;
+        if lost_segment.is_some() || report.damaged > 0 || may_be_short || is_emptied {
+            config.starts.doubtful = Some(config.starts.number);
+        }
         if let Some(number) = lost_segment {
             index.distrust(&format!("segment {number} is missing or shorter than the index says"));
         }
@@ -134,7 +146,7 @@ impl<D: Disk> Store<D> {
         let reader = log.reader();
         let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
         let (compaction, vitals) = (Mutex::default(), Mutex::default());
-        let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, doubtful, writer, vitals };
+        let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, writer, vitals };
         if store.index.broken().is_some()
             && let Err(error) = store.rebuild_index()
         {

@@ -309,3 +309,44 @@ fn a_page_among_many_tombstones_ends_before_they_do() {
     assert_eq!(second.shards.iter().map(|head| head.id).collect::<Vec<_>>(), [id(90_000)]);
     assert_eq!(second.next, None);
 }
+
+/// A start says so when it finds less than there was, and only then.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "removes files behind the store's back")]
+fn a_start_with_less_than_there_was_is_doubtful() {
+    let dir = tempfile::tempdir().unwrap();
+    let segments = dir.path().join("segments");
+    let mut number = 0;
+    let mut start = || {
+        number += 1;
+        std::fs::create_dir_all(&segments).unwrap();
+        let mut config = config(Some(&dir.path().join("index")));
+        config.starts.begin(number);
+        config.starts.number = number.into();
+        Store::open(RealDisk::open(&segments).unwrap(), config).unwrap()
+    };
+    let doubtful = |store: &Store<RealDisk>| store.health().starts.doubtful;
+    assert_eq!(doubtful(&start()), None, "the first");
+    let store = start();
+    assert_eq!(doubtful(&store), None, "nothing was stored yet");
+    for n in 0..200 {
+        store.put(vec![shard(n, 2000, 0)]);
+    }
+    store.save_index().unwrap();
+    drop(store);
+    let store = start();
+    assert_eq!((doubtful(&store), store.health().shards), (None, 200));
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let store = start();
+    assert_eq!((doubtful(&store), store.health().shards), (None, 200), "an index loses nothing");
+    store.save_index().unwrap();
+    drop(store);
+    std::fs::remove_file(segments.join("0000000002.seg")).unwrap();
+    assert_eq!(doubtful(&start()), Some(5), "a segment is gone");
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(doubtful(&start()), Some(6), "and the index, which would know");
+    std::fs::remove_dir_all(&segments).unwrap();
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert_eq!(doubtful(&start()), Some(7), "all of them");
+}

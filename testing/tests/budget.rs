@@ -105,7 +105,7 @@ fn a_chunk_that_is_read_alone_counts_unless_it_is_small() {
 /// Clients that take long are many times as many as have room at once; so were those that hold a connection and read nothing at all.
 #[test]
 fn clients_that_take_long_keep_nobody_waiting() {
-    const CLIENTS: usize = 60;
+    const CLIENTS: usize = 200;
     play(async |_, objects| {
         let data = TestBody::new(5, 3 << 20).data;
         objects.put(Code::REPLICATION, whole_body(data.clone(), target("large")).await).await.unwrap();
@@ -121,7 +121,7 @@ fn clients_that_take_long_keep_nobody_waiting() {
             (rest.next().await.unwrap().unwrap().to_vec(), rest)
         });
         let mut begun = join_all(begins).await;
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
         assert!(held(objects).1 <= objects.read_budget.held_and_most().1);
         // Half of them read nothing any more. The others take a piece now and then, and get all of them, in order.
         let gone = begun.split_off(CLIENTS / 2);

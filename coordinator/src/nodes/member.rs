@@ -121,6 +121,12 @@ impl Member {
         self.vitals().identity == Identity::Admitted
     }
 
+    /// Whether it may have less than it had, and the catalog does not know yet.
+    pub fn is_doubted(&self) -> bool {
+        let vitals = self.vitals();
+        !vitals.is_on_record && vitals.health.as_ref().is_some_and(|health| health.starts.doubtful.is_some())
+    }
+
     /// For how long it has been asked in vain. One that is not who it should be answers in vain.
     pub fn silent_for(&self) -> Duration {
         self.vitals().silent_since.map_or(Duration::ZERO, |since| since.elapsed())

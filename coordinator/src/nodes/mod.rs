@@ -159,6 +159,8 @@ impl Nodes {
         let mut answering = self.answering();
         let records = self.records.read().expect("no one panics while noting records");
         answering.retain(|node| !records.get(node).is_some_and(|known| known.unproved));
+        drop(records);
+        answering.retain(|node| self.member(node).is_none_or(|member| !member.is_doubted()));
         answering
     }
 

@@ -71,7 +71,7 @@ impl KnownNodes for Registry {
         let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
         let lacks = match (replaced, same_disk) {
             (true, _) => Some("has a new disk"),
-            (false, Some(known)) if health.doubtful && known.start != start => {
+            (false, Some(known)) if health.starts.doubtful_since(known.start) => {
                 Some("may have lost some of what it had")
             }
             (false, _) => None,

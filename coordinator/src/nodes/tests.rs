@@ -135,7 +135,6 @@ fn healthy(name: &str) -> NodeHealth {
         fsync_us: 100,
         version: "1.2.3".to_owned(),
         starts: Starts::default(),
-        doubtful: false,
     }
 }
 

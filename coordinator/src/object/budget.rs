@@ -160,6 +160,11 @@ impl Budget {
         Lent { number, lenders: Arc::clone(&self.lenders) }
     }
 
+    /// Whether no more than half of it is held.
+    pub(super) fn is_half_free(&self) -> bool {
+        2 * self.units.available_permits() * UNIT_BYTES >= self.bytes
+    }
+
     /// Whether somebody waits for an allowance.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0

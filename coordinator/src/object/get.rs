@@ -123,8 +123,13 @@ impl ObjectReader {
 
     /// The next verified bytes for a server, which asks for more when it has sent most of these.
     pub async fn next_piece(&mut self) -> Option<Result<Bytes>> {
-        // What a server holds for a client that takes long is as little as any request may cost.
-        self.next_of(if self.is_slow { UNCOUNTED_BYTES_MAX } else { PIECE_BYTES_MAX }).await
+        let budget = &self.objects.read_budget;
+        if !self.is_slow && !budget.is_wanted() && budget.is_half_free() {
+            return self.next_of(PIECE_BYTES_MAX).await;
+        }
+        // What a server holds for a client that may take long is as little as any request may cost; and not the whole chunk that it is of.
+        let piece = self.next_of(UNCOUNTED_BYTES_MAX).await?;
+        Some(piece.map(|piece| Bytes::copy_from_slice(&piece)))
     }
 
     /// How many bytes [`ObjectReader::next`] will give. They are here then, as long as they are asked for soon.
@@ -143,7 +148,8 @@ impl ObjectReader {
             return Some(Err(error));
         }
         let piece = window.cut(most)?;
-        self.parked.put(window, piece.len());
+        let sent = if piece.len() > UNCOUNTED_BYTES_MAX { window.current_bytes() } else { 0 };
+        self.parked.put(window, sent);
         Some(Ok(piece))
     }
 
@@ -152,7 +158,7 @@ impl ObjectReader {
         match self.parked.take() {
             Found::Window(window) => return window,
             Found::Emptied(parts) => {
-                (self.is_slow, self.is_ahead, self.may_be_ahead) = (true, false, false);
+                (self.is_slow, self.is_ahead) = (true, false);
                 parts.into_iter().rev().for_each(|part| self.planned.push_front(part));
             }
             Found::Nothing => {}
@@ -176,9 +182,7 @@ impl ObjectReader {
             }
             None => {
                 let part = self.planned.pop_front()?;
-                if let Err(error) = self.hold_one(window, part.length).await {
-                    return Some(Err(error));
-                }
+                self.hold_one(window, part.length).await;
                 let read = self.objects.fetch_entry(&part.entry).await;
                 (part, read)
             }
@@ -219,23 +223,29 @@ impl ObjectReader {
         }
     }
 
-    /// Waits for memory for one chunk, behind all that wait for some; or, where there is plenty again, for reading ahead.
-    async fn hold_one(&mut self, window: &mut Window, length: usize) -> Result<()> {
+    /// Waits for memory for one chunk, behind all that wait for some; or takes some for reading ahead, where there is plenty again. Who was
+    /// sent a part is not cut off because others are many: it waits for as long as its client does.
+    async fn hold_one(&mut self, window: &mut Window, length: usize) {
         let budget = self.objects.read_budget.clone();
         let is_enough = window.allowance.as_ref().is_some_and(|allowance| allowance.bytes() >= length);
-        if is_enough && (std::mem::take(&mut self.is_fresh) || !budget.is_wanted()) {
+        if is_enough && std::mem::take(&mut self.is_fresh) {
             window.keep(length);
-            return Ok(());
+            return;
         }
-        window.allowance = None;
         if self.may_be_ahead
+            && !budget.is_wanted()
             && let Some(allowance) = budget.admit_of_plenty(WINDOW_BYTES_MIN.max(length))
         {
-            (window.allowance, self.is_ahead) = (Some(allowance), true);
-        } else if length > UNCOUNTED_BYTES_MAX {
-            window.allowance = Some(budget.admit(length, length).await?);
+            (window.allowance, self.is_ahead, self.is_slow) = (Some(allowance), true, false);
+            return;
         }
-        Ok(())
+        if is_enough && !budget.is_wanted() {
+            return;
+        }
+        window.allowance = None;
+        while length > UNCOUNTED_BYTES_MAX && window.allowance.is_none() {
+            window.allowance = budget.admit(length, length).await.ok();
+        }
     }
 
     /// Holds what it is opened with, and gives it back when others wait and its client takes long.

@@ -11,9 +11,14 @@ use bytes::Bytes;
 use protocol::{ChunkId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Chunks whose size is looked up, to estimate that of all.
 const SAMPLED_CHUNKS_MAX: usize = 64;
+/// References looked at to find the versions that need some chunks, and the time that may take: Prometheus gives a scrape four seconds here.
+const REFERENCES_READ_MAX: usize = 4 * SCAN_ENTRIES_MAX;
+const LOOKED_FOR_MAX: Duration = Duration::from_secs(1);
 
 /// Chunks waiting for repair. Each count stops at [`SCAN_ENTRIES_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -93,28 +98,35 @@ impl Objects {
     }
 
     /// How many objects wait for repair (contract B9, B10): versions that need a chunk which is short of shards, a version that needs many of
-    /// them once. Of more than [`SCAN_ENTRIES_MAX`] such chunks, those that need the most urgent ones.
+    /// them once. Of very many such chunks, those that need the most urgent ones ([`Objects::versions_of`]).
     pub async fn objects_to_repair(&self) -> Result<usize> {
         let short = class(keys::repairs(), keys::repairs_from(SEVERITY_DRAIN));
-        let mut versions = BTreeSet::new();
-        for (key, _) in self.entries(&short).await? {
-            let (_, chunk) = keys::parse_repair(&key)?;
-            for (key, _) in self.entries(&keys::references(chunk)).await? {
-                versions.insert(keys::parse_reference(&key)?.1);
-            }
-        }
-        Ok(versions.len())
+        Ok(self.versions_of(&self.entries(&short).await?).await?.len())
     }
 
-    /// The versions that need a chunk of which no good copy is known; of more than [`SCAN_ENTRIES_MAX`] endangered chunks, of the first.
+    /// The versions that need a chunk of which no good copy is known; of very many such chunks, those of the first.
     pub async fn lost_versions(&self) -> Result<BTreeSet<VersionId>> {
-        let mut versions = BTreeSet::new();
+        let mut lost = Vec::new();
         for (key, entry) in self.entries(&most_urgent()).await? {
             if RepairRecord::decode(&entry.value)?.lost {
-                let (_, chunk) = keys::parse_repair(&key)?;
-                for (key, _) in self.entries(&keys::references(chunk)).await? {
-                    versions.insert(keys::parse_reference(&key)?.1);
-                }
+                lost.push((key, entry));
+            }
+        }
+        self.versions_of(&lost).await
+    }
+
+    /// The versions that need one of the chunks that are queued so; looked for within [`REFERENCES_READ_MAX`] and [`LOOKED_FOR_MAX`].
+    async fn versions_of(&self, queued: &[(Bytes, Entry)]) -> Result<BTreeSet<VersionId>> {
+        let (mut versions, mut left, began) = (BTreeSet::new(), REFERENCES_READ_MAX, Instant::now());
+        for (key, _) in queued {
+            if left == 0 || began.elapsed() >= LOOKED_FOR_MAX {
+                break;
+            }
+            let KeyRange { from, to } = keys::references(keys::parse_repair(key)?.1);
+            let found = self.metadata.scan(&from, &to, left.min(SCAN_ENTRIES_MAX)).await?;
+            left -= found.len();
+            for (key, _) in found {
+                versions.insert(keys::parse_reference(&key)?.1);
             }
         }
         Ok(versions)

@@ -6,7 +6,6 @@
 //! - What is being read holds its memory until it is there, whether or not anybody still waits for it.
 
 use super::budget::{Allowance, Lender};
-use super::get::UNCOUNTED_BYTES_MAX;
 use super::tasks::Tasks;
 use crate::metadata::records::ChunkEntry;
 use bytes::Bytes;
@@ -52,6 +51,11 @@ impl Window {
         Some(piece)
     }
 
+    /// How long the chunk is that is being handed out: a view of it keeps all of it.
+    pub(super) fn current_bytes(&self) -> usize {
+        self.current.as_ref().map_or(0, |(part, _)| part.length)
+    }
+
     /// Gives back what is not needed for what is being read.
     pub(super) fn shrink(&mut self) {
         self.keep(self.under_way_bytes);
@@ -90,7 +94,7 @@ pub(super) struct Parked(Mutex<Slot>);
 enum Slot {
     /// The reader has it, or there is none any more.
     Away,
-    /// Since when, and how long the piece is that its client got last.
+    /// Since when, and how much memory the piece has that its client got last.
     Here { window: Window, since: Instant, sent: usize },
     /// It was taken back, but for the memory of that piece. What has to be read again.
     Emptied { parts: VecDeque<Part>, _sent: Option<Allowance> },
@@ -121,7 +125,7 @@ impl Parked {
         }
     }
 
-    /// Puts the window back, after a piece of so many bytes was handed out.
+    /// Puts the window back, after a piece was handed out that has so many bytes of its memory.
     pub(super) fn put(&self, window: Window, sent: usize) {
         *self.slot() = Slot::Here { window, since: Instant::now(), sent };
     }
@@ -138,8 +142,7 @@ impl Lender for Parked {
         let is_read = window.under_way.iter().all(|(_, read)| read.is_finished());
         let Some(mut allowance) = window.allowance.take_if(|_| since.elapsed() >= idle && is_read) else { return 0 };
         let held = allowance.bytes();
-        // The server's buffers still have it. What is short is not counted.
-        allowance.keep(if *sent > UNCOUNTED_BYTES_MAX { *sent } else { 0 });
+        allowance.keep(*sent);
         let given_back = held - allowance.bytes();
         *slot = Slot::Emptied { parts: window.empty(), _sent: Some(allowance) };
         given_back

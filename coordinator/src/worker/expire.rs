@@ -93,7 +93,7 @@ impl Expire {
         let now_ms = work.objects.clock.now_ms();
         let mut commit = Batch::new();
         for (key, entry) in found {
-            let kept_ms = now_ms.abs_diff(CompletedRecord::decode(&entry.value)?.at_ms);
+            let kept_ms = now_ms.saturating_sub(CompletedRecord::decode(&entry.value)?.at_ms);
             if u128::from(kept_ms) >= COMPLETED_KEPT.as_millis() {
                 commit.delete(key);
             }

@@ -4,7 +4,7 @@
 //! - A node that was silent for too long is recorded as lost, and a census finds what to repair elsewhere; one that answers again is
 //!   recorded as what it was, and a census finds what it still has. Short silence changes nothing, so a node that flaps costs nothing (faults
 //!   row 66).
-//! - Silence is measured on this process's own time, from the last answer or from the process's start.
+//! - Silence is measured on this process's own time, from when it is first asked in vain, by this process.
 //! - A node that is being drained is looked through again until a census finds nothing on it, one with a new disk until it finds nothing
 //!   missing.
 

@@ -62,7 +62,6 @@ impl<D: Disk> Store<D> {
             fsync_us: vitals.fsync_us,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             starts: self.config.starts.clone(),
-            doubtful: self.doubtful,
         }
     }
 

@@ -35,6 +35,11 @@ async fn what_is_wrong_is_said_and_leaves_no_trace() {
     let text = client.request(Method::POST, "/write?key=x").header("content-type", "text/plain").body("{}");
     let told = client.send(text).await.expect_error(415, "Invalid Content-Type").json();
     assert_eq!(told["detail"], "Must be application/json");
+    let packed = client.request(Method::POST, "/write?key=x").header("content-type", "application/json");
+    client
+        .send(packed.header("content-encoding", "gzip").body("{}"))
+        .await
+        .expect_error(415, "Invalid Content-Encoding");
     let large = format!("\"{}\"", "x".repeat(8 << 20));
     assert_eq!(write(&client, "key=x", &large).await.status, 413);
     assert_eq!(patch(&client, "x", &[], r#"{"a":1}"#).await.status, 404);
@@ -44,6 +49,29 @@ async fn what_is_wrong_is_said_and_leaves_no_trace() {
     assert_eq!(client.send(client.request(Method::PUT, "/write?key=x")).await.status, 405);
     let usage = client.get("/storage_usage").await.expect(200).json();
     assert_eq!(usage["total_system_size"], 0, "no trace");
+}
+
+/// Of a document all versions go: who names one means another thing.
+#[tokio::test]
+async fn a_version_that_is_named_in_vain_is_refused_and_nothing_goes() {
+    let cluster = cluster().await;
+    let client = cluster.client();
+    for number in 1..=2 {
+        write(&client, "key=x", &format!("{{\"a\":{number}}}")).await.expect(200);
+    }
+    for (method, path) in [
+        (Method::DELETE, "/delete/x?version=1"),
+        (Method::DELETE, "/delete/x?versionId=null"),
+        (Method::GET, "/read/x?versionId=null"),
+        (Method::GET, "/read/x?version=1&version=2"),
+        (Method::DELETE, "/buckets/documents/objects/x?version=1"),
+        (Method::DELETE, "/s3/documents/x?versionid=null"),
+        (Method::DELETE, "/delete?filename=x&filename=y"),
+    ] {
+        client.send(client.request(method.clone(), path)).await.expect(400);
+    }
+    assert_eq!(client.get("/read/x?version=1").await.expect(200).body, b"{\"a\":1}".as_slice());
+    assert_eq!(client.get("/read/x").await.expect(200).body, b"{\"a\":2}".as_slice());
 }
 
 #[tokio::test]

@@ -88,26 +88,28 @@ async fn a_node_on_a_tenth_of_a_processor_fails_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_do_not_read_are_ended() {
-    let plan = Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--body-stall-s", "1");
+    let plan = Plan::new().coordinator_flag("--cache-bytes", "0").coordinator_flag("--body-stall-s", "2");
     let mut cluster = plan.start().await;
     let client = cluster.client();
     let data = random_bytes(1, 12 << 20);
     client.upload("large", &data).await;
     // So many that they hold all of the bytes in flight for downloads.
     let mut slow = Vec::new();
-    for _ in 0..60 {
-        let mut connection = RawConnection::open(cluster.coordinator.port).await;
-        connection.send("GET /download?filename=large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-        slow.push(connection);
+    for (port, path) in [(cluster.coordinator.port, "/download?filename=large"), (cluster.s3_port(), "/files/large")] {
+        for _ in 0..60 {
+            let mut connection = RawConnection::open(port).await;
+            connection.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+            slow.push(connection);
+        }
     }
     let load = LoadPlan::new(1717).begin(&client);
     load.more(40, PROGRESS_WAIT).await;
     let ledger = load.end().await;
-    ledger.assert_all_served("sixty clients do not read");
+    ledger.assert_all_served("sixty clients of each door do not read");
     assert!(client.download("large", None).await.expect(200).body == data);
     let resident = resident_bytes(cluster.coordinator.pid());
-    assert!(resident < 400 * MIB, "{} MiB for sixty clients that do not read", resident / MIB);
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert!(resident < 400 * MIB, "{} MiB for clients that do not read", resident / MIB);
+    tokio::time::sleep(Duration::from_secs(45)).await;
     for mut connection in slow {
         let taken = connection.rest(Duration::from_secs(30)).await;
         assert!(taken.is_some_and(|taken| taken < data.len()), "it was not ended: it took {taken:?} bytes");

@@ -8,7 +8,7 @@ use super::super::intake::{announced_length, never_still, stood_still};
 use super::super::reply::Refusal;
 use crate::object::budget::Allowance;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use bytes::BytesMut;
 use futures_util::stream::StreamExt;
@@ -83,6 +83,13 @@ fn too_slow() -> Refusal {
 
 /// 415 unless the body's media type is one of these.
 pub fn require_type(request: &HttpRequest, types: &[&str]) -> Result<(), Refusal> {
+    // What is packed cannot be looked into, and what says so and is not would be given back as if it were.
+    if let Some(coding) = request.headers().get(CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let message = "a document comes as it is: leave Content-Encoding out";
+        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).headed("Invalid Content-Encoding"));
+    }
     let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let given = given.split(';').next().unwrap_or_default().trim();
     match types.iter().any(|known| given.eq_ignore_ascii_case(known)) {

@@ -38,7 +38,7 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Health: status healthy/degraded, service text, hostname text, serverID text, role text, version text",
     "Live: status text",
     "Ready: status text, acceptsWrites flag",
-    "SystemHealth: status healthy/degraded, totalNodes int, healthyNodes int, unhealthyNodes int, openCircuits int, acceptsWrites flag, lostObjects int, code text, bytesUsed int, bytesFree int",
+    "SystemHealth: status healthy/degraded, totalNodes int, healthyNodes int, unhealthyNodes int, openCircuits int, acceptsWrites flag, lostObjects int|null, code text, bytesUsed int, bytesFree int",
     "NodeReport: id text|null, url text, healthy flag, circuitState CLOSED/HALF_OPEN/OPEN, health healthy/suspect/down, status text|null, error text|null, used_bytes int, free_bytes int, capacity_bytes int, shards int, live_bytes int, last_seen_ms int|null, last_seen time|null, read_latency_us int, write_latency_us int, in_flight int, zone text, version text",
     "NodeReports: nodes [NodeReport]",
     "Usage: total_system_size int, active_nodes_with_data int, total_nodes_queried int",

@@ -93,7 +93,8 @@ impl Front {
         let asked = Asked::of(&head, target.as_ref().ok());
         let trace = Arc::new(Trace::default());
         let has_body = !HttpBody::is_end_stream(&body);
-        let waits_for_nothing = !has_body && head.headers.contains_key(EXPECT);
+        let waits = head.headers.contains_key(EXPECT);
+        let waits_for_nothing = !has_body && waits;
         let rest = Rest::default();
         let body = rest.lend(body);
         let serving = async {
@@ -121,7 +122,8 @@ impl Front {
         }
         let response = told_with(response, &asked, &id);
         span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
-        let sent = rest.take().map(|left| self.linger(left));
+        // Who waits to be told to send its body sends none when it is refused.
+        let sent = rest.take().filter(|_| !waits).map(|left| self.linger(left));
         response.map(|body| Outgoing { body, _admission: admission, _under_way: under_way, _sent: sent })
     }
 

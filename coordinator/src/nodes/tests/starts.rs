@@ -2,9 +2,9 @@
 
 use super::{Still, cluster_of_known, healthy, id};
 use crate::metadata::memory::MemoryMetadata;
-use crate::metadata::{Batch, Entry, Metadata};
+use crate::metadata::{Batch, Entry, Metadata, keys};
 use crate::nodes::KnownNodes;
-use crate::nodes::registry::Registry;
+use crate::nodes::registry::{CENSUS, Registry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use protocol::{Error, ErrorKind, NodeHealth, Result, Start, Starts};
@@ -61,6 +61,31 @@ async fn a_disk_that_does_not_remember_a_start_that_was_seen_is_refused() {
     let replaced = NodeHealth { disk: healthy("n22").disk, replaced: true, ..started(&[7]) };
     assert!(admit(&replaced).await.unwrap());
     assert_eq!(seen(&registry).await, Some(Start { number: 1, id: 7 }), "another disk has starts of its own");
+}
+
+/// Told until it is on record, however often the node starts meanwhile; then not again.
+#[tokio::test]
+async fn a_start_that_may_have_found_less_is_unproved_and_wants_a_census_once() {
+    let metadata = Arc::new(Stubborn::default());
+    let registry = Registry::new(metadata.clone(), Arc::new(Still));
+    let doubtful = |ids: &[u32], since: Option<u64>| {
+        let mut health = started(ids);
+        health.starts.doubtful = since;
+        health
+    };
+    let told = async |health: &NodeHealth| {
+        let is_on_record = registry.admit(health, "http://n1").await.unwrap();
+        let unproved = registry.recorded().await.unwrap().pop().unwrap().unproved;
+        let range = keys::wanted_of(CENSUS);
+        (is_on_record, unproved, metadata.scan(&range.from, &range.to, 10).await.unwrap().len())
+    };
+    assert_eq!(told(&doubtful(&[1], None)).await, (true, false, 0));
+    metadata.refuses.store(true, Ordering::Relaxed);
+    assert_eq!(told(&doubtful(&[1, 2], Some(2))).await, (false, false, 0));
+    metadata.refuses.store(false, Ordering::Relaxed);
+    assert_eq!(told(&doubtful(&[1, 2, 3], Some(2))).await, (true, true, 1), "it was the start before");
+    assert_eq!(told(&doubtful(&[1, 2, 3], Some(2))).await, (true, true, 1));
+    assert_eq!(told(&doubtful(&[1, 2, 3, 4], Some(2))).await, (true, true, 1), "that is known by then");
 }
 
 #[tokio::test(start_paused = true)]

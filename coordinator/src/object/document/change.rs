@@ -191,7 +191,9 @@ impl Objects {
         refuse_larger(usize::try_from(size).unwrap_or(usize::MAX))?;
         let hot_code = self.code_of(StorageClass::Standard)?;
         let cold_code = stored.cold_code.unwrap_or(hot_code);
-        self.require_quorum_of(cold_code)?;
+        if !cold.is_empty() {
+            self.require_quorum_of(cold_code)?;
+        }
         let (hot, cold) = join(self.store_batch(hot_code, hot), self.lean_on(cold_code, cold)).await;
         let halves = Halves { hot: hot?, cold: cold?, codes: (hot_code, cold_code), keeps_cold: true, size };
         let done = self.publish_halves(halves, target).await?;

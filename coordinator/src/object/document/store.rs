@@ -169,7 +169,7 @@ impl Objects {
             None if cut.cold.is_empty() => hot_code,
             None => self.code_of(StorageClass::StandardIa)?,
         };
-        if keeps_cold {
+        if keeps_cold && !cut.cold.is_empty() {
             self.require_quorum_of(cold_code)?;
         }
         // Both are let come to their ends: a write that is dropped half way leaves shards behind.

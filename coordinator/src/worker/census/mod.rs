@@ -35,9 +35,10 @@ fn lacks(node: &NodeId) -> String {
     format!("missing on {node}")
 }
 
-/// A count of a pass: it began when this replaced disk was not looked at yet.
+/// A count of a pass: it began when this disk had not been looked at since this start of its node.
 fn proves(node: &NodeRecord) -> String {
-    format!("proves {} {}", node.node, node.disk)
+    let start = node.start.map_or(0, |start| start.number);
+    format!("proves {} {} {start}", node.node, node.disk)
 }
 
 /// A count of a pass: shards that no record names and that were kept, because they are too many.
@@ -132,7 +133,8 @@ impl Census {
             }
             let proved = pass.counted(&lacks(&node.node)) == 0 && pass.counted("unanswered") == 0;
             if node.unproved && proved && pass.counted(&proves(&node)) > 0 {
-                change_node(work, &node.node, |record| record.unproved &= record.disk != node.disk).await?;
+                let is_other = |record: &NodeRecord| (record.disk, record.start) != (node.disk, node.start);
+                change_node(work, &node.node, |record| record.unproved &= is_other(record)).await?;
             }
         }
         if pass.counted(WITHHELD) > 0 {

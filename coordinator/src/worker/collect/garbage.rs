@@ -41,23 +41,27 @@ pub(super) struct Place {
     from: Bytes,
     /// Garbage that was made when a clock was ahead, and since when it is seen here: its window counts from then on.
     ahead: BTreeMap<Bytes, Instant>,
+    /// What of it was met since all garbage was begun with the last time.
+    met: BTreeSet<Bytes>,
 }
 
 impl Place {
     /// Whether the trash window of garbage made at `since_ms` is over.
     fn is_over(&mut self, window: Duration, key: &Bytes, since_ms: u64, now_ms: u64) -> bool {
         if let Some(age_ms) = now_ms.checked_sub(since_ms) {
-            self.ahead.remove(key);
             return u128::from(age_ms) >= window.as_millis();
         }
         if self.ahead.len() >= AHEAD_MAX && !self.ahead.contains_key(key) {
             return false;
         }
-        let is_over = self.ahead.entry(key.clone()).or_insert_with(Instant::now).elapsed() >= window;
-        if is_over {
-            self.ahead.remove(key);
-        }
-        is_over
+        self.met.insert(key.clone());
+        self.ahead.entry(key.clone()).or_insert_with(Instant::now).elapsed() >= window
+    }
+
+    /// All garbage was looked at: what was not met is gone, or not ahead any more.
+    fn end_round(&mut self) {
+        let met = std::mem::take(&mut self.met);
+        self.ahead.retain(|key, _| met.contains(key));
     }
 }
 
@@ -71,6 +75,9 @@ pub(super) async fn take_some_apart(work: &Work, window: Duration, place: &mut P
             place.from = keys::after(last);
         }
         let done = take_those_due(work, window, place, found).await?;
+        if place.from.is_empty() {
+            place.end_round();
+        }
         if done > 0 || place.from.is_empty() {
             return Ok(done);
         }
@@ -221,8 +228,11 @@ mod tests {
         assert!(!is_over(now_ms + year_ms, now_ms + 59_000));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(is_over(now_ms + year_ms, now_ms + 60_000));
-        assert!(!is_over(now_ms + year_ms, now_ms + 60_000), "seen for the first time once more");
-        assert!(!is_over(now_ms, now_ms + 1_000), "its time has come");
+        assert!(is_over(now_ms + year_ms, now_ms + 60_000), "until all of it is gone");
+        place.end_round();
+        assert_eq!(place.ahead.len(), 1);
+        assert!(!place.is_over(window, &key, now_ms, now_ms + 1_000), "its time has come");
+        place.end_round();
         assert!(place.ahead.is_empty());
     }
 }

@@ -182,7 +182,6 @@ impl SimNode {
             fsync_us: 1_000,
             version: "simulated".to_owned(),
             starts: Starts::default(),
-            doubtful: false,
         }))
     }
 }
