@@ -8,6 +8,7 @@
 //! - After any crash, and with the index lost, everything acknowledged is found again (I12, I13).
 //! - A full disk refuses shards, and still takes deletes.
 
+mod doubt;
 mod scrub;
 mod space;
 mod vitals;
@@ -20,6 +21,7 @@ use crate::compaction::Compaction;
 use crate::index::{Entry, Index, IndexConfig, Key};
 use crate::names;
 use bytes::Bytes;
+use doubt::Findings;
 use process::logs::DEGRADATION;
 use protocol::{
     Clock, ClusterId, DiskId, Error, ErrorKind, NodeId, PutOutcome, Result, SHARD_BYTES_MAX, Shard, ShardHead, ShardId,
@@ -86,20 +88,11 @@ pub struct Store<D: Disk> {
     vitals: Mutex<Vitals>,
 }
 
-/// Whether segments may be missing that the index does not name: the one that it ended with is shorter, or it is gone and there are gaps, as
-/// compaction leaves them, too.
-fn may_be_short(segments: &[SegmentInfo], indexed: Option<Position>, begun_anew: bool) -> bool {
-    let has_gaps = segments.iter().zip(1..).any(|(segment, number)| segment.number != number);
-    let bytes_of = |number| segments.iter().find(|segment| segment.number == number).map_or(0, |segment| segment.bytes);
-    let is_cut = indexed.is_some_and(|end| bytes_of(end.segment) < u64::from(end.offset));
-    is_cut || (begun_anew && has_gaps)
-}
-
 impl<D: Disk> Store<D> {
     /// Opens the store on `disk`: the index, then every record that the index does not know.
     pub fn open(disk: D, mut config: StoreConfig) -> Result<Store<D>> {
         let segment_bytes = segment_bytes(&config, &disk)?;
-        let before = disk.list().map_err(|error| Error::caused(ErrorKind::Unavailable, "list the segments", error))?;
+        let files = disk.list().map_err(|error| Error::caused(ErrorKind::Unavailable, "list the segments", error))?;
         let index = Arc::new(Index::open(IndexConfig {
             directory: config.index_directory.clone(),
             cache_bytes: config.index_cache_bytes,
@@ -126,15 +119,17 @@ impl<D: Disk> Store<D> {
             tracing::error!(damaged = report.damaged, first = ?report.damaged_first.first(), "segments are damaged");
         }
         tracing::info!(records = report.records, segments = report.segments, bytes = report.bytes, "segments read");
-        if let Err(error) = replayed {
-            index.distrust(&error.message);
-        }
+        replayed.unwrap_or_else(|error: Error| index.distrust(&error.message));
         let lost_segment = index.census().lost_segment(&log.segments());
-        let may_be_short = may_be_short(&log.segments(), from, index.begun_anew().is_some());
-        // What there was before the first start ended is told by the file that keeps room for deletes.
-        let is_foreign = before.is_empty() || before.iter().any(|name| name.ends_with(".seg"));
-        let is_emptied = is_foreign && report.records == 0 && index.census().shards == 0 && config.starts.number > 1;
-        if lost_segment.is_some() || report.damaged > 0 || may_be_short || is_emptied {
+        let findings = Findings {
+            files: &files,
+            segments: &log.segments(),
+            indexed: from,
+            index_is_new: index.begun_anew().is_some(),
+            is_empty: report.records == 0 && index.census().shards == 0,
+            starts: config.starts.number,
+        };
+        if lost_segment.is_some() || report.damaged > 0 || findings.may_be_short() {
             config.starts.doubtful = Some(config.starts.number);
         }
         if let Some(number) = lost_segment {

@@ -7,6 +7,7 @@
 //! - An open breaker stops nothing (I20); callers go by [`Member::available`] and by the order of `Nodes::read_order`.
 
 use super::breaker::{Change, Outcome, Ticket};
+use super::operation::Operation;
 use super::vitals::{Identity, Vitals};
 use crate::names;
 use crate::placement::{Circuit, Health};
@@ -48,33 +49,6 @@ pub struct Member {
     vitals: Mutex<Vitals>,
     /// Raised whenever something changed that candidates show; shared by all members.
     changes: Arc<AtomicU64>,
-}
-
-/// A call of the [`Node`] trait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Put,
-    Get,
-    Head,
-    Delete,
-    List,
-    Verify,
-    Health,
-}
-
-impl Operation {
-    /// Its name in metrics.
-    fn as_str(self) -> &'static str {
-        match self {
-            Operation::Put => "put",
-            Operation::Get => "get",
-            Operation::Head => "head",
-            Operation::Delete => "delete",
-            Operation::List => "list",
-            Operation::Verify => "verify",
-            Operation::Health => "health",
-        }
-    }
 }
 
 impl Member {

@@ -12,6 +12,7 @@ pub mod client;
 pub mod home;
 mod journal;
 mod member;
+mod operation;
 pub mod orders;
 mod probe;
 mod read_times;

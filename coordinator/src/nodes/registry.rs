@@ -32,6 +32,17 @@ impl Registry {
     }
 }
 
+/// Refuses a disk that is another one, unless the operator said that it is.
+fn refuse_another(known: &NodeRecord, health: &NodeHealth) -> Result<()> {
+    match known.disk != health.disk && !health.replaced {
+        true => Err(Error::denied(format!(
+            "node {} shows disk {}, but its data is on disk {}: mount that one, or start the node with --replace if it is lost",
+            health.node, health.disk, known.disk
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Refuses a disk that does not remember a start that was seen of it: an older copy of it lacks what was acknowledged since.
 fn refuse_rolled_back(known: &NodeRecord, health: &NodeHealth) -> Result<()> {
     let seen = known.start.filter(|_| known.disk == health.disk && health.starts.number > 0);
@@ -45,6 +56,14 @@ fn refuse_rolled_back(known: &NodeRecord, health: &NodeHealth) -> Result<()> {
     }
 }
 
+/// Why a node may not have what the records say.
+fn may_lack(known: &NodeRecord, health: &NodeHealth) -> Option<&'static str> {
+    match known.disk == health.disk {
+        false => Some("has a new disk"),
+        true => health.starts.doubtful_since(known.start).then_some("may have lost some of what it had"),
+    }
+}
+
 #[async_trait]
 impl KnownNodes for Registry {
     async fn admit(&self, health: &NodeHealth, url: &str) -> Result<bool> {
@@ -52,13 +71,7 @@ impl KnownNodes for Registry {
         let entry = self.metadata.get(&key).await?;
         let known = entry.as_ref().map(|entry| NodeRecord::decode(&entry.value)).transpose()?;
         if let Some(known) = &known {
-            if known.disk != health.disk && !health.replaced {
-                return Err(Error::denied(format!(
-                    "node {} shows disk {}, but its data is on disk {}: mount that one, or start the node with --replace if \
-                     it is lost",
-                    health.node, health.disk, known.disk
-                )));
-            }
+            refuse_another(known, health)?;
             refuse_rolled_back(known, health)?;
         }
         let same_disk = known.as_ref().filter(|known| known.disk == health.disk);
@@ -68,14 +81,7 @@ impl KnownNodes for Registry {
             return Ok(true);
         }
         let now_ms = self.clock.now_ms();
-        let replaced = known.as_ref().is_some_and(|known| known.disk != health.disk);
-        let lacks = match (replaced, same_disk) {
-            (true, _) => Some("has a new disk"),
-            (false, Some(known)) if health.starts.doubtful_since(known.start) => {
-                Some("may have lost some of what it had")
-            }
-            (false, _) => None,
-        };
+        let lacks = known.as_ref().and_then(|known| may_lack(known, health));
         let state = known.as_ref().map_or(NodeState::Active, |known| known.state);
         let record = NodeRecord {
             node: health.node.clone(),
