@@ -160,9 +160,9 @@ impl Budget {
         Lent { number, lenders: Arc::clone(&self.lenders) }
     }
 
-    /// Whether no more than half of it is held.
-    pub(super) fn is_half_free(&self) -> bool {
-        2 * self.units.available_permits() * UNIT_BYTES >= self.bytes
+    /// Whether a quarter of it is free: two readers alone hold half of the default.
+    pub(super) fn is_roomy(&self) -> bool {
+        4 * self.units.available_permits() * UNIT_BYTES >= self.bytes
     }
 
     /// Whether somebody waits for an allowance.

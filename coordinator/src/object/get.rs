@@ -124,7 +124,7 @@ impl ObjectReader {
     /// The next verified bytes for a server, which asks for more when it has sent most of these.
     pub async fn next_piece(&mut self) -> Option<Result<Bytes>> {
         let budget = &self.objects.read_budget;
-        if !self.is_slow && !budget.is_wanted() && budget.is_half_free() {
+        if !self.is_slow && !budget.is_wanted() && budget.is_roomy() {
             return self.next_of(PIECE_BYTES_MAX).await;
         }
         // What a server holds for a client that may take long is as little as any request may cost; and not the whole chunk that it is of.
