@@ -124,12 +124,9 @@ impl ObjectReader {
     /// The next verified bytes for a server, which asks for more when it has sent most of these.
     pub async fn next_piece(&mut self) -> Option<Result<Bytes>> {
         let budget = &self.objects.read_budget;
-        if !self.is_slow && !budget.is_wanted() && budget.is_roomy() {
-            return self.next_of(PIECE_BYTES_MAX).await;
-        }
-        // What a server holds for a client that may take long is as little as any request may cost; and not the whole chunk that it is of.
-        let piece = self.next_of(UNCOUNTED_BYTES_MAX).await?;
-        Some(piece.map(|piece| Bytes::copy_from_slice(&piece)))
+        let is_roomy = !self.is_slow && !budget.is_wanted() && budget.is_roomy();
+        // What a server holds for a client that may take long is as little as any request may cost.
+        self.next_of(if is_roomy { PIECE_BYTES_MAX } else { UNCOUNTED_BYTES_MAX }).await
     }
 
     /// How many bytes [`ObjectReader::next`] will give. They are here then, as long as they are asked for soon.
@@ -148,8 +145,8 @@ impl ObjectReader {
             return Some(Err(error));
         }
         let piece = window.cut(most)?;
-        let sent = if piece.len() > UNCOUNTED_BYTES_MAX { window.current_bytes() } else { 0 };
-        self.parked.put(window, sent);
+        let sent = piece.len().max(window.current_bytes().min(most));
+        self.parked.put(window, if sent > UNCOUNTED_BYTES_MAX { sent } else { 0 });
         Some(Ok(piece))
     }
 

@@ -43,15 +43,16 @@ impl Window {
         Window { allowance, current: None, under_way: VecDeque::new(), under_way_bytes: 0, tasks }
     }
 
-    /// The next piece of the chunk that is being handed out.
+    /// The next piece of the chunk that is being handed out. It is a view of it, or a copy where the chunk is longer than a piece may be: who
+    /// keeps a view keeps all of it.
     pub(super) fn cut(&mut self, most: usize) -> Option<Bytes> {
         let (part, left) = self.current.as_mut().filter(|(_, left)| !left.is_empty())?;
-        let piece = left.split_to(left.len().min(most));
-        part.wanted.start += piece.len();
-        Some(piece)
+        let view = left.split_to(left.len().min(most));
+        part.wanted.start += view.len();
+        Some(if part.length > most { Bytes::copy_from_slice(&view) } else { view })
     }
 
-    /// How long the chunk is that is being handed out: a view of it keeps all of it.
+    /// How long the chunk is that is being handed out.
     pub(super) fn current_bytes(&self) -> usize {
         self.current.as_ref().map_or(0, |(part, _)| part.length)
     }
