@@ -75,8 +75,11 @@ impl State {
         let made = |op: OpId| {
             let operation = &self.operations[op];
             let Asked::Change { changes, became: None, .. } = &operation.asked else { return None };
-            let text = Some(changes.applied_to(&text)).filter(|_| operation.key == key && !operation.refused)?;
-            is_made_of(version, text.as_bytes()).then_some((op, text))
+            if operation.key != key || operation.refused {
+                return None;
+            }
+            let text = changes.applied_to(&text).into_iter().find(|text| is_made_of(version, text.as_bytes()))?;
+            Some((op, text))
         };
         let Some((op, text)) = (0..self.operations.len()).find_map(made) else {
             return Err(format!(
