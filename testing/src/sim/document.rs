@@ -89,11 +89,17 @@ mod tests {
         assert_eq!(before, r#"{"id":"d","view_count":1,"k":2,"note":"n","like_count":3,"end":1.0}"#);
         let some = |value: &str| Some(value.to_owned());
         let patch = FieldChanges::patch([("view_count", some("7")), ("note", None), ("more", some("[8]"))]);
-        assert_eq!(patch.applied_to(&before), [r#"{"id":"d","view_count":7,"k":2,"like_count":3,"end":1.0,"more":[8]}"#]);
+        assert_eq!(
+            patch.applied_to(&before),
+            [r#"{"id":"d","view_count":7,"k":2,"like_count":3,"end":1.0,"more":[8]}"#]
+        );
         assert!(matches!(patch.sent(), Change::Patch(text) if text == r#"{"view_count":7,"note":null,"more":[8]}"#));
         let hot = FieldChanges::hot_only([("update_count", "9".to_owned())]);
         let may_be = hot.applied_to(&before);
-        assert!(may_be.len() == 7 && may_be[5].ends_with(r#""like_count":3,"update_count":9,"end":1.0}"#), "{may_be:?}");
+        assert!(
+            may_be.len() == 7 && may_be[5].ends_with(r#""like_count":3,"update_count":9,"end":1.0}"#),
+            "{may_be:?}"
+        );
         assert!(matches!(hot.sent(), Change::HotOnly(text) if text == r#"{"update_count":9}"#));
         assert_eq!(patch.applied_to("{}"), [r#"{"view_count":7,"more":[8]}"#]);
     }
