@@ -19,7 +19,8 @@ use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::Budget;
 use coordinator::object::{
-    COMPUTE_THREADS, ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Prover, Tasks, Usage,
+    COMPUTE_THREADS, ChunkCache, Clients, Compute, Heat, HotFields, LostVersions, Objects, Profiles, Prover, Tasks,
+    Usage,
 };
 use coordinator::placement::WEIGHT_PERCENT_DEFAULT;
 use coordinator::worker::{Running, Tiering, WorkerSettings};
@@ -349,6 +350,7 @@ fn objects(
         heat: Heat::default(),
         hot_fields: HotFields::new(config.hot_field.iter().cloned()),
         profiles: Profiles { ec, ec_fallback, auto_ec_bytes, ..Profiles::DEFAULT },
+        lost: LostVersions::default(),
     }
 }
 

@@ -81,7 +81,9 @@ impl Objects {
         reader.is_ahead = reader.may_be_ahead;
         let alone = reader.planned.front().map_or(0, |part| part.length);
         if reader.is_ahead {
-            reader.hold(self.read_budget.admit(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX).await?);
+            // The first chunk fits, also where nobody reads ahead when it is read.
+            let least = WINDOW_BYTES_MIN.max(alone);
+            reader.hold(self.read_budget.admit(least, WINDOW_BYTES_MAX.max(least)).await?);
         } else if alone > UNCOUNTED_BYTES_MAX {
             reader.hold(self.read_budget.admit(alone, alone).await?);
         }

@@ -115,7 +115,7 @@ pub use publish::{PutDone, PutTarget};
 pub use receipt::Receipt;
 pub use refused::Refused;
 pub use remove::{RemoveDone, RemoveRequest};
-pub use repair_queue::RepairQueue;
+pub use repair_queue::{LostVersions, RepairQueue};
 pub use resolve::{Version, VersionSelector};
 pub use standing::{Standing, WeakestChunk};
 pub use tasks::{Tasks, joined};
@@ -159,4 +159,6 @@ pub struct Objects {
     pub hot_fields: HotFields,
     /// How the chunks of each storage class are encoded.
     pub profiles: Profiles,
+    /// What is lost, as far as was looked lately.
+    pub lost: LostVersions,
 }

@@ -116,7 +116,7 @@ impl Objects {
         let answering = self.nodes.answering();
         // Whether the only chunk can be read is known before anything is sent.
         let any_lost = version.chunk_count > 1 && self.any_may_be_lost().await?;
-        if self.away(&answering) <= 1 && !(any_lost && self.lost_versions().await?.contains(&version.id)) {
+        if self.away(&answering) <= 1 && !(any_lost && self.lost_lately().await?.contains(&version.id)) {
             return Ok(None);
         }
         let looked_through = range.start..range.end.min(range.start + LOOKED_THROUGH_BYTES_MAX);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use protocol::{ChunkId, Result};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,6 +20,21 @@ const SAMPLED_CHUNKS_MAX: usize = 64;
 /// References looked at to find the versions that need some chunks, and the time that may take: Prometheus gives a scrape four seconds here.
 const REFERENCES_READ_MAX: usize = 4 * SCAN_ENTRIES_MAX;
 const LOOKED_FOR_MAX: Duration = Duration::from_secs(1);
+/// How long what is lost is not looked for again.
+const LOST_KEPT: Duration = Duration::from_secs(2);
+
+/// When lost versions were looked for, and which were found.
+type Looked = (Instant, Arc<BTreeSet<VersionId>>);
+
+/// The versions that were found lost the last time.
+#[derive(Clone, Debug, Default)]
+pub struct LostVersions(Arc<Mutex<Option<Looked>>>);
+
+impl LostVersions {
+    fn slot(&self) -> MutexGuard<'_, Option<Looked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Chunks waiting for repair. Each count stops at [`SCAN_ENTRIES_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -129,6 +145,18 @@ impl Objects {
                 versions.insert(keys::parse_reference(&key)?.1);
             }
         }
+        Ok(versions)
+    }
+
+    /// The same, as it was within [`LOST_KEPT`]: every read of many chunks asks.
+    pub(super) async fn lost_lately(&self) -> Result<Arc<BTreeSet<VersionId>>> {
+        if let Some((looked, versions)) = &*self.lost.slot()
+            && looked.elapsed() < LOST_KEPT
+        {
+            return Ok(Arc::clone(versions));
+        }
+        let versions = Arc::new(self.lost_versions().await?);
+        *self.lost.slot() = Some((Instant::now(), Arc::clone(&versions)));
         Ok(versions)
     }
 

@@ -62,7 +62,7 @@ impl Worker for Membership {
             records.push(record);
         }
         if records.iter().any(|record| record.unproved) {
-            look_through_again(work, &keys::shortages(), "a node has a new disk").await?;
+            look_through_again(work, &keys::shortages(), "a node may lack some of what it should have").await?;
         }
         if records.iter().any(|record| record.state == NodeState::Draining) {
             look_through_again(work, &keys::repairs_from(SEVERITY_DRAIN), "a node is being drained").await?;

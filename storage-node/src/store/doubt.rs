@@ -25,10 +25,10 @@ impl Findings<'_> {
         self.is_emptied() || self.is_cut() || (self.index_is_new && self.has_gaps())
     }
 
-    /// The first start leaves a file that keeps room for deletes, and the first write a segment.
+    /// The first start leaves a file that keeps room for deletes, and the first write a segment. An index that there is knows better.
     fn is_emptied(&self) -> bool {
         let has_segments = self.files.iter().any(|name| name.ends_with(".seg"));
-        self.is_empty && self.starts > 1 && (self.files.is_empty() || has_segments)
+        self.indexed.is_none() && self.is_empty && self.starts > 1 && (self.files.is_empty() || has_segments)
     }
 
     /// Whether the segment with which the index ends is shorter than that.

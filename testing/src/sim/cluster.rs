@@ -20,7 +20,9 @@ use coordinator::metadata::{Batch, Metadata, keys};
 use coordinator::nodes::registry::Registry;
 use coordinator::nodes::{MemberConfig, Nodes};
 use coordinator::object::budget::{Allowance, BUDGET_BYTES_MIN, Budget};
-use coordinator::object::{ChunkCache, Clients, Compute, Heat, HotFields, Objects, Profiles, Prover, Tasks, Usage};
+use coordinator::object::{
+    ChunkCache, Clients, Compute, Heat, HotFields, LostVersions, Objects, Profiles, Prover, Tasks, Usage,
+};
 use futures_util::FutureExt;
 use protocol::{Clock, ClusterId, Node};
 use std::sync::Arc;
@@ -140,6 +142,7 @@ impl Cluster {
             heat: Heat::default(),
             hot_fields: HotFields::default(),
             profiles: self.profiles(),
+            lost: LostVersions::default(),
         };
         self.world.tell(|| format!("coordinator {incarnation} starts"));
         Coordinator { objects, calls, clock, incarnation, tasks: Vec::new(), _scarcity: scarcity }

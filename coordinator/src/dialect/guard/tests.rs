@@ -15,7 +15,8 @@ use crate::nodes::Nodes;
 use crate::nodes::registry::Registry;
 use crate::object::budget::{BUDGET_BYTES_MIN, Budget};
 use crate::object::{
-    BucketName, ChunkCache, Clients, Compute, Heat, HotFields, NewBucket, Objects, Profiles, Prover, Tasks, Usage,
+    BucketName, ChunkCache, Clients, Compute, Heat, HotFields, LostVersions, NewBucket, Objects, Profiles, Prover,
+    Tasks, Usage,
 };
 use crate::worker::{Running, Tiering, WorkerSettings};
 use actix_web::dev::{Service, ServiceResponse};
@@ -56,6 +57,7 @@ fn objects() -> Objects {
         heat: Heat::default(),
         hot_fields: HotFields::default(),
         profiles: Profiles::DEFAULT,
+        lost: LostVersions::default(),
     }
 }
 

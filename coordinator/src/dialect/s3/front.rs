@@ -122,8 +122,8 @@ impl Front {
         }
         let response = told_with(response, &asked, &id);
         span.in_scope(|| told::tell(&self.door, &response, &seen, &trace, target.as_ref().ok(), &id));
-        // Who waits to be told to send its body sends none when it is refused.
-        let sent = rest.take().filter(|_| !waits).map(|left| self.linger(left));
+        // Who waits to be told to send its body sends none when it is refused before.
+        let sent = rest.take().filter(|left| !waits || left.was_asked_for).map(|left| self.linger(left.body));
         response.map(|body| Outgoing { body, _admission: admission, _under_way: under_way, _sent: sent })
     }
 

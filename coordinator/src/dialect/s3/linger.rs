@@ -19,41 +19,50 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where a body goes back to when whoever read it has no more use for it.
 #[derive(Clone, Default)]
-pub struct Rest(Arc<Mutex<Option<Incoming>>>);
+pub struct Rest(Arc<Mutex<Option<Left>>>);
+
+/// What is left of a body.
+pub struct Left {
+    pub body: Incoming,
+    /// Whether any of it was asked for: a client that waits to be told to send it has been told.
+    pub was_asked_for: bool,
+}
 
 impl Rest {
     /// The body, lent.
     pub fn lend(&self, body: Incoming) -> Lent {
-        Lent { body: Some(body), rest: self.clone() }
+        Lent { left: Some(Left { body, was_asked_for: false }), rest: self.clone() }
     }
 
     /// What was given back and has not ended.
-    pub fn take(&self) -> Option<Incoming> {
+    pub fn take(&self) -> Option<Left> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 /// A body that goes back when it is dropped before its end.
 pub struct Lent {
-    body: Option<Incoming>,
+    left: Option<Left>,
     rest: Rest,
 }
 
 impl Lent {
     /// The next frame; `None` at the end.
     pub async fn frame(&mut self) -> Option<hyper::Result<Frame<bytes::Bytes>>> {
-        self.body.as_mut()?.frame().await
+        let left = self.left.as_mut()?;
+        left.was_asked_for = true;
+        left.body.frame().await
     }
 
     /// Whether nothing more comes.
     pub fn has_ended(&self) -> bool {
-        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.left.as_ref().is_none_or(|left| left.body.is_end_stream())
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let left = self.body.take().filter(|body| !body.is_end_stream());
+        let left = self.left.take().filter(|left| !left.body.is_end_stream());
         *self.rest.0.lock().unwrap_or_else(PoisonError::into_inner) = left;
     }
 }
