@@ -52,7 +52,7 @@ impl Query {
             takes != Some(name) && ["version", "versionid"].contains(&plain.to_lowercase().as_str())
         };
         let Some((name, _)) = self.pairs.iter().find(|(name, _)| means_one(name)) else { return Ok(()) };
-        let hint = takes.map_or("all of them are meant".to_owned(), |takes| format!("use {takes}="));
+        let hint = takes.map_or("leave it out".to_owned(), |takes| format!("use {takes}="));
         Err(Refusal::bad_request(format!("{name}= names no version here; {hint}")))
     }
 

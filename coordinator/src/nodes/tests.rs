@@ -2,6 +2,7 @@
 
 mod growth;
 mod load;
+mod silence;
 mod starts;
 mod telling;
 
@@ -227,27 +228,6 @@ async fn a_node_that_is_not_who_it_should_be_is_neither_read_nor_written() {
     fakes[0].set(|fake| fake.health.cluster = CLUSTER);
     nodes.probe_all().await;
     assert!(read(&nodes.member(&id("n1")).unwrap()).await.is_ok(), "right again");
-}
-
-#[tokio::test(start_paused = true)]
-async fn silence_begins_when_a_node_is_asked_in_vain() {
-    let (nodes, fakes) = probed(&["n1"]).await;
-    let member = nodes.member(&id("n1")).unwrap();
-    sleep(Duration::from_secs(30)).await;
-    assert_eq!(member.silent_for(), Duration::ZERO, "nobody asked it");
-    fail(&fakes[0]);
-    nodes.probe_all().await;
-    sleep(Duration::from_secs(5)).await;
-    assert!(read(&member).await.is_err());
-    sleep(Duration::from_secs(5)).await;
-    assert_eq!(member.silent_for().as_secs(), 10, "since the first of them");
-    recover(&fakes[0]);
-    read(&member).await.unwrap();
-    assert_eq!(member.silent_for(), Duration::ZERO);
-    fakes[0].set(|fake| fake.health.cluster = ClusterId(Uuid::from_u128(8)));
-    nodes.probe_all().await;
-    sleep(Duration::from_secs(5)).await;
-    assert_eq!(member.silent_for().as_secs(), 5, "one that is not who it should be answers in vain");
 }
 
 #[tokio::test(start_paused = true)]
