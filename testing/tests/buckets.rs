@@ -253,7 +253,7 @@ fn an_etag_that_only_the_version_knows_is_matched() {
         let record = ObjectRecord { etag: ETag::None, ..ObjectRecord::decode(&entry.value).unwrap() };
         let mut older = Batch::new();
         older.put(key, record.encode());
-        // What the file door stores has no MD5 at all, and shows as the start of its SHA-256.
+        // What is long and came by the file door has no MD5 at all, and shows as the start of its SHA-256.
         assert_eq!(record.etag.text(record.sha256.as_ref()), "2cf24dba5fb0a30e26e83b2ac5b9e29e-1");
         let version = objects.metadata.get(&keys::version("bucket", "a", 1)).await.unwrap().unwrap();
         older.put(keys::version("bucket", "a", 1), version.value.clone());

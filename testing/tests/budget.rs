@@ -140,6 +140,70 @@ fn clients_that_take_long_keep_nobody_waiting() {
     });
 }
 
+async fn bytes_of(objects: &Objects, key: &str) -> Vec<u8> {
+    let Version::Found(version) = objects.resolve(&name(key), VersionSelector::Latest).await.unwrap() else {
+        panic!("{key} was put")
+    };
+    let mut reader = objects.open(&name(key), &version, 0..version.size).await.unwrap();
+    let mut all = Vec::new();
+    while let Some(piece) = reader.next().await {
+        all.extend_from_slice(&piece.unwrap());
+    }
+    all
+}
+
+/// Many times as many as have room at once; some break off, and some stop where they are until the others are done. Each ends with its own bytes.
+#[test]
+fn uploads_that_take_long_keep_nobody_waiting() {
+    const CLIENTS: usize = 150;
+    const PIECE_BYTES: usize = 8 << 10;
+    play(async |_, objects| {
+        let (before, most) = objects.budget.held_and_most();
+        assert!(most - before < CLIENTS * (256 << 10));
+        let bodies: Vec<Bytes> =
+            (0..CLIENTS).map(|number| TestBody::new(number as u64, 300_000 + 1_000 * number).data).collect();
+        let (hold, held_back) = tokio::sync::watch::channel(false);
+        let uploads = bodies.iter().enumerate().map(async |(number, data)| {
+            let (sender, body) = body_channel();
+            let send = async {
+                for (at, piece) in data.chunks(PIECE_BYTES).enumerate() {
+                    sleep(Duration::from_millis(400)).await;
+                    if number % 7 == 1 && at == 20 {
+                        held_back.clone().wait_for(|done| *done).await.unwrap();
+                    }
+                    if number % 7 == 2 && at == 25 {
+                        return drop(sender);
+                    }
+                    sender.send(BodyMessage::Piece(data.slice_ref(piece))).await.unwrap();
+                }
+                sender.send(BodyMessage::End(Box::new(target(&number.to_string())))).await.unwrap();
+            };
+            tokio::join!(objects.put(Code::REPLICATION, body), send).0
+        });
+        let others = async {
+            sleep(Duration::from_secs(6)).await;
+            let began = Instant::now();
+            let data = TestBody::new(9_999, 3 << 20).data;
+            objects.put(Code::REPLICATION, whole_body(data.clone(), target("fast")).await).await.unwrap();
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+            assert!(bytes_of(objects, "fast").await == data);
+            sleep(Duration::from_secs(60)).await;
+            hold.send(true).unwrap();
+        };
+        let (done, ()) = tokio::join!(join_all(uploads), others);
+        // What stragglers hold counts until they have ended.
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(held(objects).0, before);
+        for (number, (done, data)) in done.into_iter().zip(&bodies).enumerate() {
+            assert_eq!(done.is_err(), number % 7 == 2, "{number}");
+            if let Ok(done) = done {
+                assert_eq!((done.size, done.sha256), (data.len() as u64, Some(protocol::sha256(data))), "{number}");
+                assert!(bytes_of(objects, &number.to_string()).await == *data, "{number}");
+            }
+        }
+    });
+}
+
 #[test]
 fn what_a_client_has_not_taken_yet_counts() {
     play(async |_, objects| {

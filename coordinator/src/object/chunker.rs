@@ -2,7 +2,8 @@
 //! after an insertion.
 //!
 //! What it keeps true:
-//! - The cut points depend on the bytes and on the offset's [`SizeClass`] only, never on how the bytes arrived.
+//! - The cut points depend on the bytes and on the offset's [`SizeClass`] only, never on how the bytes arrived; but where more is left behind
+//!   them than can be kept (decision 0103).
 //! - No byte is copied here: chunks share the memory of the stage that they were cut from.
 //!
 //! The cutting algorithm is FastCDC 2020 (Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication
@@ -132,11 +133,12 @@ impl Chunker {
         self.class().max_bytes
     }
 
-    /// Cuts `stage`, which begins with the rest of the one before. All of it is cut when the stream has ended.
-    pub fn cut(&mut self, stage: Bytes, ended: bool) -> Cuts {
+    /// Cuts `stage`, which begins with the rest of the one before. What is left behind the last certain cut is cut, too, while it is more than
+    /// `rest_bytes_max`: nothing may be left where the stream has ended.
+    pub fn cut(&mut self, stage: Bytes, rest_bytes_max: usize) -> Cuts {
         let mut rest = stage;
         let mut chunks = Vec::new();
-        while let Some(data) = self.split_off(&mut rest, ended) {
+        while let Some(data) = self.split_off(&mut rest, rest_bytes_max) {
             let sha256 = self.whole.update_beside(&data);
             if let Some(md5) = &mut self.md5 {
                 md5.update(&data);
@@ -148,7 +150,7 @@ impl Chunker {
 
     /// Cuts bytes that are all there, and of whose whole nobody asks for a digest.
     pub fn cut_nameless(mut self, mut data: Bytes) -> Vec<PlainChunk> {
-        let pieces: Vec<Bytes> = iter::from_fn(|| self.split_off(&mut data, true)).collect();
+        let pieces: Vec<Bytes> = iter::from_fn(|| self.split_off(&mut data, 0)).collect();
         let digests = sha256_of_each(&pieces.iter().map(|piece| &piece[..]).collect::<Vec<_>>());
         let mut end = 0;
         let named = |(data, sha256): (Bytes, [u8; 32])| {
@@ -159,8 +161,8 @@ impl Chunker {
     }
 
     /// The next chunk's bytes, from the front of `rest`.
-    fn split_off(&mut self, rest: &mut Bytes, ended: bool) -> Option<Bytes> {
-        let length = first_cut(rest, self.class(), ended)?;
+    fn split_off(&mut self, rest: &mut Bytes, rest_bytes_max: usize) -> Option<Bytes> {
+        let length = first_cut(rest, self.class(), rest.len() > rest_bytes_max)?;
         self.cut_bytes += length as u64;
         Some(rest.split_to(length))
     }
@@ -170,11 +172,14 @@ impl Chunker {
         StreamDigest { size: self.cut_bytes, sha256: self.whole.finish(), md5: self.md5.map(Md5::finish) }
     }
 
-    /// Cuts a stream that is all there.
-    pub fn cut_whole(mut self, data: Bytes) -> (Vec<PlainChunk>, StreamDigest) {
-        let size = data.len() as u64;
+    /// Cuts all that is left of a stream. What is all of it gets an MD5, asked for or not: it is few bytes.
+    pub fn cut_to_end(mut self, data: Bytes) -> (Vec<PlainChunk>, StreamDigest) {
+        if self.cut_bytes == 0 {
+            self.md5.get_or_insert_default();
+        }
         // So few bytes that there can be but one chunk are hashed once.
-        if (1..=CLASSES[0].min_bytes).contains(&data.len()) {
+        if self.cut_bytes == 0 && (1..=CLASSES[0].min_bytes).contains(&data.len()) {
+            let size = data.len() as u64;
             let sha256 = sha256(&data);
             let mut md5 = self.md5;
             if let Some(md5) = &mut md5 {
@@ -183,15 +188,15 @@ impl Chunker {
             let digest = StreamDigest { size, sha256, md5: md5.map(Md5::finish) };
             return (vec![PlainChunk { data, sha256, end: size }], digest);
         }
-        let Cuts { chunks, .. } = self.cut(data, true);
+        let Cuts { chunks, .. } = self.cut(data, 0);
         (chunks, self.finish())
     }
 }
 
 /// Where the first chunk of `bytes` ends; `None` where bytes to come may still say.
-fn first_cut(bytes: &[u8], class: SizeClass, ended: bool) -> Option<usize> {
+fn first_cut(bytes: &[u8], class: SizeClass, cuts_all: bool) -> Option<usize> {
     let window = &bytes[..bytes.len().min(class.max_bytes)];
-    let certain = ended || window.len() == class.max_bytes;
+    let certain = cuts_all || window.len() == class.max_bytes;
     if window.len() <= class.min_bytes {
         return (certain && !window.is_empty()).then_some(window.len());
     }
@@ -223,7 +228,7 @@ mod tests {
         for (number, piece) in data.chunks(piece_bytes).enumerate() {
             let stage = Bytes::from([&rest[..], piece].concat());
             let ended = (number + 1) * piece_bytes >= data.len();
-            let cuts = chunker.cut(stage, ended);
+            let cuts = chunker.cut(stage, if ended { 0 } else { usize::MAX });
             chunks.extend(cuts.chunks);
             rest = cuts.rest;
         }
@@ -245,6 +250,28 @@ mod tests {
         assert_eq!(digest.sha256, sha256(&data));
         for chunk in &one {
             assert_eq!(chunk.sha256, sha256(&chunk.data));
+        }
+    }
+
+    #[test]
+    fn no_more_is_left_than_may_be_and_the_whole_is_the_same() {
+        let data = Bytes::from(noise(3_000_000, 5));
+        let (whole, digest) = chunks_of(&data, data.len());
+        for (piece_bytes, rest_bytes_max) in [(70_000, 64 << 10), (5_000, 1_000), (300_000, 0)] {
+            let mut chunker = Chunker::default();
+            let mut chunks = Vec::new();
+            let mut rest = Bytes::new();
+            for piece in data.chunks(piece_bytes) {
+                let cuts = chunker.cut(Bytes::from([&rest[..], piece].concat()), rest_bytes_max);
+                chunks.extend(cuts.chunks);
+                rest = cuts.rest;
+                assert!(rest.len() <= rest_bytes_max);
+            }
+            let (last, told) = chunker.cut_to_end(rest);
+            chunks.extend(last);
+            let joined: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.data.to_vec()).collect();
+            assert!(joined == data && told == digest);
+            assert!(chunks.len() > whole.len() && ends(&chunks).is_sorted());
         }
     }
 
@@ -270,7 +297,7 @@ mod tests {
             let told = |chunks: Vec<PlainChunk>| -> Vec<([u8; 32], u64)> {
                 chunks.into_iter().map(|chunk| (chunk.sha256, chunk.end)).collect()
             };
-            let (chunks, _) = Chunker::default().cut_whole(data.clone());
+            let (chunks, _) = Chunker::default().cut_to_end(data.clone());
             assert_eq!(told(Chunker::default().cut_nameless(data)), told(chunks));
         }
     }
@@ -283,10 +310,11 @@ mod tests {
         let (chunks, digest) = chunks_of(b"hello", 2);
         assert_eq!(chunks.len(), 1);
         assert_eq!((chunks[0].end, digest.size), (5, 5));
-        let (whole, whole_digest) = Chunker::default().cut_whole(Bytes::from_static(b"hello"));
+        let (whole, whole_digest) = Chunker::default().cut_to_end(Bytes::from_static(b"hello"));
         assert_eq!((whole.len(), whole[0].sha256, whole[0].end), (1, chunks[0].sha256, 5));
-        assert_eq!(whole_digest, digest);
-        assert!(Chunker::default().cut_whole(Bytes::new()).0.is_empty());
+        assert_eq!(whole_digest, StreamDigest { md5: whole_digest.md5, ..digest });
+        assert_eq!(whole_digest.md5.map(hex::encode).as_deref(), Some("5d41402abc4b2a76b9719d911017c592"));
+        assert!(Chunker::default().cut_to_end(Bytes::new()).0.is_empty());
     }
 
     #[test]
@@ -300,8 +328,8 @@ mod tests {
     #[test]
     fn what_stands_far_into_an_object_is_cut_as_there_and_counted_from_its_own_start() {
         let data = Bytes::from(noise(3 << 20, 3));
-        let (small, _) = Chunker::default().cut_whole(data.clone());
-        let (large, digest) = Chunker::with_md5().at(5 << 30).cut_whole(data.clone());
+        let (small, _) = Chunker::default().cut_to_end(data.clone());
+        let (large, digest) = Chunker::with_md5().at(5 << 30).cut_to_end(data.clone());
         assert!(large.len() * 4 < small.len(), "{} against {}", large.len(), small.len());
         assert_eq!((ends(&large).last(), digest.size), (Some(&(3 << 20)), 3 << 20));
         assert_eq!(digest.sha256, sha256(&data));

@@ -3,7 +3,7 @@
 use md5::Md5 as Md5State;
 use md5::digest::Digest as _;
 
-/// The MD5 of bytes that come one after the other: 1.76 CPU-s/GiB (measured), so only where a door asks for it.
+/// The MD5 of bytes that come one after the other: 1.76 CPU-s/GiB (measured), so only where a door asks for it, and of few bytes.
 #[derive(Default)]
 pub(super) struct Md5(Md5State);
 

@@ -10,7 +10,8 @@ use std::convert::Infallible;
 use std::future::pending;
 use tokio::sync::mpsc;
 
-/// A body that ends within so many bytes is stored from the pieces it came in; a longer one has a stage, and an allowance.
+/// So many bytes of a body, and one piece more, are held without an allowance. What ends within them is stored from the pieces it came in; a
+/// longer one has a stage.
 pub(super) const SHORT_BYTES_MAX: usize = 64 << 10;
 /// Pieces that may wait between client and put.
 pub const BODY_QUEUE_PIECES: usize = 2;
@@ -75,20 +76,19 @@ impl<T> Incoming<T> {
         }
     }
 
-    /// Pieces to the body's end, or as many as make it a long one.
-    pub(super) async fn next_short(&mut self) -> Result<(Vec<Bytes>, Option<Box<T>>)> {
-        let mut pieces = Vec::new();
-        let mut bytes = 0;
+    /// Adds pieces to a few, to the body's end or until they are more than [`SHORT_BYTES_MAX`].
+    pub(super) async fn take_few(&mut self, few: &mut Vec<Bytes>) -> Result<Option<Box<T>>> {
+        let mut bytes: usize = few.iter().map(Bytes::len).sum();
         while bytes <= SHORT_BYTES_MAX {
             match self.next().await? {
                 Taken::Piece(piece) => {
                     bytes += piece.len();
-                    pieces.push(piece);
+                    few.push(piece);
                 }
-                Taken::End(target) => return Ok((pieces, Some(target))),
+                Taken::End(target) => return Ok(Some(target)),
             }
         }
-        Ok((pieces, None))
+        Ok(None)
     }
 
     /// Goes on taking what comes, `bytes_max` at most, while its caller waits for something else. Never ends; it may be given up

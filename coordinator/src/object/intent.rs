@@ -10,8 +10,10 @@ use crate::config::UPLOAD_EXPIRES_S_MIN;
 use crate::metadata::records::{IntentRecord, Record, VersionId};
 use crate::metadata::{Batch, Expect, keys};
 use protocol::{ErrorKind, Result};
+use std::pin::pin;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::select;
+use tokio::time::{Instant, sleep_until};
 
 /// An intent's heartbeat is renewed after this time: by the next commit under it, or while something is waited for.
 const HEARTBEAT: Duration = Duration::from_secs(UPLOAD_EXPIRES_S_MIN / 3);
@@ -65,13 +67,25 @@ impl Intent {
         drop(objects.metadata.commit(commit).await);
     }
 
+    /// Shows life, once it is written, as long as something is waited for: what is slow is not what was abandoned.
+    pub(super) async fn beat_while<T>(&mut self, objects: &Objects, wait: impl Future<Output = T>) -> Result<T> {
+        let mut wait = pin!(wait);
+        loop {
+            select! {
+                biased;
+                done = &mut wait => return Ok(done),
+                () = sleep_until(self.next_beat()), if self.begun => self.beat(objects).await?,
+            }
+        }
+    }
+
     /// When the next heartbeat is due.
-    pub(super) fn next_beat(&self) -> Instant {
+    fn next_beat(&self) -> Instant {
         self.beaten + HEARTBEAT
     }
 
     /// Shows life by a commit of its own.
-    pub(super) async fn beat(&mut self, objects: &Objects) -> Result<()> {
+    async fn beat(&mut self, objects: &Objects) -> Result<()> {
         self.beaten = Instant::now();
         let key = keys::intent(self.version);
         let mut commit = Batch::new();

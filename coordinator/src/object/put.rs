@@ -1,7 +1,7 @@
 //! Put: a stream of bytes becomes a version, or a part of one.
 //!
 //! Steps; a crash after any of them leaves the old state visible until the last, and the new one from then on:
-//! 1. bytes gather in a stage; when it is full the chunker cuts and hashes it;
+//! 1. a few bytes wait as they came; what is more gathers in a stage, and when that is full the chunker cuts and hashes it;
 //! 2. if more than one batch comes, an intent is committed, so that what follows is named (law 4);
 //! 3. the batches of a full stage are stored at quorum and named by page, chunk, digest and reference in one commit each, two at a time;
 //! 4. the stream's end brings the name, and the put is judged ([`super::judge`]); the last batch is stored, and one commit publishes everything ([`super::publish`], or
@@ -10,20 +10,21 @@
 //! A put that fits one batch has steps 1 and 4 only: the fast path, one commit in all.
 //!
 //! What it keeps true: a stream that breaks off publishes nothing. Memory is bounded by the allowance, also of a stream that breaks off
-//! while its batches are still under way; but where chunks are long, far into an object, and nothing is free, by twice the longest chunk.
+//! while its batches are still under way; but where chunks are long, far into an object, and nothing is free, by twice the longest chunk. A slow
+//! client has a part of the budget only while nobody waits for it (decision 0103).
 
 use super::batch::StoredBatch;
 use super::budget::Allowance;
 use super::chunker::{Chunker, Cuts, PlainChunk, StreamDigest};
 use super::clients::Served;
 use super::compute::CUT_COST;
-use super::incoming::{Body, Incoming, Taken, joined_pieces};
+use super::incoming::{Body, Incoming, SHORT_BYTES_MAX, Taken, joined_pieces};
 use super::intent::Intent;
 use super::page::NamedPage;
 use super::publish::{ComposedOf, Draft, PutDone, PutTarget};
 use super::receipt::Receipt;
 use super::tasks::joined;
-use super::upload_memory::{UploadMemory, begin_stage};
+use super::upload_memory::UploadMemory;
 use super::{Objects, settle};
 use crate::code::Code;
 use crate::metadata::records::{ETag, VersionId};
@@ -32,11 +33,9 @@ use futures_util::future::join_all;
 use protocol::Result;
 use segments::buffers::Buffer;
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::slice;
 use tokio::select;
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 
 /// Chunks in a batch. The commit that names them has up to four keys for each: chunk, digest, reference and repair.
 pub(super) const BATCH_CHUNKS_MAX: usize = 40;
@@ -51,7 +50,7 @@ impl Objects {
         self.publish_stored(stored).await
     }
 
-    /// The same, and the version gets an MD5.
+    /// The same, and the version gets an MD5 however long it is.
     pub async fn put_with_md5(&self, code: Code, body: Body) -> Result<PutDone> {
         let stored = self.store(code, Chunker::with_md5(), body).await?;
         self.publish_stored(stored).await
@@ -147,44 +146,52 @@ impl<'a> Upload<'a> {
     async fn run<T: Target>(mut self, body: Body<T>) -> Result<Stored<T>> {
         let served = self.objects.clients.serve();
         let mut incoming = Incoming::new(body);
-        let (first, target) = incoming.next_short().await?;
-        if let Some(target) = target {
-            let (draft, last) = self.finish_short(&first, &*target).await?;
-            return Ok(Stored { draft, last, target, _served: served, _allowance: None });
-        }
-        for piece in first {
-            self.take(piece, &mut incoming).await?;
-        }
-        loop {
-            match self.next(&mut incoming).await? {
-                Taken::Piece(piece) => self.take(piece, &mut incoming).await?,
-                Taken::End(target) => {
-                    let (draft, last) = self.finish(&*target).await?;
-                    return Ok(Stored { draft, last, target, _served: served, _allowance: self.memory.take() });
-                }
+        let mut few = Vec::new();
+        let (target, (draft, last)) = loop {
+            if let Some(target) = self.intent.beat_while(self.objects, incoming.take_few(&mut few)).await?? {
+                let finished = self.finish_few(&few, &*target).await?;
+                break (target, finished);
             }
-        }
+            if let Some(target) = self.take_many(&mut few, &mut incoming).await? {
+                let finished = self.finish(&*target).await?;
+                break (target, finished);
+            }
+        };
+        Ok(Stored { draft, last, target, _served: served, _allowance: self.memory.take() })
     }
 
-    /// What comes next. As long as the client is waited for the intent shows life: a slow upload is not one that was abandoned.
-    async fn next<T>(&mut self, incoming: &mut Incoming<T>) -> Result<Taken<T>> {
-        let mut next = pin!(incoming.next());
+    /// Takes what is more than a few, with memory of the budget, to the body's end; or until others wait for that memory and the client is slow: then
+    /// what has come is stored, and what is left of it is few.
+    async fn take_many<T>(&mut self, few: &mut Vec<Bytes>, incoming: &mut Incoming<T>) -> Result<Option<Box<T>>> {
+        let begun = self.memory.begin(&self.objects.budget, self.chunker.chunk_bytes_max());
+        self.intent.beat_while(self.objects, begun).await??;
+        for piece in few.drain(..) {
+            self.take(piece, incoming).await?;
+        }
         loop {
-            select! {
-                biased;
-                next = &mut next => return next,
-                () = sleep_until(self.intent.next_beat()), if self.intent.is_begun() => self.intent.beat(self.objects).await?,
+            let next = async {
+                select! {
+                    biased;
+                    next = incoming.next() => next.map(Some),
+                    () = self.memory.wanted_back(&self.objects.budget) => Ok(None),
+                }
+            };
+            match self.intent.beat_while(self.objects, next).await?? {
+                Some(Taken::Piece(piece)) => self.take(piece, incoming).await?,
+                Some(Taken::End(target)) => return Ok(Some(target)),
+                None => break,
             }
         }
+        few.push(self.let_go().await?);
+        Ok(None)
     }
 
     /// Takes a piece; cuts and sends off the stage whenever it is full.
     async fn take<T>(&mut self, piece: Bytes, incoming: &mut Incoming<T>) -> Result<()> {
-        self.memory.begin(&self.objects.budget, self.chunker.chunk_bytes_max()).await?;
         let mut rest = &piece[..];
         while !rest.is_empty() {
             let bytes = self.stage_bytes();
-            let stage = self.stage.get_or_insert_with(|| begin_stage(bytes, &[]));
+            let stage = self.stage.get_or_insert_with(|| self.memory.begin_stage(bytes, &[]));
             rest = stage.fill(rest);
             if stage.is_full() {
                 self.cut_full_stage(incoming).await?;
@@ -202,7 +209,7 @@ impl<'a> Upload<'a> {
         let ahead_bytes_max = self.stage_bytes() / 3;
         let (chunks, rest) = select! {
             biased;
-            cuts = self.cut_stage(false) => cuts,
+            cuts = self.cut_stage(usize::MAX) => cuts,
             never = incoming.take_ahead(ahead_bytes_max) => match never {},
         };
         self.send_pages(chunks).await?;
@@ -211,17 +218,27 @@ impl<'a> Upload<'a> {
             self.memory.give_back();
         }
         self.memory.widen(&self.objects.budget, self.chunker.chunk_bytes_max(), self.chunker.is_far());
-        self.stage = Some(begin_stage(self.stage_bytes(), &rest));
+        self.stage = Some(self.memory.begin_stage(self.stage_bytes(), &rest));
         Ok(())
     }
 
+    /// Stores what has come and gives back the memory; what is left is few bytes.
+    async fn let_go(&mut self) -> Result<Bytes> {
+        let (chunks, rest) = self.cut_stage(SHORT_BYTES_MAX).await;
+        let rest = Bytes::copy_from_slice(&rest);
+        self.send_pages(chunks).await?;
+        self.join_all().await?;
+        drop(self.memory.take());
+        Ok(rest)
+    }
+
     /// Cuts what has gathered: the chunks, and what is left for the next stage.
-    async fn cut_stage(&mut self, ended: bool) -> (Vec<PlainChunk>, Bytes) {
+    async fn cut_stage(&mut self, rest_bytes_max: usize) -> (Vec<PlainChunk>, Bytes) {
         let Some(stage) = self.stage.take() else { return (Vec::new(), Bytes::new()) };
         let bytes = stage.filled().len();
         let mut chunker = std::mem::take(&mut self.chunker);
         let cut = move || {
-            let cuts = chunker.cut(stage.freeze(), ended);
+            let cuts = chunker.cut(stage.freeze(), rest_bytes_max);
             (chunker, cuts)
         };
         let (chunker, Cuts { chunks, rest }) = self.objects.compute.run(CUT_COST * bytes, cut).await;
@@ -281,9 +298,9 @@ impl<'a> Upload<'a> {
         };
     }
 
-    /// Stores a body of few bytes: one chunk of them, most often.
-    async fn finish_short<T: Target>(&mut self, pieces: &[Bytes], target: &T) -> Result<(Draft, StoredBatch)> {
-        let (chunks, digest) = std::mem::take(&mut self.chunker).cut_whole(joined_pieces(pieces));
+    /// Stores the few bytes at the end: one chunk of them, most often, and of most bodies all there is.
+    async fn finish_few<T: Target>(&mut self, pieces: &[Bytes], target: &T) -> Result<(Draft, StoredBatch)> {
+        let (chunks, digest) = std::mem::take(&mut self.chunker).cut_to_end(joined_pieces(pieces));
         digest.require_md5(target.md5())?;
         target.judge(self.objects, digest.size).await?;
         self.store_last(chunks, digest).await
@@ -291,7 +308,7 @@ impl<'a> Upload<'a> {
 
     /// Cuts the last stage and stores what is left.
     async fn finish<T: Target>(&mut self, target: &T) -> Result<(Draft, StoredBatch)> {
-        let (mut chunks, _) = self.cut_stage(true).await;
+        let (mut chunks, _) = self.cut_stage(0).await;
         let digest = std::mem::take(&mut self.chunker).finish();
         digest.require_md5(target.md5())?;
         target.judge(self.objects, digest.size).await?;

@@ -1,11 +1,13 @@
 //! The memory that one upload works with: its allowance, divided into the stage that fills and those whose batches are being stored.
 //!
 //! What it keeps true: what is held stays within the allowance; only where chunks are long and nothing is free it may be two of the longest. What was
-//! taken because there was plenty is given back when there is not.
+//! taken because there was plenty is given back when there is not, and all of it while others wait and the client is slow.
 
 use super::budget::{Allowance, Budget};
 use protocol::Result;
 use segments::buffers::{self, Buffer};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The smallest allowance with which a put makes progress, in bytes: three stages of one chunk of the first size class.
 pub(super) const ALLOWANCE_BYTES_MIN: usize = 768 << 10;
@@ -23,17 +25,21 @@ const STAGES_MIN: usize = 2;
 /// Allowance is shared by the stage that fills and the batches under way, each of which holds the memory of its stage.
 const STAGES: usize = BATCHES_UNDER_WAY_MAX + 1;
 
-/// Where the bytes of a body gather until they are cut: a buffer that begins with the rest of the one before.
-pub(super) fn begin_stage(bytes: usize, rest: &[u8]) -> Buffer {
-    let mut stage = buffers::take(bytes.max(rest.len()));
-    stage.fill(rest);
-    stage
-}
+/// A client that does not fill a stage in so long is slow; the smallest stage is 256 KiB.
+const FILLS_STAGE_WITHIN: Duration = Duration::from_millis(100);
+/// So often it is looked whether others wait.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// The allowance of one upload, once it has one. What it is asked goes by the longest chunk where the stream stands, in bytes.
-#[derive(Default)]
+/// The allowance of one upload, while it has one. What it is asked goes by the longest chunk where the stream stands, in bytes.
 pub(super) struct UploadMemory {
     allowance: Option<Allowance>,
+    stage_began: Instant,
+}
+
+impl Default for UploadMemory {
+    fn default() -> UploadMemory {
+        UploadMemory { allowance: None, stage_began: Instant::now() }
+    }
 }
 
 impl UploadMemory {
@@ -44,6 +50,22 @@ impl UploadMemory {
             self.allowance = Some(budget.admit(least, ALLOWANCE_BYTES_MAX).await?);
         }
         Ok(())
+    }
+
+    /// Where the bytes of a body gather until they are cut: a buffer that begins with the rest of the one before.
+    pub(super) fn begin_stage(&mut self, bytes: usize, rest: &[u8]) -> Buffer {
+        self.stage_began = Instant::now();
+        let mut stage = buffers::take(bytes.max(rest.len()));
+        stage.fill(rest);
+        stage
+    }
+
+    /// Ends when the stage has been filling for long, and others wait for memory.
+    pub(super) async fn wanted_back(&self, budget: &Budget) {
+        sleep_until(self.stage_began + FILLS_STAGE_WITHIN).await;
+        while !budget.is_wanted() {
+            sleep(LOOKS_AGAIN_AFTER).await;
+        }
     }
 
     /// Each stage has its share of the allowance, and room for one chunk at least.

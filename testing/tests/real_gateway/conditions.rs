@@ -58,19 +58,27 @@ async fn conditional_writes() {
 }
 
 #[tokio::test]
-async fn what_came_by_form_is_matched_by_its_sha256() {
+async fn what_came_by_form_is_matched_by_its_md5_or_if_it_is_long_by_its_sha256() {
     let cluster = Cluster::start().await;
     let client = cluster.client();
-    client.upload("by form", b"one").await;
-    let tag = client.get("/s3/files/by%20form").await.header("etag").to_owned();
-    assert_eq!(tag, format!("\"{}\"", sha256(b"one")));
-    let put_if = async |tag: &str| {
-        let request = client.request(Method::PUT, "/s3/files/by%20form").header("if-match", tag);
-        client.send(request.body("two")).await.status
-    };
-    assert_eq!(put_if(&etag(b"one")).await, 412);
-    assert_eq!(put_if(&tag).await, 200);
-    assert_eq!(put_if(&tag).await, 412);
+    let s3 = cluster.s3();
+    let long = vec![7; 100_000];
+    let by_sha256 = format!("\"{}\"", sha256(&long));
+    for (body, shown, on_s3, other) in [
+        (&b"one"[..], etag(b"one"), etag(b"one"), etag(b"other")),
+        (&long, by_sha256.clone(), format!("{}-1\"", &by_sha256[..33]), etag(&long)),
+    ] {
+        client.upload("by form", body).await;
+        assert_eq!(client.get("/s3/files/by%20form").await.header("etag"), shown);
+        assert_eq!(s3.get("/files/by%20form").await.expect(200).header("etag"), on_s3);
+        let put_if = async |tag: &str| {
+            let request = client.request(Method::PUT, "/s3/files/by%20form").header("if-match", tag);
+            client.send(request.body("two")).await.status
+        };
+        assert_eq!(put_if(&other).await, 412);
+        assert_eq!(put_if(&shown).await, 200);
+        assert_eq!(put_if(&shown).await, 412);
+    }
 }
 
 #[tokio::test]
