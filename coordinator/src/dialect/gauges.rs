@@ -2,7 +2,7 @@
 //! memory and by a bounded number of reads of the catalog.
 
 use super::Door;
-use crate::metadata::records::{Quota, Record, SavingsRecord, UsageRecord, WorkerRecord};
+use crate::metadata::records::{Quota, Record, SavingsRecord, UsageRecord};
 use crate::metadata::{Serves, keys};
 use crate::names::readings as names;
 use crate::nodes::NodeReport;
@@ -11,7 +11,7 @@ use crate::object::{BucketName, Objects, RepairQueue};
 use crate::placement::Circuit;
 use crate::worker::savings;
 use crate::worker::scrub::SCRUB;
-use crate::worker::{State, Workers};
+use crate::worker::{State, Workers, pass_of};
 use process::readings::Readings;
 use protocol::Result;
 use tracing::warn;
@@ -34,8 +34,11 @@ pub(super) async fn read(door: &Door) -> Readings {
         Ok(waiting) => readings.add(&names::REPLICATION_LAG, &[], waiting as f64),
         Err(error) => warn!(%error, "the objects that wait for repair cannot be counted"),
     }
-    match scrub_finished_ms(objects).await {
-        Ok(finished_ms) => readings.add(&names::SCRUB_FINISHED, &[], finished_ms as f64 / 1e3),
+    match pass_of(objects, SCRUB).await {
+        Ok(pass) => {
+            let finished_ms = pass.map_or(0, |pass| pass.finished_ms);
+            readings.add(&names::SCRUB_FINISHED, &[], finished_ms as f64 / 1e3);
+        }
         Err(error) => warn!(%error, "when the last scrub ended cannot be read"),
     }
     match fullest_quota(objects).await {
@@ -160,11 +163,6 @@ fn saved(readings: &mut Readings, counted: &SavingsRecord) {
     ] {
         readings.add(&names::SAVINGS_SAVED_BYTES, &[("by", by)], bytes);
     }
-}
-
-async fn scrub_finished_ms(objects: &Objects) -> Result<u64> {
-    let entry = objects.metadata.get(&keys::worker(SCRUB)).await?;
-    Ok(entry.map(|entry| WorkerRecord::decode(&entry.value)).transpose()?.map_or(0, |record| record.finished_ms))
 }
 
 /// How full that bucket is which has used most of its quota, by its last count; 0 where none has a quota.

@@ -3,12 +3,16 @@
 use super::Door;
 use super::query::body_json;
 use super::reply::{Refusal, only};
+use crate::metadata::records::WorkerRecord;
 use crate::nodes::registry::CENSUS;
 use crate::worker::census::REMOVAL_ALLOWED;
+use crate::worker::{WorkerStatus, pass_of};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpResponse, Responder};
-use serde::Deserialize;
+use process::timestamp::rfc3339_ms;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeMap;
 use tracing::info;
 
 /// The routes of this door.
@@ -24,14 +28,43 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
-/// `GET /admin/workers`: what each worker does, how much is left, and what may be set.
-async fn workers(door: Data<Door>) -> impl Responder {
+/// `GET /admin/workers`: what each worker does, how much is left, what its passes found, and what may be set.
+async fn workers(door: Data<Door>) -> Result<HttpResponse, Refusal> {
     let waits_for = door.workers.safe_mode().waits_for();
-    HttpResponse::Ok().json(json!({
+    let mut workers = Vec::new();
+    for status in door.workers.status() {
+        workers.push(line(&door, status).await?);
+    }
+    Ok(HttpResponse::Ok().json(json!({
         "has_lease": door.workers.has_lease(),
         "safe_mode": { "on": !door.workers.safe_mode().is_over(), "waits_for": waits_for },
-        "workers": door.workers.status(),
-    }))
+        "workers": workers,
+    })))
+}
+
+/// A worker, and the pass that is under way or was the last.
+#[derive(Serialize)]
+struct Line {
+    #[serde(flatten)]
+    status: WorkerStatus,
+    pass: Option<PassLine>,
+}
+
+/// A pass: both times are `None` before the first, `began` where none is under way.
+#[derive(Serialize)]
+struct PassLine {
+    began: Option<String>,
+    ended: Option<String>,
+    counts: BTreeMap<String, u64>,
+}
+
+async fn line(door: &Door, status: WorkerStatus) -> Result<Line, Refusal> {
+    let time = |ms: u64| (ms > 0).then(|| rfc3339_ms(ms));
+    let pass =
+        pass_of(&door.objects, status.name).await?.map(|WorkerRecord { started_ms, finished_ms, counts, .. }| {
+            PassLine { began: time(started_ms), ended: time(finished_ms), counts }
+        });
+    Ok(Line { status, pass })
 }
 
 /// What an operator may say to a worker; everything is optional.
@@ -62,7 +95,7 @@ async fn tune(door: Data<Door>, name: Path<String>, payload: Payload) -> Result<
     } else if order.run {
         door.workers.run_now(&door.objects, &name, "the operator asked").await?;
     }
-    Ok(HttpResponse::Ok().json(status))
+    Ok(HttpResponse::Ok().json(line(&door, status).await?))
 }
 
 /// `GET /admin/safe-mode`: whether repairs and deletes wait, and for whom.

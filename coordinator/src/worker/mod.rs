@@ -32,7 +32,7 @@ pub mod verify;
 
 pub use board::{State, Tuning, WorkerStatus};
 pub use lease::{Fence, LeaseKeeper};
-pub use pass::Pass;
+pub use pass::{Pass, pass_of};
 pub use runner::{Running, WorkerSettings, Workers, all};
 pub use safe_mode::SafeMode;
 pub use transition::Tiering;

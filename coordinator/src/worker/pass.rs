@@ -5,10 +5,17 @@ use super::Work;
 use crate::metadata::records::{Record, WorkerRecord};
 use crate::metadata::{Batch, Entry, Expect, Reserve, SCAN_ENTRIES_MAX, keys};
 use crate::nodes::registry::{CENSUS, REBALANCE};
+use crate::object::Objects;
 use crate::worker::lifecycle::LIFECYCLE;
 use protocol::Result;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How far `worker` has come in the pass under way, or what it found in the last one; `None` if there was none, or it makes none.
+pub async fn pass_of(objects: &Objects, worker: &str) -> Result<Option<WorkerRecord>> {
+    let entry = objects.metadata.get(&keys::worker(worker)).await?;
+    entry.map(|entry| WorkerRecord::decode(&entry.value)).transpose()
+}
 
 /// The record of a worker's passes, as it was read.
 pub struct Pass {

@@ -125,6 +125,12 @@ async fn rot_and_cut_segments_are_found_by_a_scrub_and_mended() {
     // What was mended still lies there, and is no news.
     let before = scrubbed(&client).await;
     assert_eq!(scrubbed(&client).await, before);
+    let told = client.get("/admin/workers").await.expect(200).json();
+    let scrub = told["workers"].as_array().expect("workers").iter().find(|worker| worker["name"] == "scrub");
+    let pass = &scrub.expect("it is one of them")["pass"];
+    assert!(pass["began"].is_null() && pass["ended"].is_string(), "{pass}");
+    let counted = ["records", "bytes", "damaged_stretches"].map(|what| pass["counts"][what].as_u64());
+    assert!(counted.iter().all(|count| *count > Some(0)) && pass["counts"]["corrupt"] == 0, "{pass}");
     cluster.node(1).kill();
     cluster.node(2).kill();
     read_all(&client, &files).await;

@@ -60,7 +60,8 @@ pub(super) const SCHEMAS: &[&str] = &[
     "Savings: buckets [Saved], total Saved, next text|null",
     // Workers.
     "Tuning: paused flag, bytes_per_s int, tranquility int",
-    "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning",
+    "Worker: name text, state no_lease/safe_mode/paused/idle/working/waiting/failing, reason text|null, steps int, items int, bytes int, bytes_per_s int, items_per_s number, queued int|null, queued_bytes int|null, eta_s int|null, tuning Tuning, pass Pass|null",
+    "Pass: began time|null, ended time|null, counts {int}",
     "SafeMode: on flag, waits_for [text]",
     "Workers: has_lease flag, safe_mode SafeMode, workers [Worker]",
     "WorkerOrder: paused? flag|null, bytes_per_s? int|null, tranquility? int|null, run? flag, allow_removal? flag",
