@@ -64,6 +64,9 @@ async fn run(config: Config) -> Result<()> {
     let mut directory = DataDir::open(&config.data, &owner, config.replace, &SystemClock)?;
     let store = open_store(&config, &cluster, &directory)?;
     directory.note_starts(&store.health().starts);
+    if let Err(error) = store.settle_index() {
+        tracing::error!(%error, "the index cannot be rebuilt now; upkeep goes on trying");
+    }
     let journal = Arc::new(open_journal(&config, &cluster, &directory)?);
     let certificate = certificate(&config)?;
     // Bound only now: whoever can connect is answered.

@@ -89,7 +89,8 @@ pub struct Store<D: Disk> {
 }
 
 impl<D: Disk> Store<D> {
-    /// Opens the store on `disk`: the index, then every record that the index does not know.
+    /// Opens the store on `disk`: the index, then every record that the index does not know. An index that names what is not there is left for
+    /// [`Store::settle_index`] to rebuild: a later start would not miss that any more.
     pub fn open(disk: D, mut config: StoreConfig) -> Result<Store<D>> {
         let segment_bytes = segment_bytes(&config, &disk)?;
         let files = disk.list().map_err(|error| Error::caused(ErrorKind::Unavailable, "list the segments", error))?;
@@ -142,11 +143,6 @@ impl<D: Disk> Store<D> {
         let writer = Mutex::new(Writer::new(log, Space::new(limits), Arc::clone(&index)));
         let (compaction, vitals) = (Mutex::default(), Mutex::default());
         let store = Store { config, index, reader, compaction, segment_bytes, rebuilt, writer, vitals };
-        if store.index.broken().is_some()
-            && let Err(error) = store.rebuild_index()
-        {
-            tracing::error!(%error, "the index cannot be rebuilt now; upkeep goes on trying");
-        }
         store.note_vitals(&store.writer(), Recount::Now);
         Ok(store)
     }
@@ -273,7 +269,9 @@ impl<D: Disk> Store<D> {
     /// Moves the index's memory to sled if that is due, and rebuilds a broken index.
     pub fn settle_index(&self) -> Result<()> {
         if self.index.broken().is_some() {
-            return self.rebuild_index();
+            self.rebuild_index()?;
+            self.note_vitals(&self.writer(), Recount::Now);
+            return Ok(());
         }
         if self.index.is_due() { self.index.checkpoint(false) } else { Ok(()) }
     }

@@ -70,7 +70,7 @@ struct World {
 }
 
 fn open(disk: &SimDisk, index: &Path) -> Store<SimDisk> {
-    Store::open(disk.clone(), rig::config(Some(&index.join("index")))).unwrap()
+    rig::settled(Store::open(disk.clone(), rig::config(Some(&index.join("index")))).unwrap())
 }
 
 impl World {

@@ -4,7 +4,7 @@
 mod rig;
 
 use protocol::{ErrorKind, NodeStatus, VerifyCursor};
-use rig::{SEGMENT_BYTES, compact, config, id, list, open, shard};
+use rig::{SEGMENT_BYTES, compact, config, id, list, open, settled, shard};
 use segments::RealDisk;
 use segments::sim::SimDisk;
 use storage_node::store::Store;
@@ -342,11 +342,19 @@ fn a_start_with_less_than_there_was_is_doubtful() {
     assert_eq!((doubtful(&store), store.health().shards), (None, 200), "an index loses nothing");
     store.save_index().unwrap();
     drop(store);
-    std::fs::remove_file(segments.join("0000000002.seg")).unwrap();
+    let files = std::fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path());
+    let last = files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).max().unwrap();
+    let kept = std::fs::read(&last).unwrap();
+    std::fs::remove_file(&last).unwrap();
     assert_eq!(doubtful(&start()), Some(5), "a segment is gone");
+    assert_eq!(doubtful(&start()), Some(6), "a start that was killed before it noted that has not hidden it");
+    std::fs::write(&last, kept).unwrap();
+    assert_eq!(doubtful(&settled(start())), None);
+    std::fs::remove_file(segments.join("0000000002.seg")).unwrap();
+    assert_eq!(doubtful(&start()), Some(8), "another one is gone");
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-    assert_eq!(doubtful(&start()), Some(6), "and the index, which would know");
+    assert_eq!(doubtful(&start()), Some(9), "and the index, which would know");
     std::fs::remove_dir_all(&segments).unwrap();
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-    assert_eq!(doubtful(&start()), Some(7), "all of them");
+    assert_eq!(doubtful(&start()), Some(10), "all of them");
 }

@@ -44,10 +44,16 @@ pub fn config(index: Option<&Path>) -> StoreConfig {
     }
 }
 
+/// A store as it serves: its index is one to be believed.
+pub fn settled<D: Disk>(store: Store<D>) -> Store<D> {
+    store.settle_index().unwrap();
+    store
+}
+
 /// The store of the directory `root`.
 pub fn open(root: &Path) -> Store<RealDisk> {
     segments::durable::create_dir_all(root.join("segments")).unwrap();
-    Store::open(RealDisk::open(root.join("segments")).unwrap(), config(Some(&root.join("index")))).unwrap()
+    settled(Store::open(RealDisk::open(root.join("segments")).unwrap(), config(Some(&root.join("index")))).unwrap())
 }
 
 /// Flips a bit of these bytes where they lie in a segment file of the store in `root`.
