@@ -393,7 +393,13 @@ up() {
 }
 
 what_to_try() {
-  echo "Holdfast is up: coordinator on http://localhost:$port, $nodes nodes on $((port + 1))–$((port + nodes)), data in $data."
+  local where="$nodes nodes on $((port + 1))–$((port + nodes))"
+  if ((nodes == 1)); then where="one node on $((port + 1))"; fi
+  echo "Holdfast is up: coordinator on http://localhost:$port, $where, data in $data."
+  case $nodes in
+    1) echo "Writes are refused: two nodes must have what is written. \`${0} add --data $data\` starts another." ;;
+    2) echo "What is written is one copy short, and refused while a node is down. \`${0} add --data $data\` starts another." ;;
+  esac
   if asks_for_keys; then
     cat <<TEXT
 The S3 protocol is on http://localhost:$s3_port. Both ask for a key: the first one stands in $data/logs/coordinator.log, and makes others.

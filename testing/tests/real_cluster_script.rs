@@ -172,6 +172,21 @@ async fn a_cluster_grows_and_shrinks_and_remembers_it() {
 }
 
 #[tokio::test]
+async fn fewer_nodes_than_a_write_needs_are_said_plainly_and_another_is_added() {
+    if !can_run("fewer_nodes_than_a_write_needs_are_said_plainly_and_another_is_added") {
+        return;
+    }
+    let cluster = Script::new();
+    let told = cluster.must(&["up", "--nodes", "1"]);
+    assert!(told.contains("Writes are refused: two nodes must have what is written."), "{told}");
+    let client = cluster.client();
+    assert_eq!(client.send(client.upload_request("early.txt", b"no")).await.status, 503);
+    cluster.must(&["add"]);
+    client.upload("kept.txt", b"yes").await;
+    assert_eq!(client.download("kept.txt", None).await.expect(200).body, "yes");
+}
+
+#[tokio::test]
 async fn two_clusters_run_side_by_side_and_do_not_touch_each_other() {
     if !can_run("two_clusters_run_side_by_side_and_do_not_touch_each_other") {
         return;

@@ -170,7 +170,7 @@ fn writes(scene: &Scene, findings: &mut Vec<Finding>) {
 fn short(scene: &Scene, queue: &RepairQueue, findings: &mut Vec<Finding>) {
     let classes = [
         (queue.last_copy, Urgency::Now, "DataAtRisk", "can lose no further copy"),
-        (queue.degraded, Urgency::Soon, "RepairStalled", "have fewer copies than they should, and can lose another"),
+        (queue.degraded, Urgency::Soon, "RepairStalled", "must get more copies, and can lose another"),
     ];
     for (count, urgency, alert, what) in classes {
         if count > 0 {
