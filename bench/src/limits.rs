@@ -82,6 +82,11 @@ impl DiskLimits {
         self.ways.iter().map(|way| way.append_p50).min().expect("buffered appends were measured")
     }
 
+    /// Three appends with fdatasync at once, until the last is durable, the better way.
+    pub fn three_appends_p50(&self) -> Duration {
+        self.ways.iter().map(|way| way.three_appends_p50).min().expect("buffered appends were measured")
+    }
+
     /// Three streams, the better way.
     pub fn streams_mb_per_s(&self) -> f64 {
         self.ways.iter().map(|way| way.streams_mb_per_s).fold(0.0, f64::max)

@@ -61,6 +61,13 @@ pub fn measure(stream_bytes: u64) -> io::Result<LoopbackLimits> {
 }
 
 impl LoopbackLimits {
+    /// What all cores together take through two hops, node to coordinator to client, and one SHA-256, in MB/s, if nothing else is done.
+    pub fn hashed_down_mb_per_s(&self) -> f64 {
+        let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
+        let mb_per_gib = GIB / 1e6;
+        cores * mb_per_gib / (2.0 * self.hop_cpu_s_per_gib + mb_per_gib / self.sha256_mb_per_s)
+    }
+
     /// The rows that show them.
     pub fn rows(&self) -> Vec<Row> {
         let p50_ms = self.small_p50.as_secs_f64() * 1e3;
@@ -216,6 +223,20 @@ fn best_of_two(measure: impl Fn() -> io::Result<f64>) -> io::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_hashed_comes_down_no_faster_than_all_cores_can_carry_it() {
+        let limits = LoopbackLimits {
+            down_mb_per_s: 4000.0,
+            up_mb_per_s: 4000.0,
+            hop_cpu_s_per_gib: 0.25,
+            sha256_mb_per_s: GIB / 1e6 / 0.5,
+            small_per_s: 1e5,
+            small_p50: Duration::from_micros(70),
+        };
+        let cores = thread::available_parallelism().unwrap().get() as f64;
+        assert!((limits.hashed_down_mb_per_s() - cores * GIB / 1e6).abs() < 1.0);
+    }
 
     #[test]
     fn a_bare_server_answers_every_way_and_stops() {
