@@ -13,7 +13,7 @@ use coordinator::worker::census::{REMOVAL_ALLOWED, WITHHELD};
 use protocol::{ChunkId, Shard, ShardId};
 use std::sync::Arc;
 use std::time::Duration;
-use testing::sim::body::TestBody;
+use testing::sim::body::{BLOCK_BYTES, TestBody};
 use testing::sim::check::Ended;
 use testing::sim::client::{Client, Sending};
 use testing::sim::cluster::{Cluster, Plants};
@@ -300,6 +300,48 @@ fn a_census_that_may_remove_nothing_finds_what_is_missing_all_the_same() {
     assert_eq!((kept, again), (200, (200, true)));
     assert_eq!(missing.0, missing.1);
     assert_eq!(allowed, 0);
+}
+
+/// Its window may be over by then.
+#[test]
+fn what_is_purged_while_clients_read_it_is_read_to_its_end() {
+    let (garbage, panics) = simulate(async {
+        let stage = Stage::set(4).await;
+        let process = stage.cluster.watching_coordinator(0);
+        sleep(REST).await;
+        let (objects, name) = (&process.objects, ObjectName::new(BucketName::files(), "large").unwrap());
+        let body = TestBody::new(5, 60 * BLOCK_BYTES);
+        let ended = stage.client.put("large", &body, Condition::None, Sending::Whole).await;
+        assert!(matches!(ended, Ended::Answered(Ok(_))), "{ended:?}");
+        let Version::Found(version) = objects.resolve(&name, VersionSelector::Latest).await.unwrap() else {
+            panic!("it was put")
+        };
+        assert!(version.chunk_count > 1);
+        let mut crew = Crew::hired(&process, &Habits::EAGER).await.expect("nobody else works");
+        let garbage = || stage.cluster.oracle().view().scan(&keys::garbages()).len();
+        let mut told = Vec::new();
+        let (mut one, other) = (
+            objects.open(&name, &version, 0..version.size).await.unwrap(),
+            objects.open(&name, &version, 0..1).await.unwrap(),
+        );
+        let mut all = one.next().await.unwrap().unwrap().to_vec();
+        objects.delete(&name, DeleteMode::Purge).await.unwrap();
+        crew.finish("collect").await;
+        told.push(garbage());
+        drop(other);
+        crew.finish("collect").await;
+        told.push(garbage());
+        while let Some(piece) = one.next().await {
+            all.extend_from_slice(&piece.unwrap());
+        }
+        assert!(all == body.data);
+        drop(one);
+        crew.finish("collect").await;
+        told.push(garbage());
+        told
+    });
+    assert!(panics.is_empty(), "{panics:#?}");
+    assert_eq!(garbage, [1, 1, 0]);
 }
 
 /// What is in the trash of a node that was away is no find: no guard minds it.

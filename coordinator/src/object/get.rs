@@ -71,7 +71,7 @@ impl Objects {
             is_fresh: true,
             is_slow: false,
             _lent: None,
-            _served: self.clients.serve(),
+            _served: self.clients.serve_reader(version.manifest),
         };
         let is_inline = matches!(version.chunks, ChunkList::Inline(_) | ChunkList::Document { .. });
         if is_inline {

@@ -23,6 +23,18 @@ pub fn with_element(mut error: S3Error, name: &'static str, value: &str) -> S3Er
     error
 }
 
+/// The headers that make a request conditional, as S3 spells them.
+const CONDITIONS: [&str; 8] = [
+    "If-Match",
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Unmodified-Since",
+    "x-amz-copy-source-If-Match",
+    "x-amz-copy-source-If-None-Match",
+    "x-amz-copy-source-If-Modified-Since",
+    "x-amz-copy-source-If-Unmodified-Since",
+];
+
 /// What of a request its error may have to tell.
 pub struct Asked {
     path: String,
@@ -33,6 +45,8 @@ pub struct Asked {
     version: Option<String>,
     access_key: Option<String>,
     range: Option<String>,
+    /// Its condition; `None` where it has several.
+    condition: Option<&'static str>,
     /// Whether the answer to it is an object's content.
     is_content: bool,
     /// Whether it is what GetObjectAttributes answers, where alone S3 writes an ETag without its quotes.
@@ -46,6 +60,8 @@ impl Asked {
         let Target { bucket, key } = target.cloned().unwrap_or_default();
         let is_copy = head.headers.contains_key("x-amz-copy-source") || query.has("x-amz-copy-source");
         let upload = query.get("uploadId").map(str::to_owned);
+        let mut conditions = CONDITIONS.into_iter().filter(|name| head.headers.contains_key(*name));
+        let condition = conditions.next().filter(|_| conditions.next().is_none());
         Asked {
             is_content: head.method == Method::GET && !key.is_empty() && upload.is_none(),
             is_of_attributes: head.method == Method::GET && query.has("attributes"),
@@ -56,6 +72,7 @@ impl Asked {
             version: query.get("versionId").map(str::to_owned),
             access_key: named_key(&head.headers, &query).map(str::to_owned),
             range: head.headers.get(RANGE).and_then(|value| value.to_str().ok()).map(str::to_owned),
+            condition,
         }
     }
 
@@ -75,6 +92,7 @@ impl Asked {
             }
             "InvalidAccessKeyId" | "SignatureDoesNotMatch" => vec![("AWSAccessKeyId", self.access_key.clone())],
             "NoSuchUpload" => vec![("UploadId", self.upload.clone())],
+            "PreconditionFailed" => vec![("Condition", self.condition.map(str::to_owned))],
             "InvalidRange" => vec![("RangeRequested", self.range.clone()), ("ActualObjectSize", size())],
             _ => Vec::new(),
         };
@@ -210,6 +228,10 @@ mod tests {
         assert!(told("NoSuchBucket", Request::get("/buc"), None).contains("<BucketName>buc</BucketName>"));
         assert!(told("NoSuchUpload", Request::get("/b/k?uploadId=7"), None).contains("<UploadId>7</UploadId>"));
         assert!(!told("AccessDenied", Request::get("/buc/k"), None).contains("<Key>"));
+        let create = || Request::put("/buc/k").header("if-none-match", "*");
+        assert!(told("PreconditionFailed", create(), None).contains("<Condition>If-None-Match</Condition>"));
+        let two = create().header("if-match", "\"a\"");
+        assert!(!told("PreconditionFailed", two, None).contains("<Condition>"), "one of them did not hold");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! 1. its record becomes garbage of its own, a manifest without a name (a version that was purged with others);
 //! 2. its references go, [`REFERENCES_MAX`] at a time, a page's with the page;
 //! 3. the garbage record goes.
+//!
+//! What is being read in this process stays as it is until its readers are gone.
 
 use super::{names, parts};
 use crate::metadata::keys::KeyRange;
@@ -131,6 +133,9 @@ async fn take_versions(
     let mut done = 0;
     for (version_key, version) in versions {
         let record = VersionRecord::decode(&version.value)?;
+        if work.objects.clients.read(record.manifest) {
+            continue;
+        }
         let manifest = GarbageRecord { garbage: Garbage::Manifest { chunks: record.chunks }, since_ms: 0 };
         let mut commit = Batch::new();
         commit.check(keys::object(&name.bucket, &name.key), expect);
@@ -154,6 +159,9 @@ async fn purged_through(work: &Work, name: &Name) -> Result<(u64, Expect)> {
 
 async fn take_manifest(work: &Work, key: &Bytes, entry: &Entry, chunks: ChunkList) -> Result<u64> {
     let version = keys::parse_garbage(key)?;
+    if work.objects.clients.read(version) {
+        return Ok(0);
+    }
     match &chunks {
         ChunkList::Inline(_) | ChunkList::Document { .. } => {
             let entries = chunks.named_here().unwrap_or_default();
