@@ -453,10 +453,9 @@ fn an_upload_that_trickles_is_not_given_up() {
     });
 }
 
-/// Law 10: more uploads at once than there is room for bytes on their way; each gets its part in turn or is told to come again,
-/// and none is stuck.
+/// Law 10: more uploads at once than there is room for bytes on their way. Each gets its part in turn; none is refused because others are slow.
 #[test]
-fn more_uploads_than_the_budget_holds_wait_or_are_told_to_come_again() {
+fn more_slow_uploads_than_the_budget_holds_take_turns() {
     on_stage(NODES, async |stage| {
         let upload = async |n: u64| {
             let body = TestBody::new(5_000 + n, 3 * BLOCK_BYTES);
@@ -464,17 +463,8 @@ fn more_uploads_than_the_budget_holds_wait_or_are_told_to_come_again() {
             answer(stage.client.put(&format!("k{n}"), &body, Condition::None, sending).await)
         };
         let outcomes = futures_util::future::join_all((0..30).map(upload)).await;
-        let refused = |outcome: &&Result<PutDone, Error>| match outcome {
-            Ok(_) => false,
-            Err(error) => {
-                assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
-                assert!(error.message.contains("too many transfers at once"), "{error}");
-                true
-            }
-        };
-        let refusals = outcomes.iter().filter(refused).count();
-        assert!(refusals > 0 && refusals < 30, "{refusals} of 30 uploads were told to come again");
-        assert!(upload(99).await.is_ok(), "what they held is given back");
+        let refused: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
+        assert!(refused.is_empty(), "{refused:?}");
         stage
     });
 }
