@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use s3s::host::{S3Host, VirtualHost};
 use s3s::validation::NameValidation;
 use s3s::{S3ErrorCode, S3Result};
+use std::borrow::Cow;
 use url::form_urlencoded;
 
 /// What stays as it is in a key in a URL.
@@ -32,7 +33,7 @@ impl Target {
         let path = path.strip_prefix('/').unwrap_or(&path);
         let host = head.headers.get(HOST).and_then(|host| host.to_str().ok());
         if let Some(bucket) = host.zip(domain).and_then(|(host, domain)| bucket_of_host(host, domain)) {
-            return Ok(Target { bucket: bucket.to_owned(), key: path.to_owned() });
+            return Ok(Target { bucket: bucket.into_owned(), key: path.to_owned() });
         }
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         Ok(Target { bucket: bucket.to_owned(), key: key.to_owned() })
@@ -64,12 +65,17 @@ pub fn in_url(key: &str) -> String {
     utf8_percent_encode(key, IN_URL).to_string()
 }
 
-/// The bucket that a host name below `domain` names.
-fn bucket_of_host<'a>(host: &'a str, domain: &str) -> Option<&'a str> {
+/// The bucket that a host name below `domain` names. In host names case says nothing, nor does a dot at their end.
+fn bucket_of_host<'a>(host: &'a str, domain: &str) -> Option<Cow<'a, str>> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let name = name.strip_suffix('.').unwrap_or(name);
     let cut = name.len().checked_sub(domain.len())?;
     let (bucket, rest) = name.split_at_checked(cut)?;
     let bucket = bucket.strip_suffix('.')?;
+    let bucket = match bucket.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(bucket.to_ascii_lowercase()),
+        false => Cow::Borrowed(bucket),
+    };
     (rest.eq_ignore_ascii_case(domain) && !bucket.is_empty()).then_some(bucket)
 }
 
@@ -144,7 +150,8 @@ mod tests {
         for (host, path, bucket, key) in [
             ("127.0.0.1:9000", "/photos/a/b.jpg", "photos", "a/b.jpg"),
             ("photos.s3.example:9000", "/a/b.jpg", "photos", "a/b.jpg"),
-            ("Photos.S3.Example", "/", "Photos", ""),
+            ("Photos.S3.Example", "/", "photos", ""),
+            ("photos.s3.example.:9000", "/x", "photos", "x"),
             ("s3.example", "/photos", "photos", ""),
             ("other.example", "/photos/", "photos", ""),
             ("s3.example", "/", "", ""),
